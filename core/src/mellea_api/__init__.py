@@ -1,0 +1,1 @@
+"""A plugin-based registry of LLM backends for programs written with Mellea."""

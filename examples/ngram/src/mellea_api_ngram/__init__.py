@@ -1,0 +1,1 @@
+"""An embedded n-gram backend for mellea-api."""

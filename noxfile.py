@@ -1,0 +1,231 @@
+"""Everything that is checked before a change goes in, one session each.
+
+`nox --list` shows the sessions, the cheap ones first. `nox -s lint types` runs two of them,
+`nox -s "core(py3.11-mellea0.8.0)"` one cell of a matrix, `nox -s plugin -k "ollama and newest"` the
+Ollama plugin on the newest Mellea. What follows `--` goes to pytest in place of the session's own
+folder: `nox -s "all(py3.11-mellea0.8.0)" -- tests/cli -x`.
+
+The distributions are installed as wheels, never editable: what is tested is what is published. A
+Python that this machine lacks is skipped, and the list at the end says so.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import nox
+from nox.project import dependency_groups, load_toml
+
+ROOT = Path(__file__).parent
+NEWEST = "0.8.0"
+MELLEA_LINES = (NEWEST, "0.3.0", "0.6.0")
+DISTRIBUTIONS = {
+    "core": "core",
+    "ollama": "plugins/ollama",
+    "openai": "plugins/openai",
+    "ngram": "examples/ngram",
+}
+PLUGINS = tuple(name for name in DISTRIBUTIONS if name != "core")
+
+# Python 3.11 on every line, the others on the newest.
+CELLS = [*(("3.11", line) for line in MELLEA_LINES), ("3.12", NEWEST), ("3.13", NEWEST)]
+MATRIX = [
+    nox.param(
+        python, line, id=f"py{python}-mellea{line}", tags=["newest"] if line == NEWEST else []
+    )
+    for python, line in CELLS
+]
+
+nox.needs_version = ">=2025.5.1"
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.error_on_missing_interpreters = False  # also where CI is set: skipped, and listed so
+nox.options.reuse_existing_virtualenvs = True
+nox.options.download_python = "never"
+nox.options.sessions = ["lint", "types", "core", "plugin", "wheels", "all", "lowest"]
+
+GROUPS = load_toml(ROOT / "pyproject.toml")
+# Each environment imports Mellea dozens of times, and without bytecode an import takes three times
+# as long.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+# uv would otherwise fetch the Pythons that this machine lacks.
+os.environ["UV_PYTHON_DOWNLOADS"] = "never"
+
+
+def _enable_pyenv_versions() -> None:
+    """Let every Python that pyenv holds answer to its name.
+
+    pyenv puts a `python3.13` on PATH for each version it holds and lets only the selected ones run:
+    nox finds the name, and the session fails instead of being skipped.
+    """
+    if "PYENV_VERSION" in os.environ or not shutil.which("pyenv"):
+        return
+    held = subprocess.run(
+        ["pyenv", "versions", "--bare", "--skip-aliases"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    wanted = [v for v in held.stdout.split() if v.startswith(("3.11.", "3.12.", "3.13."))]
+    if wanted:
+        os.environ["PYENV_VERSION"] = ":".join(wanted)
+
+
+_enable_pyenv_versions()
+
+
+def _group(*names: str) -> list[str]:
+    """The requirements of dependency groups of the root `pyproject.toml`."""
+    return list(dependency_groups(GROUPS, *names))
+
+
+def _install(session: nox.Session, mellea: str, *distributions: str, groups: list[str]) -> None:
+    """Install distributions of this tree and requirements, pinned to one line of Mellea."""
+    folders = [f"./{DISTRIBUTIONS[name]}" for name in distributions]
+    session.install("-c", f"constraints/mellea-{mellea}.txt", *folders, *groups)
+
+
+def _pytest(session: nox.Session, *folders: str, workers: int = 2) -> None:
+    """Run pytest on folders, or on what the command line names; leave a report of the results."""
+    report = ROOT / ".nox" / "reports" / f"{session.name}.xml"
+    session.run(
+        "pytest",
+        *(["-n", str(workers)] if workers > 1 else []),
+        f"--junitxml={report}",
+        *(session.posargs or folders),
+    )
+
+
+def _expect_backends(session: nox.Session, *names: str) -> None:
+    """Fail unless exactly these backends are installed."""
+    session.run(
+        "python",
+        "-c",
+        "import sys; from importlib.metadata import entry_points as ep; "
+        "found = sorted(e.name for e in ep(group='mellea_api.backends')); "
+        "print('backends:', *found); "
+        "sys.exit(0 if found == sorted(sys.argv[1:]) else f'expected {sys.argv[1:]}')",
+        *names,
+    )
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style and format (ruff)."""
+    session.install("-c", f"constraints/mellea-{NEWEST}.txt", *_group("lint"))
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check the types of the core, the plugins and the example (mypy --strict)."""
+    requirements = [
+        requirement
+        for folder in DISTRIBUTIONS.values()
+        for requirement in load_toml(ROOT / folder / "pyproject.toml")["project"]["dependencies"]
+        if not requirement.startswith("mellea-api")
+    ]
+    session.install("-c", f"constraints/mellea-{NEWEST}.txt", *requirements, *_group("types"))
+    session.run("mypy", "--strict")
+
+
+@nox.session
+@nox.parametrize("python,mellea", MATRIX)
+def core(session: nox.Session, mellea: str) -> None:
+    """Test the core with no plugin beside it."""
+    _install(session, mellea, "core", groups=_group("test"))
+    _expect_backends(session)
+    _pytest(session, "tests/core")
+
+
+@nox.session
+@nox.parametrize("python,mellea", MATRIX)
+@nox.parametrize("name", [nox.param(name, id=name) for name in PLUGINS])
+def plugin(session: nox.Session, name: str, mellea: str) -> None:
+    """Test one plugin with only the core beside it."""
+    _install(session, mellea, "core", name, groups=_group("test", "engines"))
+    _expect_backends(session, name)
+    _pytest(session, f"tests/plugins/{name}")
+
+
+@nox.session
+def wheels(session: nox.Session) -> None:
+    """Build every wheel and sdist, install the wheels with plain pip, run the command."""
+    out = Path(session.create_tmp()) / "dist"
+    shutil.rmtree(out, ignore_errors=True)
+    session.install("build")
+    for folder in DISTRIBUTIONS.values():
+        session.run("python", "-m", "build", "--outdir", str(out), folder, silent=True)
+    built = sorted(out.iterdir())
+    session.log("built: " + ", ".join(path.name for path in built))
+    if len(built) != 2 * len(DISTRIBUTIONS):
+        session.error(f"expected a wheel and an sdist of each of {', '.join(DISTRIBUTIONS)}")
+
+    fresh = Path(session.create_tmp()) / "fresh"
+    session.run("python", "-m", "venv", "--clear", str(fresh))
+    scripts = fresh / ("Scripts" if os.name == "nt" else "bin")
+    session.run(
+        *(str(scripts / "python"), "-m", "pip", "install", "--quiet"),
+        *("--disable-pip-version-check", "-c", f"constraints/mellea-{NEWEST}.txt"),
+        *(str(path) for path in built if path.suffix == ".whl"),
+        external=True,
+    )
+    session.run(str(scripts / "python"), "-m", "pip", "check", external=True)
+    session.run(str(scripts / "mellea-api"), "--version", external=True)
+    session.run(str(scripts / "mellea-api"), "backends", external=True)
+
+
+@nox.session(name="all")
+@nox.parametrize("python,mellea", MATRIX)
+def everything(session: nox.Session, mellea: str) -> None:
+    """Run the whole test suite with all distributions installed."""
+    _install(session, mellea, *DISTRIBUTIONS, groups=_group("test", "engines"))
+    _expect_backends(session, *PLUGINS)
+    _pytest(session, "tests")
+
+
+@nox.session
+def lowest(session: nox.Session) -> None:
+    """Run the suite on the lowest version that every requirement allows."""
+    if session.venv_backend != "uv":
+        session.skip("only uv can resolve to the lowest versions")
+    folders = [f"./{folder}" for folder in DISTRIBUTIONS.values()]
+    session.install("--resolution", "lowest-direct", *folders)
+    # What the tests need comes second and may move nothing of the first.
+    frozen = session.run("uv", "pip", "freeze", silent=True, external=True) or ""
+    pins = Path(session.create_tmp()) / "lowest.txt"
+    pins.write_text("\n".join(line for line in frozen.splitlines() if "==" in line) + "\n")
+    session.install("-c", str(pins), *_group("test", "engines"))
+    _pytest(session, "tests")
+
+
+@nox.session(default=False)
+def coverage(session: nox.Session) -> None:
+    """Measure what the suite covers, subprocesses aside (not part of the default run)."""
+    _install(session, NEWEST, *DISTRIBUTIONS, groups=_group("test", "engines"))
+    session.run("coverage", "erase")
+    session.run("coverage", "run", "-m", "pytest", *(session.posargs or ["tests"]))
+    session.run("coverage", "combine")
+    session.run("coverage", "report")
+
+
+@nox.session(default=False)
+def pins(session: nox.Session) -> None:
+    """Write the files in `constraints/` anew (not part of the default run)."""
+    session.install("-c", f"constraints/mellea-{NEWEST}.txt", "uv")
+    for line in MELLEA_LINES:
+        wanted = Path(session.create_tmp()) / f"mellea-{line}.in"
+        wanted.write_text(f"mellea=={line}\n")
+        session.run(
+            *("uv", "pip", "compile", "--quiet", "--universal", "--python-version", "3.11"),
+            *("--no-annotate", "--no-header", "--no-emit-index-url", "--no-emit-find-links"),
+            *("--no-emit-package", "mellea-api"),
+            *(f"--group={name}" for name in ("test", "engines", "lint", "types")),
+            *("-o", f"constraints/mellea-{line}.txt"),
+            str(wanted),
+            "core/pyproject.toml",
+            *session.posargs,
+        )

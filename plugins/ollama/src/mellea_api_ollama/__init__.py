@@ -1,0 +1,1 @@
+"""The Ollama backend of mellea-api."""

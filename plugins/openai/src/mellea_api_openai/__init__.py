@@ -1,0 +1,1 @@
+"""The OpenAI backend of mellea-api."""

@@ -93,6 +93,7 @@ def _pytest(session: nox.Session, *folders: str, workers: int = 2) -> None:
     session.run(
         "pytest",
         *(["-n", str(workers)] if workers > 1 else []),
+        "--timeout=300",  # a test that hangs says where, and the rest still run
         f"--junitxml={report}",
         *(session.posargs or folders),
     )

@@ -1,0 +1,80 @@
+"""Named conversions from a canonical value to a provider's.
+
+An `OptionRule` names one in `convert`. A conversion keeps the meaning, or it does not exist.
+Each takes the checked canonical value and returns a `Converted`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from attrs import field, frozen
+
+from mellea_api.errors import PluginError
+
+__all__ = ["NOTHING", "Conversion", "Converted", "find_conversion", "system_message"]
+
+NOTHING: Final = object()
+"""As a `Converted` value: the option says what happens anyway, and nothing is sent for it."""
+
+
+@frozen
+class Converted:
+    """What a canonical value becomes.
+
+    Args:
+        value: What goes to the rule's key and wire; or `NOTHING`.
+        wire: What the provider sees, where that is not `value`.
+        options: Further options for Mellea's backend, by dotted key.
+        wires: Further places in the provider's JSON, by dotted path.
+        reason: What was done, for the report; empty takes the rule's own reason.
+    """
+
+    value: Any
+    wire: Any = NOTHING
+    options: Mapping[str, Any] = field(factory=dict, kw_only=True)
+    wires: Mapping[str, Any] = field(factory=dict, kw_only=True)
+    reason: str = field(default="", kw_only=True)
+
+
+Conversion = Callable[[Any], Converted]
+
+
+def system_message(value: str) -> Converted:
+    """Make the system prompt the first message, as every chat endpoint of Mellea does."""
+    if not value:
+        return Converted(NOTHING, reason="an empty system prompt: no message is sent")
+    return Converted(value, [{"role": "system", "content": value}])
+
+
+_BUILT_IN: Final[Mapping[str, Conversion]] = {"system_message": system_message}
+
+
+def find_conversion(name: str) -> Conversion:
+    """Return the conversion that a rule names.
+
+    Args:
+        name: A name from this module, or `package.module:function`.
+
+    Raises:
+        PluginError: If there is no such conversion.
+    """
+    if name in _BUILT_IN:
+        return _BUILT_IN[name]
+    module, _, function = name.partition(":")
+    try:
+        found = getattr(importlib.import_module(module), function)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise PluginError(
+            f"Cannot find the conversion {name!r} that an option rule names: {error}.",
+            next_step="Name one of "
+            f"{', '.join(sorted(_BUILT_IN))}, or a function as 'package.module:function'.",
+        ) from error
+    if not callable(found):
+        raise PluginError(
+            f"The conversion {name!r} that an option rule names is not a function.",
+            next_step="Name a function as 'package.module:function'.",
+        )
+    return found  # type: ignore[no-any-return]

@@ -1,0 +1,55 @@
+"""Dotted places in nested dicts: `extra_body.top_k`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = ["PathTaken", "place", "split"]
+
+
+class PathTaken(ValueError):
+    """Something else already stands at that place; the text is the place."""
+
+
+def split(dotted: str) -> tuple[str, ...]:
+    """Return the steps of a dotted path.
+
+    >>> split("extra_body.top_k")
+    ('extra_body', 'top_k')
+    >>> split("")
+    ()
+    """
+    return tuple(step for step in dotted.split(".") if step)
+
+
+def place(into: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
+    """Put a value at a place, making the dicts on the way; dicts that meet are merged.
+
+    Args:
+        into: The outermost dict.
+        path: The steps, at least one.
+        value: What to put there.
+
+    Raises:
+        PathTaken: If something else stands there or on the way.
+
+    >>> body = {"extra_body": {"min_p": 0.1}}
+    >>> place(body, ("extra_body", "top_k"), 5)
+    >>> body
+    {'extra_body': {'min_p': 0.1, 'top_k': 5}}
+    """
+    here = into
+    for step in path[:-1]:
+        here = here.setdefault(step, {})
+        if not isinstance(here, dict):
+            raise PathTaken(".".join(path))
+    last = path[-1]
+    if last not in here:
+        here[last] = dict(value) if isinstance(value, dict) else value
+    elif isinstance(here[last], dict) and isinstance(value, dict):
+        for name, item in value.items():
+            place(here[last], (name,), item)
+    elif isinstance(here[last], list) and isinstance(value, list) and path == ("messages",):
+        here[last] = [*here[last], *value]
+    elif here[last] != value:
+        raise PathTaken(".".join(path))

@@ -1,0 +1,342 @@
+"""The path of every call's options, once:
+
+canonicalise the spellings, merge the session's defaults with the call's options (the call
+wins), let extensions patch, check, render for the endpoint, and apply the policy to what is not
+supported.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Final, Literal, get_args
+
+from attrs import field, frozen
+
+from mellea_api.descriptor import Endpoint
+from mellea_api.errors import OptionError, OptionProblem
+from mellea_api.logs import logger
+from mellea_api.options.canonical import INTERNAL
+from mellea_api.options.checks import shown
+from mellea_api.options.patches import apply_patches
+from mellea_api.options.plan import EXTRA, Plan, option_error, plan_for
+from mellea_api.reports import NormalizedOptions, OptionDecision, OptionPatch
+from mellea_api.requests import OptionsRequest, Origin, Policy, Target
+
+__all__ = ["Given", "OptionPipeline", "Rendered", "canonicalise", "merge"]
+
+Unknown = Literal["error", "pass"]
+
+_POLICIES: Final = get_args(Policy)
+
+
+@frozen
+class Given:
+    """Options by canonical name, as one dict of a user gives them; None unsets a default.
+
+    Args:
+        values: Values by canonical name.
+        origins: Where each came from.
+        policy: What that dict itself says about unsupported options, if anything.
+        problems: What could not be understood: an unknown name, or one option given under two
+            names with different values.
+    """
+
+    values: dict[str, Any] = field(factory=dict)
+    origins: dict[str, Origin] = field(factory=dict)
+    policy: Policy | None = None
+    problems: tuple[OptionProblem, ...] = ()
+
+
+def canonicalise(
+    options: Mapping[str, Any],
+    plan: Plan,
+    *,
+    source: Literal["default", "call"] = "call",
+    unknown: Unknown = "error",
+) -> Given:
+    """Bring every spelling of an option to its canonical name.
+
+    Args:
+        options: As a user gives them. `extra` may hold a dict of names that are passed on
+            unchecked, `unsupported` the policy for this dict.
+        plan: Knows the spellings.
+        source: Whether these are the session's defaults or a call's options.
+        unknown: What to do with a name that means nothing here.
+    """
+    if not isinstance(options, Mapping):
+        problem = OptionProblem("model_options", f"must be a dict, not {shown(options)}")
+        return Given(problems=(problem,))
+    spellings = plan.spellings
+    values: dict[str, Any] = {}
+    origins: dict[str, Origin] = {}
+    for key, value in options.items():
+        name = spellings.get(key) if type(key) is str else None
+        if name is None or name in values:
+            return _canonicalise_slowly(options, plan, source, unknown)
+        values[name] = value
+        origins[name] = Origin(key, source)
+    return Given(values, origins)
+
+
+def _canonicalise_slowly(
+    options: Mapping[str, Any], plan: Plan, source: Literal["default", "call"], unknown: Unknown
+) -> Given:
+    groups: dict[str, list[tuple[str, Any]]] = {}
+    problems: list[OptionProblem] = []
+    policy: Policy | None = None
+    for key, value in options.items():
+        if not isinstance(key, str):
+            problems.append(OptionProblem(shown(key), "is not text, and names of options are"))
+        elif key == "unsupported":
+            if value in _POLICIES:
+                policy = value
+            else:
+                problems.append(
+                    OptionProblem(key, f"must be one of {', '.join(_POLICIES)}, not {shown(value)}")
+                )
+        elif key == "extra":
+            if value is None:
+                continue
+            if isinstance(value, Mapping) and all(isinstance(name, str) for name in value):
+                for name, item in value.items():
+                    groups.setdefault(EXTRA + name, []).append((f"extra[{name!r}]", item))
+            else:
+                problems.append(OptionProblem(key, f"must be a dict of options, not {shown(value)}"))
+        elif key in plan.spellings:
+            groups.setdefault(plan.spellings[key], []).append((key, value))
+        elif key in INTERNAL or key.startswith("@@@"):
+            groups.setdefault(key, []).append((key, value))
+        elif unknown == "pass":
+            groups.setdefault(EXTRA + key, []).append((key, value))
+        else:
+            problems.append(OptionProblem(key, f"is not known{_nearest(key, plan)}"))
+    values: dict[str, Any] = {}
+    origins: dict[str, Origin] = {}
+    for name, given in groups.items():
+        try:
+            spelling, values[name], note = _settle(name, given)
+        except ValueError as error:
+            problems.append(OptionProblem(given[0][0], str(error)))
+        else:
+            origins[name] = Origin(spelling, source, note)
+    return Given(values, origins, policy, tuple(problems))
+
+
+def _settle(name: str, given: list[tuple[str, Any]]) -> tuple[str, Any, str]:
+    """Choose between several spellings of one option; return spelling, value and a note."""
+    real = [item for item in given if item[1] is not None] or given
+    # Mellea's own code adds its key beside a user's spelling, and means its own.
+    of_mellea = next((item for item in real if item[0].startswith("@@@")), None)
+    spelling, value = of_mellea or real[0]
+    others = [item for item in real if item[0] != spelling]
+    differing = [item for item in others if not _equal(name, item[1], value)]
+    if differing and of_mellea is None:
+        raise ValueError(
+            f"is given as {shown(value)}, and under its other name "
+            f"{differing[0][0]!r} as {shown(differing[0][1])}; give it once"
+        )
+    note = "; ".join(f"wins over {key!r} = {shown(item)}" for key, item in differing)
+    return spelling, value, note
+
+
+def _equal(name: str, one: Any, other: Any) -> bool:
+    if isinstance(one, str) and isinstance(other, Sequence) and name == "stop":
+        return [one] == list(other)
+    if isinstance(other, str) and isinstance(one, Sequence) and name == "stop":
+        return [other] == list(one)
+    try:
+        return bool(one == other) and isinstance(one, bool) == isinstance(other, bool)
+    except Exception:
+        return one is other
+
+
+def _nearest(key: str, plan: Plan) -> str:
+    known = plan.known()
+    near = difflib.get_close_matches(key.lower(), known, n=1, cutoff=0.6)
+    if not near:
+        return "; `extra={...}` inside the options passes names on unchecked"
+    canonical = plan.spellings.get(near[0], near[0])
+    also = f" (here: {canonical})" if canonical != near[0] else ""
+    return f": did you mean {near[0]!r}{also}?"
+
+
+def merge(defaults: Given, call: Given) -> Given:
+    """Merge a session's defaults with a call's options: the call wins, and None unsets.
+
+    Args:
+        defaults: The session's options.
+        call: The call's options.
+    """
+    values = {**defaults.values, **call.values}
+    origins = {**defaults.origins, **call.origins}
+    values = {name: value for name, value in values.items() if value is not None}
+    problems = defaults.problems + call.problems
+    return Given(values, origins, call.policy or defaults.policy, problems)
+
+
+class Rendered:
+    """Options as Mellea's backend gets them, with a report that is made when it is read.
+
+    Args:
+        options: A dict of its own, for Mellea's backend.
+        report: The report, or what makes it.
+
+    Attributes:
+        options: As given.
+    """
+
+    __slots__ = ("_report", "options")
+
+    def __init__(
+        self, options: dict[str, Any], report: NormalizedOptions | Callable[[], NormalizedOptions]
+    ) -> None:
+        self.options = options
+        self._report = report
+
+    @property
+    def report(self) -> NormalizedOptions:
+        """What became of each option."""
+        if not isinstance(self._report, NormalizedOptions):
+            self._report = self._report()
+        return self._report
+
+
+class OptionPipeline:
+    """Takes the options of every call of one session through all steps.
+
+    It is safe to share between threads and tasks: after construction it changes nothing but the
+    note of what was warned about, and its `defaults`, which are replaced as a whole.
+
+    Args:
+        target: Backend, model and server.
+        policy: What to do about options that are not supported.
+        unknown: What to do about names that nobody knows.
+        review: Asks the extensions for patches; None if there are none.
+        normalize: Asks the backend's plugin to render; None where the rules alone decide.
+    """
+
+    def __init__(
+        self,
+        target: Target,
+        *,
+        policy: Policy = "warn",
+        unknown: Unknown = "error",
+        review: Callable[[OptionsRequest], Iterable[Sequence[OptionPatch] | None]] | None = None,
+        normalize: Callable[[OptionsRequest], NormalizedOptions] | None = None,
+    ) -> None:
+        self.target = target
+        self.policy: Policy = policy
+        self.unknown: Unknown = unknown
+        self._review = review
+        self._normalize = normalize
+        self._warned: set[tuple[str, str]] = set()
+        self._plans = {"chat": plan_for(target, "chat")}
+        self.defaults = Given()
+
+    def set_defaults(self, options: Mapping[str, Any]) -> None:
+        """Replace the session's default options.
+
+        Raises:
+            OptionError: If they cannot be used; the old ones then stay.
+        """
+        before = self.defaults
+        self.defaults = canonicalise(
+            options, self._plan("chat"), source="default", unknown=self.unknown
+        )
+        try:
+            self.render(None, "chat")
+        except BaseException:
+            self.defaults = before
+            raise
+
+    def render(self, options: Mapping[str, Any] | None, endpoint: Endpoint) -> Rendered:
+        """Take a call's options through all steps.
+
+        Args:
+            options: The call's options as the user spelt them, or None. They are not kept.
+            endpoint: `chat` or `completion`.
+
+        Raises:
+            OptionError: If an option cannot be sent, or (policy `error`) is not supported.
+        """
+        defaults = self.defaults
+        call = {} if options is None else options
+        if self._review is None and self._normalize is None:
+            short = self._short(defaults, call, endpoint)
+            if short is not None:
+                again = dict(call)
+                return Rendered(short, lambda: self._full(defaults, again, endpoint)[0])
+        report, policy = self._full(defaults, call, endpoint)
+        self._apply_policy(report.decisions, policy or self.policy)
+        return Rendered(dict(report.options), report)
+
+    def _plan(self, endpoint: Endpoint) -> Plan:
+        plan = self._plans.get(endpoint)
+        if plan is None:
+            plan = self._plans[endpoint] = plan_for(self.target, endpoint)
+        return plan
+
+    def _short(
+        self, defaults: Given, call: Mapping[str, Any], endpoint: Endpoint
+    ) -> dict[str, Any] | None:
+        """Render what needs no more than looking up, the way of nearly every call."""
+        plan = self._plan(endpoint)
+        if type(call) is not dict or defaults.problems:
+            return None
+        spellings = plan.spellings
+        values: dict[Any, Any] = {spellings.get(key): value for key, value in call.items()}
+        if len(values) != len(call) or None in values:
+            return None  # two spellings of one option, or a name that means nothing
+        if defaults.values:
+            merged: dict[Any, Any] = {**defaults.values, **values}
+            return plan.short({key: value for key, value in merged.items() if value is not None})
+        return plan.short(values)
+
+    def _full(
+        self, defaults: Given, call: Mapping[str, Any], endpoint: Endpoint
+    ) -> tuple[NormalizedOptions, Policy | None]:
+        plan = self._plan(endpoint)
+        given = merge(defaults, canonicalise(call, plan, unknown=self.unknown))
+        request = OptionsRequest(
+            target=self.target, endpoint=endpoint, options=given.values, origins=given.origins
+        )
+        problems = list(given.problems)
+        try:
+            if self._review is not None:
+                request = apply_patches(request, self._review(request))
+            if self._normalize is not None and not problems:
+                report = self._normalize(request)
+            else:
+                report = plan.report(request.options, request.origins)
+        except OptionError as error:
+            problems += error.problems or ()
+        if problems:
+            raise option_error(self.target.backend, problems, plan.what)
+        return report, given.policy
+
+    def _apply_policy(self, decisions: Iterable[OptionDecision], policy: Policy) -> None:
+        dropped = [decision for decision in decisions if decision.outcome == "dropped"]
+        if not dropped or policy == "drop":
+            return
+        if policy == "error":
+            raise option_error(
+                self.target.backend,
+                [
+                    OptionProblem(decision.spelling, f"is not supported: {decision.reason}")
+                    for decision in dropped
+                ],
+            )
+        for decision in dropped:
+            once = (decision.name, decision.reason)
+            if once not in self._warned:
+                self._warned.add(once)
+                logger.warning(
+                    "The %s backend does not send %s=%s: %s. "
+                    "(unsupported='error' or 'drop' changes what happens; said once a session.)",
+                    self.target.backend,
+                    decision.spelling,
+                    shown(decision.value),
+                    decision.reason,
+                )
+

@@ -1,0 +1,51 @@
+"""What makes a `SessionRequest` safe to send to another process."""
+
+from __future__ import annotations
+
+import pickle
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mellea_api.requests import SessionRequest
+
+__all__ = ["portable_state"]
+
+
+def portable_state(request: SessionRequest) -> dict[str, Any]:
+    """Return the state of a request for pickling, without its credentials.
+
+    Args:
+        request: The request.
+
+    Raises:
+        TypeError: If it holds a secret that was given as an argument, or an object that lives
+            in this process only; the message says which, and what to do.
+    """
+    import attrs
+
+    state = {
+        attribute.name: getattr(request, attribute.name)
+        for attribute in attrs.fields(type(request))
+    }
+    given = [name for name, secret in request.credentials.items() if secret.source == "argument"]
+    if given:
+        raise TypeError(
+            f"this session request does not pickle: {', '.join(given)} was given as an argument, "
+            "and a secret is not pickled. Set the environment variable where the session is built."
+        )
+    state["credentials"] = {}
+    for part in ("context", "options", "arguments", "session_arguments", "target"):
+        value = state[part]
+        named = value.items() if isinstance(value, dict) else [("", value)]
+        for name, item in named:
+            try:
+                pickle.dumps(item)
+            except Exception as error:
+                where = f"{part}[{name!r}]" if name else part
+                raise TypeError(
+                    f"this session request does not pickle: {where} holds a live object "
+                    f"({type(item).__name__}: {error}). Name it by plain values instead "
+                    "(context='chat', a base_url, options as text and numbers), or start the "
+                    "session in the process that uses it."
+                ) from None
+    return state

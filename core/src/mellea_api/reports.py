@@ -1,0 +1,147 @@
+"""What a hook answers: reports that a program can read and a person can be shown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
+
+from attrs import field, frozen
+
+__all__ = [
+    "CredentialFinding",
+    "CredentialReport",
+    "CredentialStatus",
+    "NormalizedOptions",
+    "OptionDecision",
+    "OptionPatch",
+    "Outcome",
+]
+
+Outcome = Literal["kept", "renamed", "converted", "passed", "patched", "dropped", "rejected"]
+"""What became of an option.
+
+`kept`: sent as it is. `renamed`: sent under the provider's name. `converted`: sent in the
+provider's terms. `passed`: sent without being checked. `patched`: changed by an extension, then
+sent. `dropped`: not sent, because it is not supported. `rejected`: an error.
+"""
+
+CredentialStatus = Literal[
+    "not-needed",
+    "present",
+    "missing",
+    "malformed",
+    "rejected",
+    "forbidden",
+    "unreachable",
+    "unchecked",
+]
+
+
+@frozen(kw_only=True)
+class OptionDecision:
+    """What became of one option, and why.
+
+    Args:
+        name: Its canonical name (or native name, for one that only this backend has).
+        spelling: The name under which it was given.
+        outcome: What became of it.
+        value: The value given.
+        wire: Its place in the provider's JSON; empty if nothing is sent for it.
+        sent: The value sent.
+        origin: `default` (the session's options), `call` or `extension`.
+        reason: Why, if it was not simply kept or renamed.
+        source: Where the rule that decided was read.
+    """
+
+    name: str
+    spelling: str
+    outcome: Outcome
+    value: Any
+    wire: str = ""
+    sent: Any = None
+    origin: Literal["default", "call", "extension"] = "call"
+    reason: str = ""
+    source: str = ""
+
+
+def _decisions(value: Iterable[OptionDecision]) -> tuple[OptionDecision, ...]:
+    return tuple(value)
+
+
+@frozen(kw_only=True)
+class NormalizedOptions:
+    """Options as one backend takes them, and how they came to be so.
+
+    Args:
+        options: What Mellea's backend class is given; may hold Mellea's `@@@…@@@` names.
+        wire: What the provider sees of them, as JSON: no `@@@` name, no None.
+        decisions: One for each option that was given, in the order of the canonical table.
+    """
+
+    options: Mapping[str, Any] = field(factory=dict)
+    wire: Mapping[str, Any] = field(factory=dict)
+    decisions: tuple[OptionDecision, ...] = field(default=(), converter=_decisions)
+
+    def decision(self, name: str) -> OptionDecision | None:
+        """Return what became of an option by its canonical name, or None if it was not given."""
+        return next((found for found in self.decisions if found.name == name), None)
+
+
+@frozen(kw_only=True)
+class OptionPatch:
+    """A change that an extension makes to the options of a call.
+
+    Args:
+        action: `set` gives the option this value; `cap` lowers a number to at most this value,
+            and sets it where none was given; `remove` takes the option out; `forbid` refuses
+            the call if the option was given.
+        name: The option's canonical name.
+        value: For `set` and `cap`.
+        reason: Why, for the report: a sentence. Needed.
+    """
+
+    action: Literal["set", "cap", "remove", "forbid"]
+    name: str
+    reason: str
+    value: Any = None
+
+
+@frozen(kw_only=True)
+class CredentialFinding:
+    """What was found for one credential field.
+
+    Args:
+        name: The field's name.
+        status: `present`, `missing` or `not-needed`.
+        source: Where the value came from; empty if there is none.
+        shadowed: Further places that hold a value and were not looked at for that reason.
+        hint: The last characters of the value, if it is long enough to show them.
+    """
+
+    name: str
+    status: CredentialStatus
+    source: str = ""
+    shadowed: tuple[str, ...] = ()
+    hint: str = ""
+
+
+@frozen(kw_only=True)
+class CredentialReport:
+    """Whether a backend can be used with the credentials that are there.
+
+    Args:
+        backend: The backend's name.
+        status: The outcome over all fields.
+        fields: What was found for each field.
+        message: One sentence for people, with what to do next.
+    """
+
+    backend: str
+    status: CredentialStatus
+    fields: tuple[CredentialFinding, ...] = field(default=(), converter=tuple)
+    message: str = ""
+
+    @property
+    def usable(self) -> bool:
+        """Whether nothing speaks against calling the backend."""
+        return self.status in ("not-needed", "present", "unchecked")

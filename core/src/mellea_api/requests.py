@@ -1,0 +1,220 @@
+"""What a hook is asked: one frozen request per hook, so that the contract can grow.
+
+Every request says which backend, model and server it is about (its `Target`), carries no
+secret in its repr, and is safe to keep.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from fnmatch import fnmatchcase
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from attrs import field, frozen
+
+from mellea_api.descriptor import BackendDescriptor, CredentialField, Endpoint, Server
+from mellea_api.secrets import Secret
+
+__all__ = [
+    "CredentialQuery",
+    "CredentialRequest",
+    "ErrorRequest",
+    "ModelsRequest",
+    "OptionsRequest",
+    "Origin",
+    "Policy",
+    "SessionRequest",
+    "Target",
+]
+
+Policy = Literal["warn", "error", "drop"]
+"""What happens when an option is known but the backend, model or server does not support it."""
+
+
+@frozen(kw_only=True)
+class Target:
+    """Which backend, which model and which server a request is about.
+
+    Args:
+        descriptor: What the backend says about itself.
+        model_id: The backend's own name of the model.
+        base_url: The server's address as the user wrote it, or None for the default one.
+        base_url_source: Where the address came from: `argument`, the name of an environment
+            variable, or `default`.
+        settings: The backend arguments of `start_session` that are no credentials.
+        mellea_version: The version of Mellea that is installed.
+    """
+
+    descriptor: BackendDescriptor
+    model_id: str
+    base_url: str | None = None
+    base_url_source: str = "default"
+    settings: Mapping[str, Any] = field(factory=dict)
+    mellea_version: str = ""
+
+    @property
+    def backend(self) -> str:
+        """The backend's name."""
+        return self.descriptor.name
+
+    @property
+    def server(self) -> Server:
+        """Whether the server is the provider's own or a compatible one."""
+        hosts = self.descriptor.official_hosts
+        if not hosts or not self.base_url:
+            return "official"
+        address = self.base_url if "//" in self.base_url else f"//{self.base_url}"
+        try:
+            host = urlsplit(address).hostname or ""
+        except ValueError:
+            host = ""
+        return "official" if any(fnmatchcase(host, pattern) for pattern in hosts) else "compatible"
+
+
+@frozen
+class Origin:
+    """Where the value of one option came from.
+
+    Args:
+        spelling: The name under which it was given.
+        source: `default` (the session's options), `call`, or `extension`.
+        note: What else a reader should know, such as another spelling that it won over.
+    """
+
+    spelling: str
+    source: Literal["default", "call", "extension"]
+    note: str = ""
+
+
+@frozen(kw_only=True)
+class OptionsRequest:
+    """Options to be rendered for a backend.
+
+    Args:
+        target: Backend, model and server.
+        endpoint: `chat` or `completion`.
+        options: Values by canonical name, defaults and call merged, nothing None. Names that
+            are passed on unchecked stand as `extra.NAME`.
+        origins: Where each of them came from.
+    """
+
+    target: Target
+    endpoint: Endpoint
+    options: Mapping[str, Any]
+    origins: Mapping[str, Origin] = field(factory=dict)
+
+
+@frozen(kw_only=True)
+class SessionRequest:
+    """A session to be created. It pickles, and is built where it is sent to.
+
+    Args:
+        target: Backend, model and server.
+        options: The session's default options, as the user spelt them.
+        context: `simple` (each call alone), `chat` (a conversation), or a Mellea `Context`.
+        policy: What to do about unsupported options.
+        unknown: What to do about options that nobody knows: `error`, or `pass` them on.
+        timeout: Seconds allowed for each whole call; None for no limit.
+        run_id: Names the run in log records and telemetry.
+        arguments: Further arguments for the constructor of Mellea's backend class.
+        session_arguments: Arguments for Mellea's session that not every version has.
+        credentials: Filled in by the core where the session is built, from the arguments, the
+            environment and the extensions; it is never part of a pickle.
+    """
+
+    target: Target
+    options: Mapping[str, Any] = field(factory=dict)
+    context: Any = "simple"
+    policy: Policy = "warn"
+    unknown: Literal["error", "pass"] = "error"
+    timeout: float | None = None
+    run_id: str | None = None
+    arguments: Mapping[str, Any] = field(factory=dict)
+    session_arguments: Mapping[str, Any] = field(factory=dict)
+    credentials: Mapping[str, Secret] = field(factory=dict, repr=False)
+
+    def credential(self, name: str) -> str | None:
+        """Return the value of a credential field, or None if there is none."""
+        secret = self.credentials.get(name)
+        return secret.reveal() if secret else None
+
+    def __getstate__(self) -> dict[str, Any]:
+        from mellea_api.portable import portable_state
+
+        return portable_state(self)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        for name, value in state.items():
+            object.__setattr__(self, name, value)
+
+
+@frozen(kw_only=True)
+class CredentialRequest:
+    """A question about a backend's credentials.
+
+    Args:
+        target: Backend, model and server.
+        credentials: What was found, by field name.
+        missing: Names of the required fields for which nothing was found.
+        probe: Whether the provider may be asked, by one call that costs nothing.
+        timeout: Seconds allowed for that call.
+    """
+
+    target: Target
+    credentials: Mapping[str, Secret] = field(factory=dict, repr=False)
+    missing: tuple[str, ...] = ()
+    probe: bool = False
+    timeout: float = 10.0
+
+
+@frozen(kw_only=True)
+class CredentialQuery:
+    """A question to extensions that keep secrets: is there a value for this field?
+
+    Args:
+        target: Backend, model and server.
+        field: The credential field.
+    """
+
+    target: Target
+    field: CredentialField
+
+
+@frozen(kw_only=True)
+class ModelsRequest:
+    """A question for the models that a backend has.
+
+    Args:
+        target: Backend and server; its model is the default one.
+        credentials: What was found, by field name.
+        live: Whether the provider is asked; else the catalogue answers.
+        timeout: Seconds allowed for the call.
+    """
+
+    target: Target
+    credentials: Mapping[str, Secret] = field(factory=dict, repr=False)
+    live: bool = True
+    timeout: float = 10.0
+
+    def credential(self, name: str) -> str | None:
+        """Return the value of a credential field, or None if there is none."""
+        secret = self.credentials.get(name)
+        return secret.reveal() if secret else None
+
+
+@frozen(kw_only=True)
+class ErrorRequest:
+    """An exception of an SDK, to be said in this library's terms.
+
+    Args:
+        target: Backend, model and server.
+        operation: What was being done: `session`, `call`, `models` or `credentials`.
+        error: The exception.
+        timeout: Seconds that were allowed, if there was a limit.
+    """
+
+    target: Target
+    operation: Literal["session", "call", "models", "credentials"]
+    error: BaseException
+    timeout: float | None = None

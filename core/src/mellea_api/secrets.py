@@ -1,0 +1,105 @@
+"""The one type that holds a secret, and the redaction of text that may hold one."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from typing import Final, NoReturn
+
+__all__ = ["Secret", "redact"]
+
+_MASK: Final = "[secret]"
+# A secret shorter than this is not searched for in other text: masking every "a" would destroy
+# messages and hide nothing.
+_SHORTEST_REDACTED: Final = 6
+_live: weakref.WeakSet[Secret] = weakref.WeakSet()
+_live_lock = threading.Lock()
+
+
+class Secret:
+    """A credential's value, together with where it came from.
+
+    The value is reached only through `reveal`. It is in no repr, str or format, is not pickled
+    and does not compare by content with anything but another secret. While a secret lives, its
+    text is masked in the message of every error of this library.
+
+    Args:
+        value: The secret text; surrounding white space, which a file or a shell may have left,
+            is removed.
+        source: Where it came from, for people: `"argument"`, `"environment variable X"`.
+
+    Raises:
+        TypeError: If the value is not text.
+
+    >>> key = Secret("sk-123456789", source="argument")
+    >>> key
+    Secret('[secret]', source='argument')
+    >>> key.reveal()
+    'sk-123456789'
+    """
+
+    __slots__ = ("__weakref__", "_value", "source")
+
+    def __init__(self, value: str, *, source: str) -> None:
+        if not isinstance(value, str):
+            raise TypeError(f"a secret is text, not {type(value).__name__}")
+        self._value = value.strip()
+        self.source = source
+        with _live_lock:
+            _live.add(self)
+
+    def reveal(self) -> str:
+        """Return the secret itself; keep it in no variable that outlives the call."""
+        return self._value
+
+    @property
+    def hint(self) -> str:
+        """The last four characters if the secret is long enough to show them, else nothing."""
+        return f"…{self._value[-4:]}" if len(self._value) >= 20 else ""
+
+    def __repr__(self) -> str:
+        return f"Secret({_MASK!r}, source={self.source!r})"
+
+    def __str__(self) -> str:
+        return _MASK
+
+    def __format__(self, spec: str) -> str:
+        return format(_MASK, spec)
+
+    def __bool__(self) -> bool:
+        return bool(self._value)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and other._value == self._value
+
+    def __hash__(self) -> int:
+        return hash((Secret, self._value))
+
+    def __copy__(self) -> Secret:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, object]) -> Secret:
+        return self
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            f"a secret is not pickled (this one came from: {self.source}). "
+            "Set the environment variable where the session is built instead."
+        )
+
+
+def redact(text: str) -> str:
+    """Mask every living secret in a text.
+
+    Args:
+        text: Any text, such as an answer of a provider that repeats the key it was sent.
+
+    Returns:
+        The text with each secret replaced by `[secret]`.
+    """
+    with _live_lock:
+        values = {secret.reveal() for secret in _live}
+    for value in sorted(values, key=len, reverse=True):
+        if len(value) >= _SHORTEST_REDACTED and value in text:
+            text = text.replace(value, _MASK)
+    return text

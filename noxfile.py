@@ -57,20 +57,20 @@ os.environ["UV_PYTHON_DOWNLOADS"] = "never"
 def _enable_pyenv_versions() -> None:
     """Let every Python that pyenv holds answer to its name.
 
-    pyenv puts a `python3.13` on PATH for each version it holds and lets only the selected ones run:
-    nox finds the name, and the session fails instead of being skipped.
+    pyenv puts a `python3.13` on PATH for each version it holds and lets only the selected ones run.
+    The selected ones stay first, so that `python3` means what it meant.
     """
-    if "PYENV_VERSION" in os.environ or not shutil.which("pyenv"):
+    if not shutil.which("pyenv"):
         return
-    held = subprocess.run(
-        ["pyenv", "versions", "--bare", "--skip-aliases"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    wanted = [v for v in held.stdout.split() if v.startswith(("3.11.", "3.12.", "3.13."))]
-    if wanted:
-        os.environ["PYENV_VERSION"] = ":".join(wanted)
+    command = ["pyenv", "versions", "--bare"]
+    held = subprocess.run(command, capture_output=True, text=True, check=False).stdout.split()
+    tested = [version for version in held if version.startswith(("3.11.", "3.12.", "3.13."))]
+    command = ["pyenv", "version-name"]
+    selected = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+    versions = [version for version in selected.split(":") if version in held]
+    versions += [version for version in tested if version not in versions]
+    if versions:
+        os.environ["PYENV_VERSION"] = ":".join(versions)
 
 
 _enable_pyenv_versions()
@@ -157,9 +157,11 @@ def wheels(session: nox.Session) -> None:
     """Build every wheel and sdist, install the wheels with plain pip, run the command."""
     out = Path(session.create_tmp()) / "dist"
     shutil.rmtree(out, ignore_errors=True)
-    session.install("build")
+    session.install("build[uv]")
     for folder in DISTRIBUTIONS.values():
-        session.run("python", "-m", "build", "--outdir", str(out), folder, silent=True)
+        # uv for the build environments only: what is built, pip installs below.
+        build = ("python", "-m", "build", "--installer=uv", "--outdir", str(out))
+        session.run(*build, folder, silent=True)
     built = sorted(out.iterdir())
     session.log("built: " + ", ".join(path.name for path in built))
     if len(built) != 2 * len(DISTRIBUTIONS):

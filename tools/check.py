@@ -80,11 +80,13 @@ def uv_settings():
 def print_sessions(report):
     """Print one line for each session: what came of it, and how long it took."""
     sessions = json.loads(report.read_text())["sessions"] if report.is_file() else []
-    width = max([len(session["name"]) for session in sessions], default=0)
+    names = [" ".join(session.get("signatures") or [session["name"]]) for session in sessions]
+    width = max(map(len, names), default=0)
     print()
-    for session in sessions:
-        seconds = session.get("duration", 0.0)
-        print("%-*s  %-8s %7.1f s" % (width, session["name"], session["result"], seconds))
+    for name, session in zip(names, sessions, strict=True):
+        duration = "%7.1f s" % session.get("duration", 0.0)
+        reason = session["reason"] if session["result"] == "skipped" else None
+        print("%-*s  %-8s %s" % (width, name, session["result"], reason or duration))
 
 
 def sum_tests():

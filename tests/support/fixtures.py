@@ -10,6 +10,7 @@ import pytest
 from support import llamacpp as engine
 from support.llamacpp import LlamaCppServer
 from support.ollama_server import OllamaServer
+from support.openai_server import OpenAIServer
 
 
 @pytest.fixture(scope="session")
@@ -33,4 +34,18 @@ def llamacpp(tiny_gguf: Path) -> Iterator[LlamaCppServer]:
 def ollama_server() -> Iterator[OllamaServer]:
     """A loopback Ollama with the model "tiny" and canned answers."""
     with OllamaServer() as server:
+        yield server
+
+
+@pytest.fixture
+def openai_server() -> Iterator[OpenAIServer]:
+    """A loopback OpenAI that takes the key "sk-good", with canned answers."""
+    with OpenAIServer() as server:
+        yield server
+
+
+@pytest.fixture
+def compatible_server() -> Iterator[OpenAIServer]:
+    """A loopback server that is merely compatible with OpenAI: the model "tiny", any key, the usual extensions."""
+    with OpenAIServer(api_key=None, strict=False) as server:
         yield server

@@ -57,6 +57,7 @@ class Reply:
         chunks: Sent as they come, with chunked encoding; a float among them is a pause in seconds.
         headers: Added to those that follow from the above, and stronger.
         reset: Cut the connection where the body would end, as a crashing server does.
+        raw: Send the chunks alone: no status line and no headers.
     """
 
     status: int = 200
@@ -66,6 +67,7 @@ class Reply:
     chunks: Iterable[bytes | str | float] | None = None
     headers: dict[str, str] = field(default_factory=dict)
     reset: bool = False
+    raw: bool = False
 
     def payload(self) -> tuple[str, bytes]:
         """The content type and the bytes of an answer that is not streamed."""
@@ -167,6 +169,11 @@ class LoopbackServer:
     def pause(self, seconds: float) -> None:
         """Sleeps inside `handle`, but wakes when the server is closed."""
         self._closing.wait(seconds)
+
+    @property
+    def closing(self) -> bool:
+        """Whether the `with` block has ended."""
+        return self._closing.is_set()
 
     # What a subclass overrides.
 
@@ -327,6 +334,10 @@ class _Handler(BaseHTTPRequestHandler):
         self.rfile.readline()
 
     def _send(self, reply: Reply) -> None:
+        if reply.raw:
+            self.close_connection = True
+            self._stream(reply.chunks or (), framed=False)
+            return
         streamed = reply.chunks is not None
         content_type, payload = reply.payload()
         self.send_response(reply.status)
@@ -351,7 +362,7 @@ class _Handler(BaseHTTPRequestHandler):
         if reply.reset:
             self._reset()
 
-    def _stream(self, chunks: Iterable[bytes | str | float]) -> None:
+    def _stream(self, chunks: Iterable[bytes | str | float], framed: bool = True) -> None:
         owner = self.server.owner
         for chunk in chunks:
             if isinstance(chunk, int | float):
@@ -359,11 +370,11 @@ class _Handler(BaseHTTPRequestHandler):
                 continue
             if owner.chunk_delay:
                 owner.pause(owner.chunk_delay)
-            if owner._closing.is_set():
+            if owner.closing:
                 raise ConnectionAbortedError("the server is closing")
             data = chunk.encode() if isinstance(chunk, str) else chunk
             if data:
-                self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))
+                self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data) if framed else data)
 
     def _reset(self) -> None:
         """Ends the connection with a RST instead of a FIN, once the client has had the chance to read."""

@@ -11,6 +11,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import chain
 from typing import Any
 
 from support.engine import EngineError, Script, forward_stream, limit_text, script, split_tokens
@@ -242,19 +243,20 @@ class OllamaServer(LoopbackServer):
             function = {"index": 0, "name": call[0], "arguments": call[1]}
             calls = [{"id": "call_00000001", "function": function}]
             return iter([_Piece(tool_calls=calls), _Piece(reason="stop", tokens=1)])
+        # The tiny model does not reason; what it would have thought is scripted.
+        thoughts = [_Piece(thinking=token) for token in split_tokens(self.script.thinking)] if thinks else []
         if self._engine is not None and not self.script.answers:
-            return _engine_pieces(self._engine, body, chat)
-        return self._canned_pieces(request, thinks)
+            # Asked before the answer begins, so that a refusal can still have a status code.
+            return chain(thoughts, _engine_pieces(self._engine, body, chat))
+        return chain(thoughts, self._canned_pieces(request))
 
-    def _canned_pieces(self, request: Recorded, thinks: bool) -> Iterator[_Piece]:
+    def _canned_pieces(self, request: Recorded) -> Iterator[_Piece]:
         body = request.json
         options = effective_options(body.get("options") or {})
         schema = body.get("format") or None
         # llama.cpp writes one token even when it is asked for none.
         limit = None if options["num_predict"] < 0 else max(options["num_predict"], 1)
         tokens, reason = limit_text(self.script.next_text(request, schema), limit, options["stop"])
-        if thinks:
-            yield from (_Piece(thinking=token) for token in split_tokens(self.script.thinking))
         for token in tokens:
             yield _Piece(token, logprobs=_canned_logprobs(body, token))
         prompt = body.get("prompt") or " ".join(str(m.get("content") or "") for m in body.get("messages") or [])

@@ -1,0 +1,124 @@
+"""From canonical values to those of OpenAI's protocol, where these differ.
+
+Each keeps the meaning; a rule in `options` or `families` says for which models and servers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from mellea_api.options.convert import NOTHING, Converted
+
+__all__ = [
+    "both_repetition_penalties",
+    "counted_logprobs",
+    "counted_top_logprobs",
+    "effort",
+    "effort_and_template",
+    "free_body",
+    "tool_by_name",
+    "tools_as_json",
+    "unsaid",
+    "with_logprobs",
+    "without_credentials",
+]
+
+
+def unsaid(value: object) -> Converted:
+    """Send nothing: the value says what happens anyway."""
+    return Converted(NOTHING)
+
+
+def effort(value: bool | str) -> Converted:
+    """Say how hard to reason in the API's own words.
+
+    Mellea also makes `medium` of True, but beside it sends a `chat_template_kwargs`, which
+    OpenAI's own servers refuse. A word keeps it from doing so.
+    """
+    if isinstance(value, str):
+        return Converted(value)
+    level = "medium" if value else "none"
+    return Converted(level, reason=f"{value} is the level {level!r}")
+
+
+def effort_and_template(value: bool | str) -> Converted:
+    """Switch reasoning in both ways that compatible servers know, as Mellea 0.8 does.
+
+    A bool goes to the chat template (vLLM, SGLang, llama.cpp) and into `reasoning_effort`
+    (Ollama, hosted services); a level in words only into the latter.
+    """
+    if isinstance(value, str):
+        return Converted(value)
+    return Converted(
+        "medium" if value else "none",
+        options={"extra_body.chat_template_kwargs.enable_thinking": value},
+        wires={"chat_template_kwargs.enable_thinking": value},
+        reason="also as chat_template_kwargs.enable_thinking, which some servers read instead",
+    )
+
+
+def with_logprobs(value: int) -> Converted:
+    """Ask for `logprobs` as well, without which the chat endpoint refuses `top_logprobs`."""
+    return Converted(value, options={"logprobs": True}, wires={"logprobs": True})
+
+
+def counted_logprobs(value: bool) -> Converted:
+    """Ask the raw endpoint, whose `logprobs` is a number, for the likeliest token."""
+    return Converted(1) if value else Converted(NOTHING, reason="off anyway; nothing is sent")
+
+
+def counted_top_logprobs(value: int) -> Converted:
+    """Give the raw endpoint's `logprobs` the number; 0 means none at all to some servers."""
+    return Converted(max(value, 1))
+
+
+def both_repetition_penalties(value: float) -> Converted:
+    """Say it in the words of vLLM and SGLang and in those of llama.cpp and LM Studio."""
+    other = {"repeat_penalty": value}
+    return Converted(value, options={"extra_body": other}, wires=other)
+
+
+def tool_by_name(value: Any) -> Converted:
+    """Make a tool's bare name, which Mellea allows, the object that the API wants."""
+    if isinstance(value, str) and value not in ("auto", "none", "required"):
+        return Converted({"type": "function", "function": {"name": value}})
+    return Converted(value)
+
+
+def tools_as_json(value: Any) -> Converted:
+    """Show tools as the provider sees them; plain functions (Mellea 0.3) by name alone."""
+    named = value.items() if isinstance(value, Mapping) else ((None, tool) for tool in value)
+    shown = []
+    for key, tool in named:
+        name = key or getattr(tool, "name", None) or getattr(tool, "__name__", type(tool).__name__)
+        described = getattr(tool, "as_json_tool", None)
+        shown.append(described or {"type": "function", "function": {"name": str(name)}})
+    return Converted(value, shown)
+
+
+def free_body(value: dict[str, Any]) -> Converted:
+    """Merge an `extra_body` into the JSON, unless it would replace Mellea's own part of it.
+
+    Raises:
+        ValueError: If it would.
+    """
+    for name in ("model", "messages", "prompt", "stream", "stream_options", "n"):
+        if name in value:
+            raise ValueError(f"must not hold {name!r}, which Mellea sets itself")
+    return Converted(value, wires=value)
+
+
+def without_credentials(value: dict[str, Any]) -> Converted:
+    """Pass HTTP headers or a query on, except credentials, since reports show options.
+
+    Raises:
+        ValueError: If a name is that of a credential.
+    """
+    for name in value:
+        words = set(name.lower().replace("_", "-").split("-"))
+        if words & {"authorization", "cookie", "token", "secret", "apikey"} or (
+            words >= {"api", "key"} or words == {"key"}
+        ):
+            raise ValueError(f"must not hold {name!r}: give credentials as api_key=")
+    return Converted(value)

@@ -1,0 +1,226 @@
+"""Which of OpenAI's own models refuse which options, as data.
+
+Holds on OpenAI's own servers only: what a compatible server does with a model of the same name
+is that server's business. Models that are in no family here (newer ones) take every option,
+and the provider then says what it thinks of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+from mellea_api.descriptor import Native, OptionRule, Server
+
+__all__ = ["EFFORT", "FAMILIES", "FAMILY_RULES", "convert", "levels"]
+
+_CHAT: Final = "openai 3.54.0, types/chat/completion_create_params.py"
+_GUIDE: Final = "developers.openai.com/api/docs/guides/reasoning, November 2026"
+_NEWEST: Final = "developers.openai.com/api/docs/guides/deployment-checklist, November 2026"
+_EFFORTS: Final = f"{_GUIDE}; pydantic-ai's profiles, tried on the live API in July 2026"
+_STOP: Final = f"{_CHAT}; huggingface/smolagents#1662, #1868 and #1893 (tried)"
+_TOOLS: Final = f"{_NEWEST}; openai/openai-openapi#541 and BerriAI/litellm#34569 (tried)"
+_SEARCHING: Final = "vercel/ai#5609 and ChatGPTNextWeb/NextChat#6569 (tried); litellm, gpt-5-search"
+
+# ----------------------------------------------------------------------------- the families
+# Globs; no two families have a model in common.
+
+_SEARCH: Final = ("gpt-4o-search-*", "gpt-4o-mini-search-*", "gpt-5-search-*")
+_PLAIN: Final = (
+    *("gpt-3.5*", "gpt-4", "gpt-4-*", "gpt-4.*", "ft:gpt-3.5*", "ft:gpt-4*", "gpt-5-chat*"),
+    *("gpt-4o", "gpt-4o-20*", "gpt-4o-audio*", "chatgpt-4o*", "gpt-audio*"),
+    *("gpt-4o-mini", "gpt-4o-mini-20*", "gpt-4o-mini-audio*", "davinci-002", "babbage-002"),
+)
+_O1_BETA: Final = ("o1-mini*", "o1-preview*")
+_O1: Final = ("o1", "o1-20*", "o1-pro*", "o3-mini*")
+_O3: Final = ("o3", "o3-20*", "o3-pro*", "o3-deep*", "o4-mini*", "ft:o4-mini*")
+_GPT_5: Final = ("gpt-5", "gpt-5-20*", "gpt-5-mini*", "gpt-5-nano*")
+_INSTANT: Final = ("gpt-5.?-chat*", "chat-latest*")
+_CODEX_AND_PRO: Final = ("codex-*", "gpt-5-codex*", "gpt-5.?-codex*", "gpt-5-pro*", "gpt-5.?-pro*")
+_GPT_5_1: Final = ("gpt-5.1", "gpt-5.1-20*", "gpt-5.1-mini*")
+_GPT_5_2: Final = ("gpt-5.2", "gpt-5.2-20*", "gpt-5.3", "gpt-5.3-20*")
+_GPT_5_4: Final = ("gpt-5.4", "gpt-5.4-20*", "gpt-5.4-mini*", "gpt-5.4-nano*")
+_GPT_5_5: Final = ("gpt-5.5", "gpt-5.5-20*")
+_GPT_6: Final = (
+    *("gpt-5.6", "gpt-5.6-20*", "gpt-5.6-sol*", "gpt-5.6-terra*", "gpt-5.6-luna*"),
+    *("gpt-6-sol*", "gpt-6-luna*", "gpt-6.1-terra*"),
+)
+_ASTRA: Final = ("gpt-6-astra*", "gpt-6.2-astra*", "gpt-6.1-sol*", "gpt-6.2-sol*")
+
+_O: Final = _O1_BETA + _O1 + _O3
+_ALWAYS: Final = _O + _GPT_5 + _INSTANT + _CODEX_AND_PRO + _ASTRA
+_WHEN_ASKED: Final = _GPT_5_1 + _GPT_5_2 + _GPT_5_4
+_UNLESS_TOLD: Final = _GPT_5_5 + _GPT_6
+_REASONING: Final = _ALWAYS + _WHEN_ASKED + _UNLESS_TOLD
+
+FAMILIES: Final[tuple[str, ...]] = _SEARCH + _PLAIN + _REASONING
+"""Every glob above: a test holds them against the models that the SDK names."""
+
+_OFF: Final = (False, "none")
+_NOT_ON: Final = (None, False, "none")
+
+# ---------------------------------------------------------------------------------- helpers
+
+EFFORT: Final = Native(key="@@@thinking@@@", wire="reasoning_effort")
+"""Where the level of reasoning goes."""
+
+
+def convert(name: str) -> str:
+    """Return what a rule calls one of this plugin's conversions."""
+    return f"mellea_api_openai.conversions:{name}"
+
+
+def levels(
+    models: tuple[str, ...], *accepted: str, server: Server = "official"
+) -> Iterator[OptionRule]:
+    """Yield the rules of models that reason with these levels and no others.
+
+    Args:
+        models: Globs of model ids.
+        *accepted: Levels from the least to the greatest, `none` among them if reasoning can
+            be switched off.
+        server: The kind of server on which that is so.
+    """
+    on = [level for level in accepted if level != "none"]
+    can_be_off = "none" in accepted
+    bools = (*((True,) if "medium" in on else ()), *((False,) if can_be_off else ()))
+
+    def rule(**says: Any) -> OptionRule:
+        return OptionRule(name="thinking", models=models, server=server, source=_EFFORTS, **says)
+
+    yield rule(chat=EFFORT, convert=convert("effort"), requires={"thinking": (*accepted, *bools)})
+    if not can_be_off:
+        reason = f"the model always reasons; thinking={on[0]!r} is the least it can do"
+        yield rule(requires={"thinking": _OFF}, reason=reason)
+    yield rule(reason=f"at the chat endpoint this model's levels are {', '.join(accepted)}")
+
+
+def _taken(name: str, models: tuple[str, ...], when: dict[str, tuple[Any, ...]]) -> OptionRule:
+    return OptionRule(
+        name=name, chat=name, models=models, server="official", requires=when, source=_NEWEST
+    )
+
+
+def _unsaid(
+    name: str, value: Any, models: tuple[str, ...], why: str, native: Native | str | None = None
+) -> OptionRule:
+    """Say that a value is what the models do anyway."""
+    values = _OFF if value is False and name == "thinking" else (value,)
+    return OptionRule(
+        name=name,
+        chat=native or name,
+        convert=convert("unsaid"),
+        type="text" if name == "verbosity" else None,
+        requires={name: values},
+        models=models,
+        server="official",
+        reason=f"{why}; nothing is sent",
+        source=_GUIDE,
+    )
+
+
+def _refused(
+    names: tuple[str, ...], models: tuple[str, ...], why: str, source: str = _GUIDE
+) -> Iterator[OptionRule]:
+    for name in names:
+        yield OptionRule(name=name, models=models, server="official", reason=why, source=source)
+
+
+# ------------------------------------------------------------------------------------ rules
+
+_THINKING: Final = (
+    OptionRule(
+        name="thinking",
+        completion=EFFORT,
+        convert=convert("unsaid"),
+        requires={"thinking": _OFF},
+        server="official",
+        reason="the models of the raw endpoint do not reason; nothing is sent",
+        source=_GUIDE,
+    ),
+    _unsaid("thinking", False, _PLAIN + _SEARCH, "the model does not reason", EFFORT),
+    *_refused(("thinking",), _PLAIN + _SEARCH, "the model does not reason"),
+    _unsaid("thinking", True, _O1_BETA, "the model always reasons", EFFORT),
+    *_refused(("thinking",), _O1_BETA, "the model always reasons, and cannot be told how hard"),
+    *levels(_O1 + _O3, "low", "medium", "high"),
+    *levels(_GPT_5, "minimal", "low", "medium", "high"),
+    *levels(_INSTANT, "medium"),
+    *levels(_GPT_5_1, "none", "low", "medium", "high"),
+    *levels(_GPT_5_2 + _GPT_5_4 + _UNLESS_TOLD, "none", "low", "medium", "high", "xhigh"),
+    *levels(_CODEX_AND_PRO + _ASTRA, "low", "medium", "high", "xhigh"),
+)
+
+_ALWAYS_REASONS: Final = "the model always reasons, and reasoning models do not take this"
+_ONLY_OFF: Final = "the model takes this only while it does not reason: give thinking=False too"
+
+
+def _sampling() -> Iterator[OptionRule]:
+    """Yield the rules for what models take only while they do not reason."""
+    neutral = {"temperature": 1, "top_p": 1, "logprobs": False}
+    for name in ("temperature", "top_p", "logprobs"):
+        yield _taken(name, _WHEN_ASKED, {"thinking": _NOT_ON})
+        yield _taken(name, _UNLESS_TOLD, {"thinking": _OFF})
+        why = f"{neutral[name]} asks for nothing else than what the model does"
+        yield _unsaid(name, neutral[name], _REASONING, why)
+    for models, thinking in ((_WHEN_ASKED, _NOT_ON), (_UNLESS_TOLD, _OFF)):
+        yield OptionRule(
+            name="top_logprobs",
+            chat="top_logprobs",
+            convert=convert("with_logprobs"),
+            requires={"thinking": thinking, "logprobs": (None, True)},
+            models=models,
+            server="official",
+            source=_NEWEST,
+        )
+    names = ("temperature", "top_p", "logprobs", "top_logprobs")
+    yield from _refused(names, _ALWAYS, _ALWAYS_REASONS)
+    yield from _refused(names, _WHEN_ASKED + _UNLESS_TOLD, _ONLY_OFF, _NEWEST)
+
+
+def _tools() -> Iterator[OptionRule]:
+    """Yield the rules for models that call tools only while they do not reason, or never."""
+    never = "this model calls tools only through the Responses API, which Mellea does not use"
+    for name in ("tools", "tool_choice"):
+        native = Native(key="@@@tools@@@", wire="tools") if name == "tools" else name
+        conversion = "tools_as_json" if name == "tools" else "tool_by_name"
+        for models, thinking in ((_GPT_5_4 + _GPT_5_5, _NOT_ON), (_GPT_6, _OFF)):
+            yield OptionRule(
+                name=name,
+                chat=native,
+                convert=convert(conversion),
+                requires={"thinking": thinking},
+                models=models,
+                server="official",
+                source=_TOOLS,
+            )
+        why = "at the chat endpoint this model takes tools only with thinking=False"
+        yield from _refused((name,), _GPT_5_4 + _GPT_5_5 + _GPT_6, why, _TOOLS)
+        yield from _refused((name,), _ASTRA, never, _NEWEST)
+        yield from _refused((name,), _O1_BETA + _SEARCH, "the model has no tools", _SEARCHING)
+
+
+_NO_STOP: Final = tuple(glob for glob in _REASONING if glob not in _O1)
+_PENALTIES: Final = ("presence_penalty", "frequency_penalty")
+
+FAMILY_RULES: Final[tuple[OptionRule, ...]] = (
+    *_THINKING,
+    *_sampling(),
+    *(_unsaid(name, 0, _REASONING + _SEARCH, "0 is neutral") for name in _PENALTIES),
+    *_refused((*_PENALTIES, "logit_bias"), _REASONING, "reasoning models do not take this"),
+    *_refused(("stop",), _NO_STOP, "the model refuses stop sequences", _STOP),
+    *_tools(),
+    *_refused(("parallel_tool_calls",), _O, "the model calls one tool at a time", _GUIDE),
+    *_refused(("system_prompt",), _O1_BETA, "the model takes no system message", _GUIDE),
+    _unsaid("verbosity", "medium", _PLAIN + _SEARCH + _O, "medium is the only one"),
+    *_refused(("verbosity",), _PLAIN + _SEARCH + _O, "the model knows only 'medium'", _CHAT),
+    *_refused(
+        ("temperature", "top_p", *_PENALTIES, "logit_bias", "logprobs", "top_logprobs", "seed"),
+        _SEARCH,
+        "search models do not take this",
+        _SEARCHING,
+    ),
+    *_refused(
+        ("stop", "parallel_tool_calls"), _SEARCH, "search models do not take this", _SEARCHING
+    ),
+)
+"""What OpenAI's own models refuse; stands before the rules that hold for all servers."""

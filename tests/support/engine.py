@@ -46,7 +46,9 @@ def limit_text(text: str, limit: int | None, stop: Sequence[str]) -> tuple[list[
 def sample_json(schema: Any, text: str = "4", root: Any = None) -> Any:
     """A value that fits a JSON schema of the kind pydantic writes.
 
-    >>> sample_json({"type": "object", "properties": {"n": {"type": "integer"}, "s": {"type": "string"}}})
+    >>> sample_json(
+    ...     {"type": "object", "properties": {"n": {"type": "integer"}, "s": {"type": "string"}}}
+    ... )
     {'n': 4, 's': '4'}
     """
     if not isinstance(schema, dict):
@@ -66,7 +68,10 @@ def sample_json(schema: Any, text: str = "4", root: Any = None) -> Any:
         return schema["enum"][0]
     kind = schema.get("type", "object" if "properties" in schema else "string")
     if kind == "object":
-        return {name: sample_json(value, text, root) for name, value in schema.get("properties", {}).items()}
+        return {
+            name: sample_json(value, text, root)
+            for name, value in schema.get("properties", {}).items()
+        }
     if kind == "array":
         return [sample_json(schema.get("items"), text, root)] * int(schema.get("minItems", 1))
     return {"integer": 4, "number": 4.0, "boolean": True, "null": None}.get(str(kind), text)
@@ -96,7 +101,9 @@ class Script:
         text = self.text if isinstance(self.text, str) else self.text(request)
         if schema is None:
             return text
-        return json.dumps(sample_json(schema, text) if isinstance(schema, dict) else {"answer": text})
+        return json.dumps(
+            sample_json(schema, text) if isinstance(schema, dict) else {"answer": text}
+        )
 
     def next_tool_call(self, tools: Any) -> tuple[str, dict[str, Any]] | None:
         """The next tool call, if the request carries tools and one is due."""
@@ -144,7 +151,9 @@ def forward(engine: LlamaCppServer, path: str, body: Mapping[str, Any]) -> dict[
         connection.close()
 
 
-def forward_stream(engine: LlamaCppServer, path: str, body: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+def forward_stream(
+    engine: LlamaCppServer, path: str, body: Mapping[str, Any]
+) -> Iterator[dict[str, Any]]:
     """As `forward`, but yields the chunks of a stream.
 
     The request is sent before this returns, so that a refusal can still be answered with a status code. When the

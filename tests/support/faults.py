@@ -59,7 +59,10 @@ class Unanswered:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         """Gives the port back; who still waits on it is reset."""
         self._socket.close()
@@ -77,7 +80,9 @@ def black_hole() -> Unanswered:
 
 def html(status: int = 200) -> FaultServer:
     """A web page instead of JSON: a captive portal, or a base URL that is a web site's."""
-    return FaultServer(lambda request: Reply(status, body=_HTML.encode(), headers={"content-type": "text/html"}))
+    return FaultServer(
+        lambda request: Reply(status, body=_HTML.encode(), headers={"content-type": "text/html"})
+    )
 
 
 def truncated_json(cut_connection: bool = False) -> FaultServer:
@@ -86,12 +91,16 @@ def truncated_json(cut_connection: bool = False) -> FaultServer:
     Args:
         cut_connection: Announce the whole and reset the connection half way; else the length is that of the half.
     """
-    whole = json.dumps({"id": "chatcmpl-1", "object": "chat.completion", "model": "tiny", "choices": []}).encode()
+    whole = json.dumps(
+        {"id": "chatcmpl-1", "object": "chat.completion", "model": "tiny", "choices": []}
+    ).encode()
     half = whole[: len(whole) // 2]
     headers = {"content-type": "application/json"}
     if cut_connection:
         headers["content-length"] = str(len(whole))
-    return FaultServer(lambda request: Reply(body=half, headers=dict(headers), reset=cut_connection))
+    return FaultServer(
+        lambda request: Reply(body=half, headers=dict(headers), reset=cut_connection)
+    )
 
 
 def status(code: int, body: Any = None, headers: dict[str, str] | None = None) -> FaultServer:
@@ -113,7 +122,9 @@ def status(code: int, body: Any = None, headers: dict[str, str] | None = None) -
 
 def invalid_json() -> FaultServer:
     """Calls itself JSON, and is not."""
-    return FaultServer(lambda request: Reply(body=b"{'not': json}", headers={"content-type": "application/json"}))
+    return FaultServer(
+        lambda request: Reply(body=b"{'not': json}", headers={"content-type": "application/json"})
+    )
 
 
 def other_shape_json() -> FaultServer:
@@ -134,14 +145,31 @@ def cut_stream(kind: str = "sse", chunks: int = 3) -> FaultServer:
             if kind == "ndjson":
                 message = {"role": "assistant", "content": f"{number} "}
                 created = "2025-11-03T09:41:27.123456Z"
-                yield json.dumps({"model": "tiny", "created_at": created, "message": message, "done": False}) + "\n"
+                yield (
+                    json.dumps(
+                        {"model": "tiny", "created_at": created, "message": message, "done": False}
+                    )
+                    + "\n"
+                )
             else:
-                choice = {"index": 0, "delta": {"role": "assistant", "content": f"{number} "}, "finish_reason": None}
-                chunk = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1_735_689_600}
+                choice = {
+                    "index": 0,
+                    "delta": {"role": "assistant", "content": f"{number} "},
+                    "finish_reason": None,
+                }
+                chunk = {
+                    "id": "chatcmpl-1",
+                    "object": "chat.completion.chunk",
+                    "created": 1_735_689_600,
+                }
                 yield f"data: {json.dumps(chunk | {'model': 'tiny', 'choices': [choice]})}\n\n"
 
-    content_type = "application/x-ndjson" if kind == "ndjson" else "text/event-stream; charset=utf-8"
-    return FaultServer(lambda request: Reply(chunks=parts(), headers={"content-type": content_type}, reset=True))
+    content_type = (
+        "application/x-ndjson" if kind == "ndjson" else "text/event-stream; charset=utf-8"
+    )
+    return FaultServer(
+        lambda request: Reply(chunks=parts(), headers={"content-type": content_type}, reset=True)
+    )
 
 
 class SlowHeaders(LoopbackServer):

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
 from support import llamacpp as engine
 from support.llamacpp import LlamaCppServer
 from support.ollama_server import OllamaServer

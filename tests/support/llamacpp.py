@@ -16,7 +16,11 @@ MODEL_ALIAS = "tiny"
 
 def available() -> str | None:
     """Why this engine cannot run here, or None when it can."""
-    missing = [name for name in ("xllamacpp", "gguf", "numpy", "tokenizers") if importlib.util.find_spec(name) is None]
+    missing = [
+        name
+        for name in ("xllamacpp", "gguf", "numpy", "tokenizers")
+        if importlib.util.find_spec(name) is None
+    ]
     return f"not installed: {', '.join(missing)}" if missing else None
 
 
@@ -32,7 +36,13 @@ class LlamaCppServer:
     base_url: str
     model = MODEL_ALIAS
 
-    def __init__(self, gguf_path: Path, api_key: str | None = None, context_length: int = 2048, slots: int = 1) -> None:
+    def __init__(
+        self,
+        gguf_path: Path,
+        api_key: str | None = None,
+        context_length: int = 2048,
+        slots: int = 1,
+    ) -> None:
         """Starts nothing yet.
 
         Args:
@@ -69,7 +79,10 @@ class LlamaCppServer:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         """Stops the server: it ends with its last reference."""
         self._server = None

@@ -106,7 +106,7 @@ MESSAGE_FIELDS: dict[str, str] = {
 _THINK_LEVELS = ("high", "medium", "low", "max")
 
 
-class BadRequest(Exception):
+class BadRequestError(Exception):
     """What Ollama refuses.
 
     Attributes:
@@ -132,7 +132,7 @@ def check_fields(struct: str, body: Mapping[str, Any]) -> list[str]:
         Fields that Ollama drops without a word, each as a sentence.
 
     Raises:
-        BadRequest: A field has a type that Go cannot decode.
+        BadRequestError: A field has a type that Go cannot decode.
     """
     fields = REQUEST_FIELDS[struct]
     dropped = [f"unknown field {name!r} in {struct}" for name in body if name not in fields]
@@ -141,14 +141,20 @@ def check_fields(struct: str, body: Mapping[str, Any]) -> list[str]:
             _decode(f"{struct}.{name}", fields[name], value)
     for message in body.get("messages") or []:
         if not isinstance(message, dict):
-            raise BadRequest(400, _mismatch(f"{struct}.messages", "api.Message", message))
-        dropped += [f"unknown field {name!r} in Message" for name in message if name not in MESSAGE_FIELDS]
+            raise BadRequestError(400, _mismatch(f"{struct}.messages", "api.Message", message))
+        dropped += [
+            f"unknown field {name!r} in Message" for name in message if name not in MESSAGE_FIELDS
+        ]
         for name, value in message.items():
             if name in MESSAGE_FIELDS:
                 _decode(f"{struct}.messages.{name}", MESSAGE_FIELDS[name], value)
         for call in message.get("tool_calls") or []:
             arguments = (call.get("function") or {}).get("arguments")
-            _decode(f"{struct}.messages.tool_calls.function.arguments", "map[string]interface {}", arguments)
+            _decode(
+                f"{struct}.messages.tool_calls.function.arguments",
+                "map[string]interface {}",
+                arguments,
+            )
     return dropped
 
 
@@ -159,7 +165,7 @@ def check_options(options: Mapping[str, Any]) -> list[str]:
         The warnings that Ollama would log.
 
     Raises:
-        BadRequest: With status 500, which is what Ollama answers: it takes this for a failure to load the model.
+        BadRequestError: With status 500, which is what Ollama answers: it takes this for a failure to load the model.
     """
     warnings = []
     for name, value in options.items():
@@ -170,22 +176,37 @@ def check_options(options: Mapping[str, Any]) -> list[str]:
             continue
         elif kind == "array":
             if not isinstance(value, list):
-                raise BadRequest(500, f'option "{name}" must be of type array')
+                raise BadRequestError(500, f'option "{name}" must be of type array')
             if not all(isinstance(item, str) for item in value):
-                raise BadRequest(500, f'option "{name}" must be of an array of strings')
+                raise BadRequestError(500, f'option "{name}" must be of an array of strings')
         elif kind == "boolean":
             if not isinstance(value, bool):
-                raise BadRequest(500, f'option "{name}" must be of type boolean')
+                raise BadRequestError(500, f'option "{name}" must be of type boolean')
         elif isinstance(value, bool) or not isinstance(value, int | float):
-            raise BadRequest(500, f'option "{name}" must be of type {kind}')
+            raise BadRequestError(500, f'option "{name}" must be of type {kind}')
     return warnings
+
+
+def find_violations(body: Mapping[str, Any]) -> list[str]:
+    """Keys that begin with "@@@" and null values, at the top and in `options`, each with its path."""
+    found = []
+    for path, values in (("", body), ("options.", body.get("options") or {})):
+        for name, value in values.items():
+            if name.startswith("@@@"):
+                found.append(f"key {path}{name}")
+            elif value is None:
+                found.append(f"null {path}{name}")
+    return found
 
 
 def effective_options(options: Mapping[str, Any]) -> dict[str, Any]:
     """The options with Ollama's defaults, integers cut off as Go does."""
-    given = {name: value for name, value in options.items() if name in OPTION_TYPES and value is not None}
+    given = {
+        name: value for name, value in options.items() if name in OPTION_TYPES and value is not None
+    }
     return DEFAULT_OPTIONS | {
-        name: int(value) if OPTION_TYPES[name] == "integer" else value for name, value in given.items()
+        name: int(value) if OPTION_TYPES[name] == "integer" else value
+        for name, value in given.items()
     }
 
 
@@ -195,15 +216,19 @@ def _decode(path: str, kind: str, value: Any) -> None:
         return
     if kind == "think":
         if isinstance(value, str) and value not in _THINK_LEVELS:
-            raise BadRequest(
-                400, f'invalid think value: "{value}" (must be "high", "medium", "low", "max", true, or false)'
+            raise BadRequestError(
+                400,
+                f'invalid think value: "{value}" (must be "high", "medium", "low", "max", true, or false)',
             )
         if not isinstance(value, bool | str):
-            raise BadRequest(400, 'think must be a boolean or string ("high", "medium", "low", "max", true, or false)')
+            raise BadRequestError(
+                400,
+                'think must be a boolean or string ("high", "medium", "low", "max", true, or false)',
+            )
         return
     if kind == "duration":
         if isinstance(value, bool) or not isinstance(value, int | float | str):
-            raise BadRequest(400, f"Unsupported type: '{_json_type(value)}'")
+            raise BadRequestError(400, f"Unsupported type: '{_json_type(value)}'")
         return
     fits = {
         "string": isinstance(value, str),
@@ -212,15 +237,23 @@ def _decode(path: str, kind: str, value: Any) -> None:
         "map[string]interface {}": isinstance(value, dict),
     }.get(kind, isinstance(value, list))
     if not fits:
-        raise BadRequest(400, _mismatch(path, kind, value))
+        raise BadRequestError(400, _mismatch(path, kind, value))
 
 
 def _mismatch(path: str, kind: str, value: Any) -> str:
-    seen = f"number {json.dumps(value)}" if isinstance(value, float) and kind == "int" else _json_type(value)
+    seen = (
+        f"number {json.dumps(value)}"
+        if isinstance(value, float) and kind == "int"
+        else _json_type(value)
+    )
     return f"json: cannot unmarshal {seen} into Go struct field {path} of type {kind}"
 
 
 def _json_type(value: Any) -> str:
     if isinstance(value, bool):
         return "bool"
-    return {str: "string", dict: "object", list: "array"}.get(type(value), "number")
+    if isinstance(value, str):
+        return "string"
+    if isinstance(value, dict | list):
+        return "object" if isinstance(value, dict) else "array"
+    return "number"

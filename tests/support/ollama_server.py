@@ -9,32 +9,28 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from itertools import chain
 from typing import Any
 
-from support.engine import EngineError, Script, forward_stream, limit_text, script, split_tokens
+from support.engine import EngineError, Script, script, split_tokens
 from support.http import LoopbackServer, Recorded, Reply
 from support.llamacpp import LlamaCppServer
-from support.ollama_schema import BadRequest, check_fields, check_options, effective_options
+from support.ollama_answers import (
+    Piece,
+    answer_of,
+    canned_pieces,
+    engine_pieces,
+    metrics_of,
+    ndjson,
+    timestamp,
+    whole_answer,
+)
+from support.ollama_schema import BadRequestError, check_fields, check_options, find_violations
 
 VERSION = "0.13.5"
 DEFAULT_CAPABILITIES = ("completion", "tools")
 _SIZE = 836_256
-
-
-@dataclass
-class _Piece:
-    """A part of an answer; the last one has a reason."""
-
-    content: str = ""
-    thinking: str = ""
-    tool_calls: list[dict[str, Any]] = field(default_factory=list)
-    logprobs: list[dict[str, Any]] = field(default_factory=list)
-    reason: str | None = None
-    prompt_tokens: int = 1
-    tokens: int = 0
 
 
 def full_name(name: str) -> str:
@@ -79,7 +75,9 @@ class OllamaServer(LoopbackServer):
         super().__init__()
         self.models: dict[str, tuple[str, ...]] = {}
         for name in models:
-            self.add_model(name, models[name] if isinstance(models, Mapping) else DEFAULT_CAPABILITIES)
+            self.add_model(
+                name, models[name] if isinstance(models, Mapping) else DEFAULT_CAPABILITIES
+            )
         self.pull_fails = pull_fails
         self.script: Script = script(text)
         self.warnings: list[str] = []
@@ -100,7 +98,12 @@ class OllamaServer(LoopbackServer):
         routes: dict[str, tuple[str, Callable[[Recorded], Reply]]] = {
             "/": ("GET", lambda request: Reply(text="Ollama is running")),
             "/api/version": ("GET", lambda request: Reply(json={"version": VERSION})),
-            "/api/tags": ("GET", lambda request: Reply(json={"models": [self._listed(name) for name in self.models]})),
+            "/api/tags": (
+                "GET",
+                lambda request: Reply(
+                    json={"models": [self._listed(name) for name in self.models]}
+                ),
+            ),
             "/api/ps": ("GET", lambda request: Reply(json={"models": self._running_models()})),
             "/api/show": ("POST", self._show),
             "/api/pull": ("POST", self._pull),
@@ -110,15 +113,17 @@ class OllamaServer(LoopbackServer):
         if request.path not in routes:
             return Reply(404, text="404 page not found")
         method, route = routes[request.path]
-        if request.method != method and not (request.method, method) == ("HEAD", "GET"):
+        if request.method != method and (request.method, method) != ("HEAD", "GET"):
             return Reply(405, text="405 method not allowed")
         if method == "POST" and not isinstance(request.json, dict):
             if not request.body:
                 return Reply(400, json={"error": "missing request body"})
-            return Reply(400, json={"error": "invalid character in literal or wrong type of the whole body"})
+            return Reply(
+                400, json={"error": "invalid character in literal or wrong type of the whole body"}
+            )
         try:
             return route(request)
-        except BadRequest as error:
+        except BadRequestError as error:
             return Reply(error.status, json={"error": error.message})
         except EngineError as error:
             return Reply(500, json={"error": str(error)})
@@ -145,9 +150,16 @@ class OllamaServer(LoopbackServer):
         }
 
     def _running_models(self) -> list[dict[str, Any]]:
-        expires = {"expires_at": _timestamp(timedelta(minutes=5)), "size_vram": 0, "context_length": 4096}
+        expires = {
+            "expires_at": timestamp(timedelta(minutes=5)),
+            "size_vram": 0,
+            "context_length": 4096,
+        }
         models = [self._listed(name) | expires for name in sorted(self._loaded)]
-        return [{k: v for k, v in model.items() if k not in ("modified_at", "capabilities")} for model in models]
+        return [
+            {k: v for k, v in model.items() if k not in ("modified_at", "capabilities")}
+            for model in models
+        ]
 
     def _find(self, name: Any) -> str:
         """The model's full name; names are matched whatever their case."""
@@ -155,13 +167,13 @@ class OllamaServer(LoopbackServer):
         for known in self.models:
             if known.lower() == wanted:
                 return known
-        raise BadRequest(404, f"model '{name}' not found")
+        raise BadRequestError(404, f"model '{name}' not found")
 
     def _show(self, request: Recorded) -> Reply:
         self._note(check_fields("ShowRequest", request.json))
         name = request.json.get("model") or request.json.get("name")
         if not name:
-            raise BadRequest(400, "model is required")
+            raise BadRequestError(400, "model is required")
         listed = self._listed(self._find(name))
         return Reply(
             json={
@@ -184,7 +196,7 @@ class OllamaServer(LoopbackServer):
         self._note(check_fields("PullRequest", request.json))
         name = request.json.get("model") or request.json.get("name")
         if not name:
-            raise BadRequest(400, "invalid model name")
+            raise BadRequestError(400, "invalid model name")
         digest = hashlib.sha256(full_name(name).encode()).hexdigest()
         layer = {"status": f"pulling {digest[:12]}", "digest": f"sha256:{digest}", "total": _SIZE}
         steps: list[dict[str, Any]] = [{"status": "pulling manifest"}]
@@ -193,10 +205,12 @@ class OllamaServer(LoopbackServer):
         else:
             self.add_model(name)
             steps += [layer, layer | {"completed": _SIZE // 2}, layer | {"completed": _SIZE}]
-            steps += [{"status": s} for s in ("verifying sha256 digest", "writing manifest", "success")]
+            steps += [
+                {"status": s} for s in ("verifying sha256 digest", "writing manifest", "success")
+            ]
         if request.json.get("stream") is False:
             return Reply(500 if self.pull_fails else 200, json=steps[-1])
-        return _ndjson(iter(steps))
+        return ndjson(iter(steps))
 
     # Generation, in the order of the real handlers: decode, look the model up, its capabilities, the options.
 
@@ -206,180 +220,60 @@ class OllamaServer(LoopbackServer):
         self._note(dropped)
         self.violations += find_violations(body)
         if not 0 <= (body.get("top_logprobs") or 0) <= 20:
-            raise BadRequest(400, "top_logprobs must be between 0 and 20")
+            raise BadRequestError(400, "top_logprobs must be between 0 and 20")
         if not body.get("model"):
-            raise BadRequest(400 if chat else 404, "model is required" if chat else "model '' not found")
+            raise BadRequestError(
+                400 if chat else 404, "model is required" if chat else "model '' not found"
+            )
         name = self._find(body["model"])
         if body.get("raw") and (body.get("template") or body.get("system") or body.get("context")):
-            raise BadRequest(400, "raw mode does not support template, system, or context")
+            raise BadRequestError(400, "raw mode does not support template, system, or context")
         self._check_capabilities(body, name)
         self._note(check_options(body.get("options") or {}))
         format_ = body.get("format")
         if format_ not in (None, "", "json") and not isinstance(format_, dict):
             # Ollama learns this from its runner, hence not a 400.
             message = f'invalid format: {json.dumps(format_)}; expected "json" or a valid JSON Schema object'
-            raise BadRequest(500, message)
+            raise BadRequestError(500, message)
         self._loaded.add(name)
         if not body.get("messages" if chat else "prompt"):
-            return Reply(json=_answer(body, chat, _Piece(reason="load"), {}))
-        pieces = self._pieces(request, chat, thinks="thinking" in self.models[name] and body.get("think") is not False)
+            return Reply(json=answer_of(body, chat, Piece(reason="load"), {}))
+        pieces = self._pieces(
+            request, chat, thinks="thinking" in self.models[name] and body.get("think") is not False
+        )
         if body.get("stream") is False:
-            return Reply(json=_whole(body, chat, pieces))
-        return _ndjson(_answer(body, chat, piece, _metrics(piece)) for piece in pieces)
+            return Reply(json=whole_answer(body, chat, pieces))
+        return ndjson(answer_of(body, chat, piece, metrics_of(piece)) for piece in pieces)
 
     def _check_capabilities(self, body: Mapping[str, Any], name: str) -> None:
         capabilities = self.models[name]
         if body.get("think") and "thinking" not in capabilities:
-            raise BadRequest(400, f'"{body["model"]}" does not support thinking')
+            raise BadRequestError(400, f'"{body["model"]}" does not support thinking')
         if "completion" not in capabilities:
-            raise BadRequest(400, f'"{body["model"]}" does not support {"chat" if "messages" in body else "generate"}')
+            raise BadRequestError(
+                400,
+                f'"{body["model"]}" does not support {"chat" if "messages" in body else "generate"}',
+            )
         if body.get("tools") and "tools" not in capabilities:
-            raise BadRequest(400, f"registry.ollama.ai/library/{name} does not support tools")
+            raise BadRequestError(400, f"registry.ollama.ai/library/{name} does not support tools")
 
-    def _pieces(self, request: Recorded, chat: bool, thinks: bool) -> Iterator[_Piece]:
+    def _pieces(self, request: Recorded, chat: bool, thinks: bool) -> Iterator[Piece]:
         body = request.json
         call = self.script.next_tool_call(body.get("tools"))
         if call is not None:
             function = {"index": 0, "name": call[0], "arguments": call[1]}
             calls = [{"id": "call_00000001", "function": function}]
-            return iter([_Piece(tool_calls=calls), _Piece(reason="stop", tokens=1)])
+            return iter([Piece(tool_calls=calls), Piece(reason="stop", tokens=1)])
         # The tiny model does not reason; what it would have thought is scripted.
-        thoughts = [_Piece(thinking=token) for token in split_tokens(self.script.thinking)] if thinks else []
+        thoughts = (
+            [Piece(thinking=token) for token in split_tokens(self.script.thinking)]
+            if thinks
+            else []
+        )
         if self._engine is not None and not self.script.answers:
             # Asked before the answer begins, so that a refusal can still have a status code.
-            return chain(thoughts, _engine_pieces(self._engine, body, chat))
-        return chain(thoughts, self._canned_pieces(request))
-
-    def _canned_pieces(self, request: Recorded) -> Iterator[_Piece]:
-        body = request.json
-        options = effective_options(body.get("options") or {})
-        schema = body.get("format") or None
-        # llama.cpp writes one token even when it is asked for none.
-        limit = None if options["num_predict"] < 0 else max(options["num_predict"], 1)
-        tokens, reason = limit_text(self.script.next_text(request, schema), limit, options["stop"])
-        for token in tokens:
-            yield _Piece(token, logprobs=_canned_logprobs(body, token))
-        prompt = body.get("prompt") or " ".join(str(m.get("content") or "") for m in body.get("messages") or [])
-        yield _Piece(reason=reason, tokens=len(tokens), prompt_tokens=max(1, len(split_tokens(prompt))))
+            return chain(thoughts, engine_pieces(self._engine, body, chat))
+        return chain(thoughts, canned_pieces(request, self.script))
 
     def _note(self, warnings: list[str]) -> None:
         self.warnings += warnings
-
-
-def find_violations(body: Mapping[str, Any]) -> list[str]:
-    """Keys that begin with "@@@" and null values, at the top and in `options`, each with its path."""
-    found = []
-    for path, values in (("", body), ("options.", body.get("options") or {})):
-        for name, value in values.items():
-            if name.startswith("@@@"):
-                found.append(f"key {path}{name}")
-            elif value is None:
-                found.append(f"null {path}{name}")
-    return found
-
-
-def _engine_pieces(engine: LlamaCppServer, body: Mapping[str, Any], chat: bool) -> Iterator[_Piece]:
-    """What llama.cpp writes, for the request that Ollama makes of it (`llamaServerChatRequest`)."""
-    options = effective_options(body.get("options") or {})
-    wire: dict[str, Any] = {name: value for name, value in options.items() if name != "num_predict"}
-    # Ollama bounds what is open-ended by ten contexts; the tiny model's own end comes first.
-    wire |= {"n_predict": options["num_predict"], "cache_prompt": True, "stream_options": {"include_usage": True}}
-    if body.get("logprobs"):
-        wire |= {"logprobs": True, "top_logprobs": max(body.get("top_logprobs") or 0, 1)}
-    format_ = body.get("format")
-    if format_ == "json":
-        wire["response_format"] = {"type": "json_object"}
-    elif format_:
-        wire["response_format"] = {"type": "json_schema", "json_schema": {"name": "response", "schema": format_}}
-    if body.get("raw"):
-        path, wire["prompt"] = "/completions", body["prompt"]
-        wire["logprobs"] = wire.pop("top_logprobs", None)
-    else:
-        path = "/chat/completions"
-        wire["messages"] = [_openai_message(m) for m in body["messages"]] if chat else _as_messages(body)
-    return _relay(forward_stream(engine, path, wire))
-
-
-def _relay(stream: Iterator[dict[str, Any]]) -> Iterator[_Piece]:
-    reason, usage = "stop", {"prompt_tokens": 1, "completion_tokens": 0}
-    for chunk in stream:
-        usage = chunk.get("usage") or usage
-        for choice in chunk["choices"]:
-            delta = choice.get("delta") or {"content": choice.get("text")}
-            reason = choice.get("finish_reason") or reason
-            entries = (choice.get("logprobs") or {}).get("content") or []
-            content, thinking = delta.get("content") or "", delta.get("reasoning_content") or ""
-            if content or thinking or entries:
-                yield _Piece(content, thinking, logprobs=entries)
-    yield _Piece(reason=reason, tokens=usage["completion_tokens"], prompt_tokens=usage["prompt_tokens"])
-
-
-def _openai_message(message: Mapping[str, Any]) -> dict[str, Any]:
-    # The tiny model's template knows role and content alone; tool calls become text so that the turn is not empty.
-    content = message.get("content") or json.dumps(message.get("tool_calls") or "")
-    return {"role": str(message.get("role", "")).lower(), "content": content}
-
-
-def _as_messages(body: Mapping[str, Any]) -> list[dict[str, Any]]:
-    system = [{"role": "system", "content": body["system"]}] if body.get("system") else []
-    return [*system, {"role": "user", "content": body["prompt"]}]
-
-
-def _canned_logprobs(body: Mapping[str, Any], token: str) -> list[dict[str, Any]]:
-    if not body.get("logprobs"):
-        return []
-    entry: dict[str, Any] = {"token": token, "logprob": -0.1, "bytes": list(token.encode())}
-    others = [{"token": f"{token}{n or ''}", "logprob": -0.1 - n} for n in range(body.get("top_logprobs") or 0)]
-    return [entry | ({"top_logprobs": others} if others else {})]
-
-
-def _answer(body: Mapping[str, Any], chat: bool, piece: _Piece, metrics: Mapping[str, int]) -> dict[str, Any]:
-    answer: dict[str, Any] = {"model": body["model"], "created_at": _timestamp()}
-    if chat:
-        message: dict[str, Any] = {"role": "assistant", "content": piece.content}
-        message |= {"thinking": piece.thinking} if piece.thinking else {}
-        answer["message"] = message | ({"tool_calls": piece.tool_calls} if piece.tool_calls else {})
-    else:
-        answer["response"] = piece.content
-        answer |= {"thinking": piece.thinking} if piece.thinking else {}
-    answer["done"] = piece.reason is not None
-    if piece.reason is not None:
-        answer["done_reason"] = piece.reason
-    return answer | ({"logprobs": piece.logprobs} if piece.logprobs else {}) | metrics
-
-
-def _whole(body: Mapping[str, Any], chat: bool, pieces: Iterable[_Piece]) -> dict[str, Any]:
-    parts = list(pieces)
-    last = parts[-1]
-    joined = _Piece(
-        "".join(part.content for part in parts),
-        "".join(part.thinking for part in parts),
-        [call for part in parts for call in part.tool_calls],
-        [entry for part in parts for entry in part.logprobs],
-        last.reason,
-        last.prompt_tokens,
-        last.tokens,
-    )
-    return _answer(body, chat, joined, _metrics(last))
-
-
-def _metrics(piece: _Piece) -> dict[str, int]:
-    """Durations are in nanoseconds; constant, since no test should depend on them."""
-    if piece.reason is None:
-        return {}
-    return {
-        "total_duration": 5_000_000,
-        "load_duration": 1_000_000,
-        "prompt_eval_count": piece.prompt_tokens,
-        "prompt_eval_duration": 1_000_000,
-        "eval_count": piece.tokens,
-        "eval_duration": 3_000_000,
-    }
-
-
-def _ndjson(values: Iterator[Mapping[str, Any]]) -> Reply:
-    return Reply(chunks=(json.dumps(v) + "\n" for v in values), headers={"content-type": "application/x-ndjson"})
-
-
-def _timestamp(ahead: timedelta = timedelta()) -> str:
-    return (datetime.now(UTC) + ahead).isoformat().replace("+00:00", "Z")

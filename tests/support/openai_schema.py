@@ -31,7 +31,9 @@ class _Rule:
     choices: tuple[str, ...] = ()
 
 
-def _rule(*kinds: str, low: float | None = None, high: float | None = None, nullable: bool = True) -> _Rule:
+def _rule(
+    *kinds: str, low: float | None = None, high: float | None = None, nullable: bool = True
+) -> _Rule:
     return _Rule(kinds, low, high, nullable)
 
 
@@ -90,15 +92,49 @@ COMPLETION_PARAMETERS: dict[str, _Rule] = {
 }
 # What vLLM, llama.cpp and their like take beyond OpenAI's own.
 EXTENSIONS = frozenset(
-    "add_generation_prompt bad_words chat_template chat_template_kwargs documents dry_multiplier guided_choice "
-    "guided_grammar guided_json guided_regex ignore_eos include_reasoning length_penalty min_p min_tokens mirostat "
-    "priority repeat_penalty repetition_penalty skip_special_tokens stop_token_ids structured_outputs top_k "
-    "truncate_prompt_tokens typical_p".split()
+    [
+        "add_generation_prompt",
+        "bad_words",
+        "chat_template",
+        "chat_template_kwargs",
+        "documents",
+        "dry_multiplier",
+        "guided_choice",
+        "guided_grammar",
+        "guided_json",
+        "guided_regex",
+        "ignore_eos",
+        "include_reasoning",
+        "length_penalty",
+        "min_p",
+        "min_tokens",
+        "mirostat",
+        "priority",
+        "repeat_penalty",
+        "repetition_penalty",
+        "skip_special_tokens",
+        "stop_token_ids",
+        "structured_outputs",
+        "top_k",
+        "truncate_prompt_tokens",
+        "typical_p",
+    ]
 )
 
 # How each kind reads in a sentence; a decimal takes integers as well.
-_ARTICLES = {"array": "an array", "integer": "an integer", "object": "an object", "decimal": "a decimal"}
-_UNSUPPORTED_WHEN_REASONING = ("top_p", "presence_penalty", "frequency_penalty", "logprobs", "top_logprobs")
+_ARTICLES = {
+    "array": "an array",
+    "integer": "an integer",
+    "object": "an object",
+    "decimal": "a decimal",
+}
+_UNSUPPORTED_WHEN_REASONING = (
+    "top_p",
+    "presence_penalty",
+    "frequency_penalty",
+    "logprobs",
+    "top_logprobs",
+)
 
 
 class APIError(Exception):
@@ -110,7 +146,12 @@ class APIError(Exception):
     """
 
     def __init__(
-        self, message: str, param: str | None = None, code: str | None = None, status: int = 400, type_: str = ""
+        self,
+        message: str,
+        param: str | None = None,
+        code: str | None = None,
+        status: int = 400,
+        type_: str = "",
     ) -> None:
         """See the class."""
         super().__init__(message)
@@ -132,14 +173,20 @@ def check_known(body: Mapping[str, Any], rules: Mapping[str, _Rule]) -> None:
     """Refuses what OpenAI does not know."""
     unknown = unknown_parameters(body, rules)
     if unknown:
-        raise APIError(f"Unrecognized request argument{'s' * (len(unknown) > 1)} supplied: {', '.join(unknown)}")
+        raise APIError(
+            f"Unrecognized request argument{'s' * (len(unknown) > 1)} supplied: {', '.join(unknown)}"
+        )
 
 
-def check_values(body: Mapping[str, Any], rules: Mapping[str, _Rule], max_stop: int | None = 4) -> None:
+def check_values(
+    body: Mapping[str, Any], rules: Mapping[str, _Rule], max_stop: int | None = 4
+) -> None:
     """Refuses a wrong type, and a value out of range."""
     for name in ("model", "messages", "prompt"):
         if name in rules and body.get(name) is None:
-            raise APIError(f"Missing required parameter: '{name}'.", name, "missing_required_parameter")
+            raise APIError(
+                f"Missing required parameter: '{name}'.", name, "missing_required_parameter"
+            )
     for name, value in body.items():
         if name in rules and value is not None:
             _check_value(name, rules[name], value)
@@ -163,7 +210,10 @@ def check_values(body: Mapping[str, Any], rules: Mapping[str, _Rule], max_stop: 
 def check_combinations(body: Mapping[str, Any]) -> None:
     """Refuses parameters that need another one, or exclude it."""
     if body.get("stream_options") and not body.get("stream"):
-        raise APIError("The 'stream_options' parameter is only allowed when 'stream' is enabled.", "stream_options")
+        raise APIError(
+            "The 'stream_options' parameter is only allowed when 'stream' is enabled.",
+            "stream_options",
+        )
     if body.get("tool_choice") is not None and not body.get("tools"):
         message = "Invalid value for 'tool_choice': 'tool_choice' is only allowed when 'tools' are specified."
         raise APIError(message, "tool_choice")
@@ -174,7 +224,9 @@ def check_combinations(body: Mapping[str, Any]) -> None:
         message = "Invalid value for 'top_logprobs': 'top_logprobs' is only allowed when 'logprobs' is enabled."
         raise APIError(message, "top_logprobs")
     if body.get("max_tokens") is not None and body.get("max_completion_tokens") is not None:
-        message = "Setting 'max_tokens' and 'max_completion_tokens' at the same time is not supported."
+        message = (
+            "Setting 'max_tokens' and 'max_completion_tokens' at the same time is not supported."
+        )
         raise APIError(message, None, "invalid_parameter_combination")
 
 
@@ -226,7 +278,10 @@ def check_model_limits(body: Mapping[str, Any]) -> None:
             "temperature",
             "unsupported_value",
         )
-    refused = [*_UNSUPPORTED_WHEN_REASONING, *(("stop",) if not body["model"].startswith("o1") else ())]
+    refused = [
+        *_UNSUPPORTED_WHEN_REASONING,
+        *(("stop",) if not body["model"].startswith("o1") else ()),
+    ]
     for name in refused:
         if body.get(name) not in (None, False):
             message = f"Unsupported parameter: '{name}' is not supported with this model."
@@ -236,7 +291,11 @@ def check_model_limits(body: Mapping[str, Any]) -> None:
 def find_violations(body: Mapping[str, Any], rules: Mapping[str, _Rule]) -> list[str]:
     """Null where the specification has none, and keys that begin with "@@@", each with its name."""
     marks = [f"key {name}" for name in body if name.startswith("@@@")]
-    nulls = [f"null {name}" for name, value in body.items() if value is None and not _nullable(rules.get(name))]
+    nulls = [
+        f"null {name}"
+        for name, value in body.items()
+        if value is None and not _nullable(rules.get(name))
+    ]
     return marks + nulls
 
 
@@ -250,7 +309,9 @@ def _check_value(name: str, rule: _Rule, value: Any) -> None:
         expected = " or ".join(_article(kind) for kind in rule.kinds)
         got = "a decimal number" if kind == "decimal" else _article(kind)
         raise APIError(
-            f"Invalid type for '{name}': expected {expected}, but got {got} instead.", name, "invalid_type"
+            f"Invalid type for '{name}': expected {expected}, but got {got} instead.",
+            name,
+            "invalid_type",
         )
     if rule.choices and value not in rule.choices:
         message = f"Invalid value: '{value}'. Supported values are: {_enumerate(rule.choices)}."

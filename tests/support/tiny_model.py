@@ -26,7 +26,16 @@ CONTEXT_LENGTH = 2048
 
 _WIDTH, _FEED_FORWARD, _LAYERS, _HEADS, _KV_HEADS = 64, 128, 2, 4, 2
 # Modules that every supported Python has, and long enough for a thousand merges.
-_CORPUS = ("argparse.py", "ast.py", "datetime.py", "inspect.py", "pathlib.py", "socket.py", "typing.py", "zipfile.py")
+_CORPUS = (
+    "argparse.py",
+    "ast.py",
+    "datetime.py",
+    "inspect.py",
+    "pathlib.py",
+    "socket.py",
+    "typing.py",
+    "zipfile.py",
+)
 
 
 def build_gguf(path: Path, seed: int = 0) -> Path:
@@ -60,7 +69,10 @@ def build_gguf(path: Path, seed: int = 0) -> Path:
     writer.add_token_list(vocabulary)
     control = {vocabulary.index(token) for token in SPECIAL_TOKENS}
     writer.add_token_types(
-        [gguf.TokenType.CONTROL if index in control else gguf.TokenType.NORMAL for index in range(len(vocabulary))]
+        [
+            gguf.TokenType.CONTROL if index in control else gguf.TokenType.NORMAL
+            for index in range(len(vocabulary))
+        ]
     )
     writer.add_token_merges(merges)
     end = vocabulary.index("<|im_end|>")
@@ -93,10 +105,17 @@ def _train_tokenizer() -> tuple[list[str], list[str]]:
         show_progress=False,
     )
     tokenizer.train_from_iterator(
-        (line for name in _CORPUS for line in (folder / name).read_text("utf-8").splitlines(keepends=True)), trainer
+        (
+            line
+            for name in _CORPUS
+            for line in (folder / name).read_text("utf-8").splitlines(keepends=True)
+        ),
+        trainer,
     )
     model = json.loads(tokenizer.to_str())["model"]
-    vocabulary = [token for token, _ in sorted(model["vocab"].items(), key=lambda item: int(item[1]))]
+    vocabulary = [
+        token for token, _ in sorted(model["vocab"].items(), key=lambda item: int(item[1]))
+    ]
     # tokenizers 0.20 changed a merge from "a b" to ["a", "b"].
     merges = [merge if isinstance(merge, str) else " ".join(merge) for merge in model["merges"]]
     return vocabulary, merges
@@ -115,7 +134,10 @@ def _weights(vocabulary: list[str], seed: int) -> dict[str, np.ndarray]:
         return (random.standard_normal(shape) * scale).astype(np.float32)
 
     # The scale gives logits a spread of about 2, so that temperature, top_p and min_p have something to choose from.
-    embedding, output = normal(len(vocabulary), _WIDTH, scale=1.0), normal(len(vocabulary), _WIDTH, scale=0.3)
+    embedding, output = (
+        normal(len(vocabulary), _WIDTH, scale=1.0),
+        normal(len(vocabulary), _WIDTH, scale=0.3),
+    )
     embedding[:, 0] = 1.0
     output[:, 0] = [0.0 if _may_be_written(token) else -100.0 for token in vocabulary]
     weights = {
@@ -146,4 +168,6 @@ def _may_be_written(token: str) -> bool:
     if token == "<|im_end|>":
         return True
     # "Ġ" and "Ċ" are how a byte-level BPE spells a space and a line feed.
-    return token not in SPECIAL_TOKENS and all("!" <= letter <= "~" or letter in "ĠĊ" for letter in token)
+    return token not in SPECIAL_TOKENS and all(
+        "!" <= letter <= "~" or letter in "ĠĊ" for letter in token
+    )

@@ -7,7 +7,6 @@ from typing import Any
 
 import openai
 import pytest
-
 from support.engine import EngineError, forward, limit_text, sample_json
 from support.llamacpp import LlamaCppServer, available
 from support.tiny_model import build_gguf
@@ -18,7 +17,11 @@ QUESTION = [{"role": "user", "content": "What is 2+2?"}]
 def ask(server: LlamaCppServer, **options: Any) -> tuple[str, str, int]:
     answer = forward(server, "/chat/completions", {"messages": QUESTION, **options})
     choice = answer["choices"][0]
-    return choice["message"]["content"], choice["finish_reason"], answer["usage"]["completion_tokens"]
+    return (
+        choice["message"]["content"],
+        choice["finish_reason"],
+        answer["usage"]["completion_tokens"],
+    )
 
 
 def test_the_model_is_the_same_every_time(tiny_gguf: Path, tmp_path: Path) -> None:
@@ -35,7 +38,10 @@ def test_a_limit_is_kept(llamacpp: LlamaCppServer) -> None:
 def test_a_stop_sequence_ends_the_text_and_is_not_in_it(llamacpp: LlamaCppServer) -> None:
     text, _, _ = ask(llamacpp, max_tokens=20, temperature=0)
     stop = text[len(text) // 2 :][:4]
-    assert ask(llamacpp, max_tokens=20, temperature=0, stop=[stop])[:2] == (text[: text.index(stop)], "stop")
+    assert ask(llamacpp, max_tokens=20, temperature=0, stop=[stop])[:2] == (
+        text[: text.index(stop)],
+        "stop",
+    )
 
 
 def test_sampling_options_have_effects(llamacpp: LlamaCppServer) -> None:
@@ -49,9 +55,13 @@ def test_sampling_options_have_effects(llamacpp: LlamaCppServer) -> None:
     assert ask(llamacpp, **hot) != ask(llamacpp, **hot | {"seed": 2})
 
 
-@pytest.mark.parametrize("option", [{"repeat_penalty": 3.0}, {"frequency_penalty": 2.0}, {"presence_penalty": 2.0}])
+@pytest.mark.parametrize(
+    "option", [{"repeat_penalty": 3.0}, {"frequency_penalty": 2.0}, {"presence_penalty": 2.0}]
+)
 def test_penalties_have_effects(llamacpp: LlamaCppServer, option: dict[str, float]) -> None:
-    assert ask(llamacpp, max_tokens=60, temperature=0, **option) != ask(llamacpp, max_tokens=60, temperature=0)
+    assert ask(llamacpp, max_tokens=60, temperature=0, **option) != ask(
+        llamacpp, max_tokens=60, temperature=0
+    )
 
 
 def test_the_text_is_printable_ascii(llamacpp: LlamaCppServer) -> None:
@@ -77,7 +87,9 @@ def test_a_refusal_keeps_its_status(llamacpp: LlamaCppServer) -> None:
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     assert available() is None
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "xllamacpp" else True)
+    monkeypatch.setattr(
+        "importlib.util.find_spec", lambda name: None if name == "xllamacpp" else True
+    )
     assert available() == "not installed: xllamacpp"
 
 
@@ -91,6 +103,9 @@ def test_sample_json_follows_references_and_choices() -> None:
     schema = {
         "$defs": {"Colour": {"enum": ["red", "blue"]}},
         "type": "object",
-        "properties": {"c": {"$ref": "#/$defs/Colour"}, "o": {"anyOf": [{"type": "integer"}, {"type": "null"}]}},
+        "properties": {
+            "c": {"$ref": "#/$defs/Colour"},
+            "o": {"anyOf": [{"type": "integer"}, {"type": "null"}]},
+        },
     }
     assert sample_json(schema) == {"c": "red", "o": 4}

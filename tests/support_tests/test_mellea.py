@@ -7,16 +7,15 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-
 from support.ollama_server import OllamaServer
 from support.openai_server import COMPLETION_MODELS, OpenAIServer
 
 pytest.importorskip("mellea")
 
-from mellea import MelleaSession  # noqa: E402
-from mellea.backends import ModelOption  # noqa: E402
-from mellea.core import CBlock  # noqa: E402
-from mellea.stdlib.context import SimpleContext  # noqa: E402
+from mellea import MelleaSession
+from mellea.backends import ModelOption
+from mellea.core import CBlock
+from mellea.stdlib.context import SimpleContext
 
 Server = OllamaServer | OpenAIServer
 TEXT = "one two three four five six"
@@ -63,7 +62,9 @@ def test_streaming(server: Server) -> None:
 
     async def stream() -> str:
         options = {ModelOption.STREAM: True, ModelOption.MAX_NEW_TOKENS: 6}
-        thunk, _ = await backend.generate_from_context(CBlock("Count."), SimpleContext(), model_options=options)
+        thunk, _ = await backend.generate_from_context(
+            CBlock("Count."), SimpleContext(), model_options=options
+        )
         while not thunk.is_computed():
             await thunk.astream()
         return str(thunk.value)
@@ -79,9 +80,13 @@ def test_raw_completion(server: Server) -> None:
     async def complete() -> list[str]:
         # The completion endpoint of OpenAI has `max_tokens` alone.
         limit = ModelOption.MAX_NEW_TOKENS if isinstance(server, OllamaServer) else "max_tokens"
-        answers = await backend.generate_from_raw([CBlock("a"), CBlock("b")], SimpleContext(), model_options={limit: 4})
+        answers = await backend.generate_from_raw(
+            [CBlock("a"), CBlock("b")], SimpleContext(), model_options={limit: 4}
+        )
         # A tuple of the thunks and the usage from 0.8 on.
-        return [str(thunk.value) for thunk in (answers[0] if isinstance(answers, tuple) else answers)]
+        return [
+            str(thunk.value) for thunk in (answers[0] if isinstance(answers, tuple) else answers)
+        ]
 
     texts = asyncio.run(complete())
     assert len(texts) == 2
@@ -95,7 +100,7 @@ def test_a_wrong_key_reaches_the_caller() -> None:
 
     with OpenAIServer() as server:
         session = MelleaSession(OpenAIBackend("gpt-4o", base_url=server.base_url, api_key="sk-bad"))
-        with pytest.raises(Exception) as caught:
+        with pytest.raises(Exception, match=r"API key|401") as caught:
             session.chat("What is 2+2?")
     error: BaseException | None = caught.value
     while error is not None and not isinstance(error, openai.AuthenticationError):

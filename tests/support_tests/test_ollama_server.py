@@ -7,13 +7,15 @@ from typing import Any
 import httpx
 import ollama
 import pytest
-
 from support.llamacpp import LlamaCppServer
 from support.ollama_schema import OPTION_TYPES
 from support.ollama_server import OllamaServer
 
 MESSAGES = [{"role": "user", "content": "What is 2+2?"}]
-TOOL = {"type": "function", "function": {"name": "add", "parameters": {"type": "object", "properties": {}}}}
+TOOL = {
+    "type": "function",
+    "function": {"name": "add", "parameters": {"type": "object", "properties": {}}},
+}
 
 
 @pytest.fixture
@@ -23,7 +25,10 @@ def client(ollama_server: OllamaServer) -> ollama.Client:
 
 def test_the_sdk_reads_the_model_list(ollama_server: OllamaServer, client: ollama.Client) -> None:
     (model,) = client.list().models
-    assert (model.model, model.details and model.details.parameter_size) == ("tiny:latest", "202.43K")
+    assert (model.model, model.details and model.details.parameter_size) == (
+        "tiny:latest",
+        "202.43K",
+    )
     assert (model.modified_at and model.modified_at.year, model.size) == (2025, 836_256)
     assert len(model.digest or "") == 64
     assert client.ps().models == []
@@ -32,10 +37,16 @@ def test_the_sdk_reads_the_model_list(ollama_server: OllamaServer, client: ollam
     assert client.show("TINY").capabilities == ["completion", "tools"]
 
 
-def test_chat_is_answered_whole_and_in_pieces(ollama_server: OllamaServer, client: ollama.Client) -> None:
+def test_chat_is_answered_whole_and_in_pieces(
+    ollama_server: OllamaServer, client: ollama.Client
+) -> None:
     ollama_server.script.text = "one two three"
     whole = client.chat("tiny", MESSAGES)
-    assert (whole.message.content, whole.done_reason, whole.eval_count) == ("one two three", "stop", 3)
+    assert (whole.message.content, whole.done_reason, whole.eval_count) == (
+        "one two three",
+        "stop",
+        3,
+    )
     pieces = [part.message.content for part in client.chat("tiny", MESSAGES, stream=True)]
     assert pieces == ["one", " two", " three", ""]
     cut = client.chat("tiny", MESSAGES, options={"num_predict": 2})
@@ -44,17 +55,24 @@ def test_chat_is_answered_whole_and_in_pieces(ollama_server: OllamaServer, clien
     assert client.generate("tiny", "2+2=", raw=True, options={"num_predict": 1}).response == "one"
 
 
-def test_answers_and_tool_calls_can_be_queued(ollama_server: OllamaServer, client: ollama.Client) -> None:
+def test_answers_and_tool_calls_can_be_queued(
+    ollama_server: OllamaServer, client: ollama.Client
+) -> None:
     ollama_server.script.answers.extend(["first", "second"])
     ollama_server.script.tool_calls.append(("add", {"a": 1}))
     assert client.chat("tiny", MESSAGES).message.content == "first"
     calls = client.chat("tiny", MESSAGES, tools=[TOOL]).message.tool_calls
     assert calls is not None
     assert (calls[0].function.name, calls[0].function.arguments) == ("add", {"a": 1})
-    assert [client.chat("tiny", MESSAGES, tools=[TOOL]).message.content for _ in range(2)] == ["second", "4"]
+    assert [client.chat("tiny", MESSAGES, tools=[TOOL]).message.content for _ in range(2)] == [
+        "second",
+        "4",
+    ]
 
 
-def test_thinking_is_only_for_models_that_think(ollama_server: OllamaServer, client: ollama.Client) -> None:
+def test_thinking_is_only_for_models_that_think(
+    ollama_server: OllamaServer, client: ollama.Client
+) -> None:
     with pytest.raises(ollama.ResponseError, match='"tiny" does not support thinking') as caught:
         client.chat("tiny", MESSAGES, think=True)
     assert caught.value.status_code == 400
@@ -76,7 +94,9 @@ def test_logprobs_come_when_asked_for(client: ollama.Client) -> None:
     assert (answer.logprobs[0].token, len(answer.logprobs[0].top_logprobs or [])) == ("4", 2)
 
 
-def test_a_missing_model_is_404_and_a_pull_brings_it(ollama_server: OllamaServer, client: ollama.Client) -> None:
+def test_a_missing_model_is_404_and_a_pull_brings_it(
+    ollama_server: OllamaServer, client: ollama.Client
+) -> None:
     with pytest.raises(ollama.ResponseError, match="model 'granite4' not found") as caught:
         client.chat("granite4", MESSAGES)
     assert caught.value.status_code == 404
@@ -107,16 +127,35 @@ def test_an_option_of_the_wrong_type_is_refused_in_ollama_s_words(
     # The SDK checks some of these itself, so past it.
     body = {"model": "tiny", "messages": MESSAGES, "options": {option: value}}
     answer = httpx.post(f"{ollama_server.url}/api/chat", json=body)
-    assert (answer.status_code, answer.json()) == (500, {"error": f'option "{option}" must be of type {kind}'})
+    assert (answer.status_code, answer.json()) == (
+        500,
+        {"error": f'option "{option}" must be of type {kind}'},
+    )
 
 
 @pytest.mark.parametrize(
     ("field", "value", "words"),
     [
-        ("stream", "yes", "json: cannot unmarshal string into Go struct field ChatRequest.stream of type bool"),
-        ("messages", {}, "json: cannot unmarshal object into Go struct field ChatRequest.messages of type []api.Message"),
-        ("top_logprobs", 1.5, "json: cannot unmarshal number 1.5 into Go struct field ChatRequest.top_logprobs of type int"),
-        ("think", "minimal", 'invalid think value: "minimal" (must be "high", "medium", "low", "max", true, or false)'),
+        (
+            "stream",
+            "yes",
+            "json: cannot unmarshal string into Go struct field ChatRequest.stream of type bool",
+        ),
+        (
+            "messages",
+            {},
+            "json: cannot unmarshal object into Go struct field ChatRequest.messages of type []api.Message",
+        ),
+        (
+            "top_logprobs",
+            1.5,
+            "json: cannot unmarshal number 1.5 into Go struct field ChatRequest.top_logprobs of type int",
+        ),
+        (
+            "think",
+            "minimal",
+            'invalid think value: "minimal" (must be "high", "medium", "low", "max", true, or false)',
+        ),
         ("top_logprobs", 21, "top_logprobs must be between 0 and 20"),
         ("model", "", "model is required"),
     ],
@@ -129,16 +168,26 @@ def test_a_field_of_the_wrong_type_is_refused_in_go_s_words(
     assert (answer.status_code, answer.json()) == (400, {"error": words})
 
 
-def test_what_ollama_ignores_is_collected(ollama_server: OllamaServer, client: ollama.Client) -> None:
+def test_what_ollama_ignores_is_collected(
+    ollama_server: OllamaServer, client: ollama.Client
+) -> None:
     client.chat("tiny", MESSAGES, options={"max_tokens": 5, "temperature": 0.1})
     assert ollama_server.warnings == ["invalid option provided: 'max_tokens'"]
-    httpx.post(f"{ollama_server.url}/api/chat", json={"model": "tiny", "messages": MESSAGES, "temperature": 0.1})
+    httpx.post(
+        f"{ollama_server.url}/api/chat",
+        json={"model": "tiny", "messages": MESSAGES, "temperature": 0.1},
+    )
     assert ollama_server.warnings[1:] == ["unknown field 'temperature' in ChatRequest"]
     assert ollama_server.violations == []
 
 
 def test_what_no_client_may_send_is_collected(ollama_server: OllamaServer) -> None:
-    body = {"model": "tiny", "messages": MESSAGES, "think": None, "options": {"seed": None, "@@@x@@@": 1}}
+    body = {
+        "model": "tiny",
+        "messages": MESSAGES,
+        "think": None,
+        "options": {"seed": None, "@@@x@@@": 1},
+    }
     assert httpx.post(f"{ollama_server.url}/api/chat", json=body).status_code == 200
     assert ollama_server.violations == ["null think", "null options.seed", "key options.@@@x@@@"]
 
@@ -156,7 +205,12 @@ def test_with_an_engine_every_option_has_an_effect(llamacpp: LlamaCppServer) -> 
         client = ollama.Client(server.base_url)
 
         def ask(**options: Any) -> str:
-            return client.chat("tiny", MESSAGES, options={"num_predict": 60, **options}).message.content or ""
+            return (
+                client.chat(
+                    "tiny", MESSAGES, options={"num_predict": 60, **options}
+                ).message.content
+                or ""
+            )
 
         greedy, hot = ask(temperature=0), {"temperature": 1.5, "seed": 1}
         assert greedy == ask(temperature=0)
@@ -168,16 +222,29 @@ def test_with_an_engine_every_option_has_an_effect(llamacpp: LlamaCppServer) -> 
         assert greedy.startswith(ask(temperature=0, stop=[greedy[20:24]]) + greedy[20:24])
         few = client.chat("tiny", MESSAGES, options={"num_predict": 5})
         assert (few.eval_count, few.done_reason) == (5, "length")
-        streamed = client.chat("tiny", MESSAGES, options={"num_predict": 60, "temperature": 0}, stream=True)
+        streamed = client.chat(
+            "tiny", MESSAGES, options={"num_predict": 60, "temperature": 0}, stream=True
+        )
         assert "".join(part.message.content or "" for part in streamed) == greedy
-        raw = client.generate("tiny", "What", raw=True, options={"num_predict": 5, "temperature": 0})
+        raw = client.generate(
+            "tiny", "What", raw=True, options={"num_predict": 5, "temperature": 0}
+        )
         assert (raw.eval_count, raw.prompt_eval_count) != (5, few.prompt_eval_count)
         assert server.warnings == server.violations == []
 
 
 def test_the_options_are_those_of_the_sdk() -> None:
     # The SDK still has options that Ollama has dropped, so the server's are not all of the SDK's.
-    dropped = {"numa", "logits_all", "vocab_only", "f16_kv", "low_vram", "embedding_only", "use_mlock", "tfs_z"}
+    dropped = {
+        "numa",
+        "logits_all",
+        "vocab_only",
+        "f16_kv",
+        "low_vram",
+        "embedding_only",
+        "use_mlock",
+        "tfs_z",
+    }
     dropped |= {"mirostat", "mirostat_tau", "mirostat_eta", "penalize_newline"}
     assert set(ollama.Options.model_fields) - dropped <= set(OPTION_TYPES)
     assert set(OPTION_TYPES) - set(ollama.Options.model_fields) == {"min_p", "draft_num_predict"}

@@ -6,15 +6,12 @@ and the sum of the test results. The exit code is nox's. Needs a Python 3.11 or 
 sessions that ask for another Python than those here are skipped, and the table says so.
 """
 
-from __future__ import print_function
-
 import sys
 
 if sys.version_info < (3, 11):
     sys.exit(
-        "tools/check.py needs Python 3.11 or newer, and this is %d.%d (%s).\n"
-        "Run it with another one, for example: python3.11 tools/check.py"
-        % (sys.version_info[0], sys.version_info[1], sys.executable)
+        f"tools/check.py needs Python 3.11 or newer, and this is {sys.version.split()[0]}"
+        f" ({sys.executable}).\nRun it with another one, for example: python3.11 tools/check.py"
     )
 
 import json
@@ -84,9 +81,9 @@ def print_sessions(report):
     width = max(map(len, names), default=0)
     print()
     for name, session in zip(names, sessions, strict=True):
-        duration = "%7.1f s" % session.get("duration", 0.0)
+        duration = f"{session.get('duration', 0.0):7.1f} s"
         reason = session["reason"] if session["result"] == "skipped" else None
-        print("%-*s  %-8s %s" % (width, name, session["result"], reason or duration))
+        print(f"{name:{width}}  {session['result']:8} {reason or duration}")
 
 
 def sum_tests():
@@ -102,7 +99,7 @@ def sum_tests():
         "skipped": total["skipped"],
         "errors": total["errors"],
     }
-    return ", ".join("%d %s" % (count, word) for word, count in words.items() if count)
+    return ", ".join(f"{count} {word}" for word, count in words.items() if count)
 
 
 def main():
@@ -120,7 +117,7 @@ def main():
     code = subprocess.run(command, cwd=ROOT, env={**os.environ, **uv_settings()}, check=False)
     print_sessions(report)
     seconds = time.monotonic() - started
-    print("\n==== %s in %.2fs ====" % (sum_tests() or "no tests ran", seconds), flush=True)
+    print(f"\n==== {sum_tests() or 'no tests ran'} in {seconds:.2f}s ====", flush=True)
     return code.returncode
 
 

@@ -6,15 +6,12 @@ Makes `.venv-demo`, installs the core and the embedded n-gram backend with pip, 
 long as the sources are the same.
 """
 
-from __future__ import print_function
-
 import sys
 
 if sys.version_info < (3, 11):
     sys.exit(
-        "tools/demo.py needs Python 3.11 or newer, and this is %d.%d (%s).\n"
-        "Run it with another one, for example: python3.11 tools/demo.py"
-        % (sys.version_info[0], sys.version_info[1], sys.executable)
+        f"tools/demo.py needs Python 3.11 or newer, and this is {sys.version.split()[0]}"
+        f" ({sys.executable}).\nRun it with another one, for example: python3.11 tools/demo.py"
     )
 
 import hashlib
@@ -64,7 +61,7 @@ def main():
     """Run the program and return its exit code."""
     make_environment()
     program = ROOT / "examples" / "first_program.py"
-    print("$ MELLEA_BACKEND=ngram python %s" % program.relative_to(ROOT), flush=True)
+    print(f"$ MELLEA_BACKEND=ngram python {program.relative_to(ROOT)}", flush=True)
     # Nothing else that the environment says about Mellea is meant for this program.
     environment = {k: v for k, v in os.environ.items() if not k.startswith("MELLEA_")}
     environment["MELLEA_BACKEND"] = "ngram"

@@ -35,11 +35,13 @@ def package(folder: str) -> str:
 
 def tracked_files() -> list[Path]:
     """What git holds, or what the tree holds where there is no git to ask."""
+    command = ["git", "-C", str(ROOT), "ls-files", "-z", "--cached"]
     try:
-        command = ["git", "-C", str(ROOT), "ls-files", "-z", "--cached"]
         listed = subprocess.run(command, capture_output=True, check=True).stdout.decode()
-        names = [name for name in listed.split("\0") if name]
     except (OSError, subprocess.CalledProcessError):
+        listed = ""
+    names = [name for name in listed.split("\0") if name]
+    if not names:
         made = re.compile(r"^(\.(?!ci|github|gitignore).*|__pycache__|build|dist|.*\.egg-info)$")
         names = [
             str(path.relative_to(ROOT))

@@ -1,1 +1,200 @@
-"""A plugin-based registry of LLM backends for programs written with Mellea."""
+"""A plugin-based registry of LLM backends for Mellea programs.
+
+    import mellea_api
+
+    session = mellea_api.start_session("ollama", model_options={"max_tokens": 100})
+    print(session.chat("Hello!"))
+
+Importing this package imports nothing else: each name is loaded when it is first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mellea_api.adoption import options_report
+    from mellea_api.api import (
+        explain_options,
+        list_models,
+        refresh,
+        shared_registry,
+        start_session,
+        validate_credentials,
+    )
+    from mellea_api.descriptor import (
+        CONTRACT_VERSION,
+        BackendDescriptor,
+        CredentialField,
+        ModelInfo,
+        Native,
+        OptionRule,
+    )
+    from mellea_api.errors import (
+        AnswerError,
+        BackendNotFoundError,
+        BackendUnavailableError,
+        ConfigurationError,
+        ContentRefusedError,
+        ContextLengthError,
+        CredentialError,
+        MelleaAPIError,
+        ModelNotFoundError,
+        OptionError,
+        OptionProblem,
+        PermissionDeniedError,
+        PluginError,
+        ProviderError,
+        RateLimitError,
+        RequestRefusedError,
+        RequestTimeoutError,
+        SessionClosedError,
+    )
+    from mellea_api.hookspecs import hookimpl
+    from mellea_api.registry import Registry
+    from mellea_api.reports import (
+        CredentialFinding,
+        CredentialReport,
+        NormalizedOptions,
+        OptionDecision,
+        OptionPatch,
+    )
+    from mellea_api.requests import (
+        CredentialQuery,
+        CredentialRequest,
+        ErrorRequest,
+        ModelsRequest,
+        OptionsRequest,
+        Origin,
+        SessionRequest,
+        Target,
+    )
+    from mellea_api.secrets import Secret
+
+__version__ = "0.1.0"
+
+_MODULES = {
+    "adoption": ("options_report",),
+    "api": (
+        "explain_options",
+        "list_models",
+        "refresh",
+        "shared_registry",
+        "start_session",
+        "validate_credentials",
+    ),
+    "descriptor": (
+        "CONTRACT_VERSION",
+        "BackendDescriptor",
+        "CredentialField",
+        "ModelInfo",
+        "Native",
+        "OptionRule",
+    ),
+    "errors": (
+        "AnswerError",
+        "BackendNotFoundError",
+        "BackendUnavailableError",
+        "ConfigurationError",
+        "ContentRefusedError",
+        "ContextLengthError",
+        "CredentialError",
+        "MelleaAPIError",
+        "ModelNotFoundError",
+        "OptionError",
+        "OptionProblem",
+        "PermissionDeniedError",
+        "PluginError",
+        "ProviderError",
+        "RateLimitError",
+        "RequestRefusedError",
+        "RequestTimeoutError",
+        "SessionClosedError",
+    ),
+    "hookspecs": ("hookimpl",),
+    "registry": ("Registry",),
+    "reports": (
+        "CredentialFinding",
+        "CredentialReport",
+        "NormalizedOptions",
+        "OptionDecision",
+        "OptionPatch",
+    ),
+    "requests": (
+        "CredentialQuery",
+        "CredentialRequest",
+        "ErrorRequest",
+        "ModelsRequest",
+        "OptionsRequest",
+        "Origin",
+        "SessionRequest",
+        "Target",
+    ),
+    "secrets": ("Secret",),
+}
+_HOME = {name: module for module, names in _MODULES.items() for name in names}
+
+__all__ = [
+    "CONTRACT_VERSION",
+    "AnswerError",
+    "BackendDescriptor",
+    "BackendNotFoundError",
+    "BackendUnavailableError",
+    "ConfigurationError",
+    "ContentRefusedError",
+    "ContextLengthError",
+    "CredentialError",
+    "CredentialField",
+    "CredentialFinding",
+    "CredentialQuery",
+    "CredentialReport",
+    "CredentialRequest",
+    "ErrorRequest",
+    "MelleaAPIError",
+    "ModelInfo",
+    "ModelNotFoundError",
+    "ModelsRequest",
+    "Native",
+    "NormalizedOptions",
+    "OptionDecision",
+    "OptionError",
+    "OptionPatch",
+    "OptionProblem",
+    "OptionRule",
+    "OptionsRequest",
+    "Origin",
+    "PermissionDeniedError",
+    "PluginError",
+    "ProviderError",
+    "RateLimitError",
+    "Registry",
+    "RequestRefusedError",
+    "RequestTimeoutError",
+    "Secret",
+    "SessionClosedError",
+    "SessionRequest",
+    "Target",
+    "__version__",
+    "explain_options",
+    "hookimpl",
+    "list_models",
+    "options_report",
+    "refresh",
+    "shared_registry",
+    "start_session",
+    "validate_credentials",
+]
+
+
+def __getattr__(name: str) -> Any:
+    module = _HOME.get(name)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{module}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

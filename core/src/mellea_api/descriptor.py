@@ -196,9 +196,9 @@ class BackendDescriptor:
     summary: str
     default_model: str
     contract_version: int = CONTRACT_VERSION
-    credentials: tuple[CredentialField, ...] = field(default=(), converter=tuple)
-    options: tuple[OptionRule, ...] = field(default=(), converter=tuple)
-    models: tuple[ModelInfo, ...] = field(default=(), converter=tuple)
+    credentials: tuple[CredentialField, ...] = field(default=(), converter=_tuple)
+    options: tuple[OptionRule, ...] = field(default=(), converter=_tuple)
+    models: tuple[ModelInfo, ...] = field(default=(), converter=_tuple)
     base_url_variables: tuple[str, ...] = field(default=(), converter=_tuple)
     default_base_url: str | None = None
     official_hosts: tuple[str, ...] = field(default=(), converter=_tuple)

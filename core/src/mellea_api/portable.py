@@ -34,10 +34,13 @@ def portable_state(request: SessionRequest) -> dict[str, Any]:
             "and a secret is not pickled. Set the environment variable where the session is built."
         )
     state["credentials"] = {}
-    for part in ("context", "options", "arguments", "session_arguments", "target"):
-        value = state[part]
-        named = value.items() if isinstance(value, dict) else [("", value)]
-        for name, item in named:
+    for part, held in (
+        ("context", {"": request.context}),
+        ("options", request.options),
+        ("settings", request.target.settings),
+        ("session_arguments", request.session_arguments),
+    ):
+        for name, item in held.items():
             try:
                 pickle.dumps(item)
             except Exception as error:

@@ -125,6 +125,10 @@ class CredentialFinding:
     hint: str = ""
 
 
+def _findings(value: Iterable[CredentialFinding]) -> tuple[CredentialFinding, ...]:
+    return tuple(value)
+
+
 @frozen(kw_only=True)
 class CredentialReport:
     """Whether a backend can be used with the credentials that are there.
@@ -138,7 +142,7 @@ class CredentialReport:
 
     backend: str
     status: CredentialStatus
-    fields: tuple[CredentialFinding, ...] = field(default=(), converter=tuple)
+    fields: tuple[CredentialFinding, ...] = field(default=(), converter=_findings)
     message: str = ""
 
     @property

@@ -42,7 +42,9 @@ class Target:
         base_url: The server's address as the user wrote it, or None for the default one.
         base_url_source: Where the address came from: `argument`, the name of an environment
             variable, or `default`.
-        settings: The backend arguments of `start_session` that are no credentials.
+        stated_server: What the user says the server is, such as a gateway before the provider's
+            own (`server="official"`); None to go by the host's name.
+        settings: Further arguments of `start_session`, which are the backend's own business.
         mellea_version: The version of Mellea that is installed.
     """
 
@@ -50,6 +52,7 @@ class Target:
     model_id: str
     base_url: str | None = None
     base_url_source: str = "default"
+    stated_server: Server | None = None
     settings: Mapping[str, Any] = field(factory=dict)
     mellea_version: str = ""
 
@@ -61,6 +64,8 @@ class Target:
     @property
     def server(self) -> Server:
         """Whether the server is the provider's own or a compatible one."""
+        if self.stated_server is not None:
+            return self.stated_server
         hosts = self.descriptor.official_hosts
         if not hosts or not self.base_url:
             return "official"
@@ -117,7 +122,6 @@ class SessionRequest:
         unknown: What to do about options that nobody knows: `error`, or `pass` them on.
         timeout: Seconds allowed for each whole call; None for no limit.
         run_id: Names the run in log records and telemetry.
-        arguments: Further arguments for the constructor of Mellea's backend class.
         session_arguments: Arguments for Mellea's session that not every version has.
         credentials: Filled in by the core where the session is built, from the arguments, the
             environment and the extensions; it is never part of a pickle.
@@ -130,7 +134,6 @@ class SessionRequest:
     unknown: Literal["error", "pass"] = "error"
     timeout: float | None = None
     run_id: str | None = None
-    arguments: Mapping[str, Any] = field(factory=dict)
     session_arguments: Mapping[str, Any] = field(factory=dict)
     credentials: Mapping[str, Secret] = field(factory=dict, repr=False)
 

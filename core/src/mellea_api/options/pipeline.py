@@ -102,7 +102,9 @@ def _canonicalise_slowly(
                 for name, item in value.items():
                     groups.setdefault(EXTRA + name, []).append((f"extra[{name!r}]", item))
             else:
-                problems.append(OptionProblem(key, f"must be a dict of options, not {shown(value)}"))
+                problems.append(
+                    OptionProblem(key, f"must be a dict of options, not {shown(value)}")
+                )
         elif key in plan.spellings:
             groups.setdefault(plan.spellings[key], []).append((key, value))
         elif key in INTERNAL or key.startswith("@@@"):
@@ -339,4 +341,3 @@ class OptionPipeline:
                     shown(decision.value),
                     decision.reason,
                 )
-

@@ -1,1 +1,70 @@
-"""The Ollama backend of mellea-api."""
+"""The Ollama backend of mellea-api: local models, no key.
+
+This module is what the entry point names: it is light, and holds the hooks. `options` says what
+Ollama does with each option, `models` is the catalogue, and `sdk` alone imports the SDK.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from mellea_api import (
+    BackendDescriptor,
+    ErrorRequest,
+    MelleaAPIError,
+    ModelInfo,
+    ModelsRequest,
+    SessionRequest,
+    hookimpl,
+)
+from mellea_api_ollama.models import CATALOGUE
+from mellea_api_ollama.options import RULES
+
+if TYPE_CHECKING:
+    from mellea import MelleaSession
+
+__all__ = ["create_session", "describe_backend", "list_models", "translate_error"]
+
+
+@hookimpl
+def describe_backend(name: str) -> BackendDescriptor:
+    """Describe Ollama."""
+    return BackendDescriptor(
+        name=name,
+        summary="Local models on an Ollama server",
+        default_model=CATALOGUE[0].id,
+        options=RULES,
+        models=CATALOGUE,
+        base_url_variables=("OLLAMA_HOST",),
+        default_base_url="http://127.0.0.1:11434",
+        model_identifier="ollama_name",
+        start_hint="Start it with `ollama serve`, or point OLLAMA_HOST at a running one.",
+        model_hint="Get it with `ollama pull {model}`, or pass pull=True.",
+    )
+
+
+@hookimpl
+def list_models(request: ModelsRequest) -> Sequence[ModelInfo] | None:
+    """List the models that the server has, its catalogue if it is not to be asked."""
+    if not request.live:
+        return None
+    from mellea_api_ollama import sdk
+
+    return sdk.list_models(request)
+
+
+@hookimpl
+def create_session(request: SessionRequest) -> MelleaSession:
+    """Create a session; a model that is missing is pulled only with `pull=True`."""
+    from mellea_api_ollama import sdk
+
+    return sdk.create_session(request)
+
+
+@hookimpl
+def translate_error(request: ErrorRequest) -> MelleaAPIError | None:
+    """Say what the Ollama SDK raises in the library's terms."""
+    from mellea_api_ollama import sdk
+
+    return sdk.translate_error(request)

@@ -1,0 +1,325 @@
+"""The functions that most programs need, on one registry that they share."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+from mellea_api.descriptor import Endpoint, ModelInfo, Server
+from mellea_api.errors import ConfigurationError
+from mellea_api.options.pipeline import Unknown
+from mellea_api.registry import Backend, Registry
+from mellea_api.reports import CredentialReport, NormalizedOptions
+from mellea_api.requests import Policy, SessionRequest, Target
+
+if TYPE_CHECKING:
+    from mellea import MelleaSession
+
+__all__ = [
+    "explain_options",
+    "list_models",
+    "refresh",
+    "session_request",
+    "shared_registry",
+    "start_session",
+    "validate_credentials",
+]
+
+_lock = threading.Lock()
+_shared: Registry | None = None
+
+
+def shared_registry() -> Registry:
+    """Return the registry that the functions of this module use, discovered on first use.
+
+    Raises:
+        ConfigurationError: If an environment variable about plugins is malformed.
+    """
+    global _shared
+    with _lock:
+        if _shared is None:
+            _shared = Registry.discover()
+        return _shared
+
+
+def refresh() -> Registry:
+    """Discover anew what is installed, for this and all later calls; return the new registry.
+
+    Sessions that are running keep what they have.
+    """
+    global _shared
+    found = Registry.discover()
+    with _lock:
+        _shared = found
+    return found
+
+
+def start_session(
+    backend_name: str = "ollama",
+    model_id: Any = None,
+    ctx: Any = None,
+    *,
+    context_type: Literal["simple", "chat"] | None = None,
+    model_options: Mapping[str, Any] | None = None,
+    plugins: Sequence[Any] | None = None,
+    allow_context_type_change: bool | None = None,
+    base_url: str | None = None,
+    timeout: float | None = None,
+    unsupported: Policy | None = None,
+    unknown: Unknown = "error",
+    run_id: str | None = None,
+    registry: Registry | None = None,
+    **backend_kwargs: Any,
+) -> MelleaSession:
+    """Start a Mellea session on any installed backend.
+
+    The arguments are those of `mellea.start_session` over its versions, and more. Options mean
+    the same on every backend; what becomes of each is in `options_report(session)` after a call,
+    and in `explain_options` without one.
+
+    Args:
+        backend_name: The backend's name or an alias.
+        model_id: The model's name, a `ModelIdentifier` of Mellea, or None for the backend's
+            default model.
+        ctx: A context of Mellea to go on with; not together with `context_type`.
+        context_type: `simple` (each call alone; the default) or `chat` (a conversation).
+        model_options: Defaults for every call of the session. Beside options, `extra` may hold
+            a dict of provider options that are passed on unchecked, and `unsupported` a policy.
+        plugins: Plugins of Mellea, for this session only; needs a Mellea that has them.
+        allow_context_type_change: As in Mellea; needs a Mellea that has it.
+        base_url: The server's address, instead of the environment's or the default one.
+        timeout: Seconds allowed for each whole call, above 0; None for no limit. Opening the
+            session has the same limit for each answer of the server.
+        unsupported: What to do about options that this backend, model or server does not have:
+            `warn` (log it, once per session and option), `error`, or `drop` (report only). None
+            takes MELLEA_API_UNSUPPORTED, then `warn`.
+        unknown: What to do about options that nobody knows: `error`, or `pass` them on.
+        run_id: Put on log records and telemetry spans of this session's calls.
+        registry: Where to look for the backend; None for the shared registry.
+        backend_kwargs: Credentials by field name (`api_key=`), and whatever else the backend
+            takes, such as `pull=True` for Ollama. `server="official"` says that `base_url` is a
+            gateway before the provider's own server, `server="compatible"` that it is another.
+
+    Returns:
+        A real `MelleaSession`.
+
+    Raises:
+        BackendNotFoundError: No such backend, or its distribution is not installed.
+        PluginError: The backend's plugin, or an extension, is broken.
+        OptionError: The options cannot be used.
+        ConfigurationError: Another argument or environment variable cannot be used.
+        CredentialError: A credential is missing or was rejected.
+        ModelNotFoundError: The backend does not have the model.
+        BackendUnavailableError: The backend cannot be reached.
+        RequestTimeoutError: The backend did not answer in time.
+    """
+    from mellea_api import _mellea
+
+    if ctx is not None and context_type is not None:
+        raise ConfigurationError(
+            "Cannot start a session with both ctx= and context_type=.",
+            next_step="Give one of them.",
+            backend=backend_name,
+        )
+    session_arguments: dict[str, Any] = {}
+    if plugins:
+        session_arguments["plugins"] = list(plugins)
+    if allow_context_type_change is not None:
+        session_arguments["allow_context_type_change"] = allow_context_type_change
+    backend = (shared_registry() if registry is None else registry).backend(backend_name)
+    request = session_request(
+        backend,
+        model_id,
+        context=ctx if ctx is not None else context_type or "simple",
+        model_options=model_options,
+        base_url=base_url,
+        timeout=timeout,
+        unsupported=unsupported,
+        unknown=unknown,
+        run_id=run_id,
+        session_arguments=session_arguments,
+        **backend_kwargs,
+    )
+    request = _mellea.prepare_start(request)
+    session: MelleaSession = backend.create_session(request)
+    return session
+
+
+def session_request(
+    backend: Backend,
+    model_id: Any = None,
+    *,
+    context: Any = "simple",
+    model_options: Mapping[str, Any] | None = None,
+    base_url: str | None = None,
+    timeout: float | None = None,
+    unsupported: Policy | None = None,
+    unknown: Unknown = "error",
+    run_id: str | None = None,
+    session_arguments: Mapping[str, Any] | None = None,
+    **backend_kwargs: Any,
+) -> SessionRequest:
+    """Return the request that `start_session` makes, to be sent to where the session is built.
+
+    The arguments are those of `start_session`.
+
+    Raises:
+        ConfigurationError: If an argument cannot be used.
+    """
+    from mellea_api.secrets import Secret
+
+    target, credentials = _target(backend, model_id, base_url, backend_kwargs)
+    return SessionRequest(
+        target=target,
+        options={} if model_options is None else model_options,
+        context=context,
+        policy=_policy(unsupported),
+        unknown=_one_of("unknown", unknown, get_args(Unknown)),
+        timeout=_timeout(timeout),
+        run_id=run_id,
+        session_arguments=session_arguments or {},
+        credentials={
+            name: value if isinstance(value, Secret) else Secret(value, source="argument")
+            for name, value in credentials.items()
+        },
+    )
+
+
+def explain_options(
+    backend: str,
+    options: Mapping[str, Any],
+    model_id: Any = None,
+    base_url: str | None = None,
+    *,
+    server: Server | None = None,
+    endpoint: Endpoint = "chat",
+    unknown: Unknown = "error",
+    registry: Registry | None = None,
+) -> NormalizedOptions:
+    """Say what becomes of options on a backend: without a network, an SDK or Mellea.
+
+    Args:
+        backend: The backend's name.
+        options: As they would be given to a session or a call.
+        model_id: The model; None for the backend's default one.
+        base_url: The server; what a model takes may depend on it.
+        server: What the server is; None to go by its host's name.
+        endpoint: `chat`, or `completion` for the raw endpoint.
+        unknown: What to do about options that nobody knows.
+        registry: Where to look for the backend; None for the shared registry.
+
+    Raises:
+        OptionError: If they could not be sent; lists all problems.
+        BackendNotFoundError: If there is no such backend.
+        PluginError: If its plugin is broken.
+    """
+    found = (shared_registry() if registry is None else registry).backend(backend)
+    _one_of("endpoint", endpoint, get_args(Endpoint))
+    target = found.target(model_id, base_url, server=server)
+    return found.explain(options, target, endpoint, unknown=unknown)
+
+
+def list_models(
+    backend: str,
+    *,
+    base_url: str | None = None,
+    live: bool = True,
+    timeout: float = 10.0,
+    registry: Registry | None = None,
+    **backend_kwargs: Any,
+) -> list[ModelInfo]:
+    """List the models of a backend.
+
+    Args:
+        backend: The backend's name.
+        base_url: The server, instead of the environment's or the default one.
+        live: Ask the provider; else the catalogue that came with the plugin answers.
+        timeout: Seconds allowed for the answer.
+        registry: Where to look for the backend; None for the shared registry.
+        backend_kwargs: Credentials by field name, and the backend's other arguments.
+
+    Raises:
+        ProviderError: If the provider could not be asked; an empty list means "no models".
+        BackendNotFoundError: If there is no such backend.
+    """
+    found = (shared_registry() if registry is None else registry).backend(backend)
+    target, credentials = _target(found, None, base_url, backend_kwargs)
+    return found.list_models(target, credentials, live=live, timeout=_timeout(timeout) or 10.0)
+
+
+def validate_credentials(
+    backend: str,
+    model_id: Any = None,
+    *,
+    base_url: str | None = None,
+    probe: bool = False,
+    timeout: float = 10.0,
+    registry: Registry | None = None,
+    **backend_kwargs: Any,
+) -> CredentialReport:
+    """Report whether a backend can be used with the credentials that are there.
+
+    Args:
+        backend: The backend's name.
+        model_id: The model; None for the default one.
+        base_url: The server, instead of the environment's or the default one.
+        probe: Try them by one call that costs nothing; else nobody is asked.
+        timeout: Seconds allowed for that call.
+        registry: Where to look for the backend; None for the shared registry.
+        backend_kwargs: Credentials by field name, and the backend's other arguments.
+
+    Raises:
+        BackendNotFoundError: If there is no such backend.
+    """
+    found = (shared_registry() if registry is None else registry).backend(backend)
+    target, credentials = _target(found, model_id, base_url, backend_kwargs)
+    return found.validate_credentials(
+        target, credentials, probe=probe, timeout=_timeout(timeout) or 10.0
+    )
+
+
+def _target(
+    backend: Backend, model_id: Any, base_url: str | None, arguments: Mapping[str, Any]
+) -> tuple[Target, dict[str, Any]]:
+    """Tell the credentials among a backend's arguments from the rest."""
+    fields = {field.name for field in backend.descriptor.credentials}
+    credentials = {
+        name: value for name, value in arguments.items() if name in fields and value is not None
+    }
+    settings = {
+        name: value for name, value in arguments.items() if name not in fields and name != "server"
+    }
+    server = arguments.get("server")
+    return backend.target(model_id, base_url, settings, server=server), credentials
+
+
+def _policy(given: Policy | None) -> Policy:
+    variable = "MELLEA_API_UNSUPPORTED"
+    value = given if given is not None else os.environ.get(variable, "").strip() or "warn"
+    name = "unsupported" if given is not None else variable
+    found: Policy = _one_of(name, value, get_args(Policy))
+    return found
+
+
+def _one_of(name: str, value: Any, allowed: tuple[str, ...]) -> Any:
+    if value in allowed:
+        return value
+    raise ConfigurationError(
+        f"Cannot use {name}={value!r}.",
+        next_step=f"Use one of {', '.join(allowed)}.",
+        variable=name if name.isupper() else None,
+    )
+
+
+def _timeout(value: Any) -> float | None:
+    if value is None:
+        return None
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not 0 < value < float("inf"):
+        raise ConfigurationError(
+            f"Cannot use timeout={value!r}.",
+            next_step="Give a number of seconds above 0, or None for no limit.",
+        )
+    return float(value)

@@ -1,0 +1,106 @@
+"""What plugin authors need when they create sessions: small, and optional.
+
+`construct` builds one of Mellea's backend classes from a request's settings and names a wrong
+one; `run_with_deadline` asks a server something before there is a session.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import difflib
+import inspect
+import threading
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+from mellea_api.errors import ConfigurationError
+from mellea_api.requests import Target
+
+__all__ = ["construct", "run_with_deadline"]
+
+Built = TypeVar("Built")
+Result = TypeVar("Result")
+
+
+def construct(
+    cls: Callable[..., Built],
+    target: Target,
+    *own: str,
+    also: tuple[Callable[..., Any], ...] = (),
+    **arguments: Any,
+) -> Built:
+    """Build a backend class with the target's model, the given arguments and its settings.
+
+    Args:
+        cls: One of Mellea's backend classes, or a subclass.
+        target: Its model id is the first argument; its settings are keyword arguments.
+        own: Names of settings that the plugin itself has used, and that are not passed on.
+        also: Further callables whose keyword arguments are allowed, where the class hands its
+            keyword arguments on to them (an SDK's client).
+        arguments: Further arguments; those that this Mellea's class does not have are left out.
+
+    Raises:
+        ConfigurationError: If a setting is no argument of the class.
+    """
+    parameters = dict(inspect.signature(cls).parameters)
+    open_ended = any(found.kind is found.VAR_KEYWORD for found in parameters.values())
+    known = {name for name, found in parameters.items() if found.kind is not found.VAR_KEYWORD}
+    for callee in also:
+        known |= set(inspect.signature(callee).parameters)
+    known -= {"self", "model_id", "model_options"}
+    settings = {name: value for name, value in target.settings.items() if name not in own}
+    for name in settings:
+        if name not in known and (also or not open_ended):
+            near = difflib.get_close_matches(name, [*known, *own], n=1)
+            raise ConfigurationError(
+                f"Cannot start a session on the {target.backend} backend: it has no argument "
+                f"{name!r}.",
+                next_step=f"Did you mean {near[0]!r}?"
+                if near
+                else f"It takes {', '.join(sorted({*known, *own}))}; model options go into "
+                "model_options.",
+                backend=target.backend,
+            )
+    given = {name: value for name, value in arguments.items() if name in known or open_ended}
+    return cls(target.model_id, **{**given, **settings})
+
+
+def run_with_deadline(
+    work: Callable[[], Coroutine[Any, Any, Result]], seconds: float | None
+) -> Result:
+    """Run a coroutine to its end from synchronous code, and give up on it after a time.
+
+    SDKs' own timeouts are per read, so that a server that sends a byte a second is never late.
+
+    Args:
+        work: Makes the coroutine; it runs in an event loop and a thread of its own, so that the
+            caller may be inside a running loop.
+        seconds: The time it may take; None for no limit.
+
+    Raises:
+        TimeoutError: If it took longer.
+        Exception: Whatever the coroutine raises.
+    """
+    outcome: list[Any] = []
+
+    async def limited() -> Result:
+        async with asyncio.timeout(seconds):
+            return await work()
+
+    def run() -> None:
+        try:
+            outcome.append((True, asyncio.run(limited())))
+        except BaseException as error:
+            outcome.append((False, error))
+
+    thread = threading.Thread(
+        target=contextvars.copy_context().run, args=(run,), name="mellea-api-ask", daemon=True
+    )
+    thread.start()
+    thread.join()
+    succeeded, value = outcome[0]
+    if not succeeded:
+        raise value
+    result: Result = value
+    return result

@@ -1,0 +1,366 @@
+"""One loaded backend: its plugin manager, and everything that it can be asked."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar, get_args
+
+import pluggy
+from attrs import evolve
+
+from mellea_api import _mellea, credentials
+from mellea_api.adoption import Adoption, adopt, caused
+from mellea_api.descriptor import (
+    CONTRACT_VERSION,
+    BackendDescriptor,
+    Endpoint,
+    ModelInfo,
+    Server,
+)
+from mellea_api.errors import ConfigurationError, MelleaAPIError, ModelNotFoundError, PluginError
+from mellea_api.logs import logger, run_id_var
+from mellea_api.options.pipeline import OptionPipeline, Unknown
+from mellea_api.registry.discovery import EntryPoint
+from mellea_api.registry.loading import broken
+from mellea_api.reports import CredentialReport, NormalizedOptions, OptionPatch
+from mellea_api.requests import (
+    CredentialQuery,
+    CredentialRequest,
+    ErrorRequest,
+    ModelsRequest,
+    OptionsRequest,
+    Policy,
+    SessionRequest,
+    Target,
+)
+from mellea_api.secrets import Secret
+
+__all__ = ["Backend"]
+
+Answer = TypeVar("Answer")
+
+
+class Backend:
+    """A backend whose plugin was loaded and kept to the contract. Safe to share.
+
+    Args:
+        name: The name under which it was asked for (which may be an alias).
+        entry_point: Where its plugin comes from.
+        manager: Its plugin manager: core defaults, the plugin, the extensions.
+        aliases: All names of the same plugin, this one among them.
+
+    Attributes:
+        descriptor: What it says about itself.
+
+    Raises:
+        PluginError: If it does not describe itself as the contract says.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        entry_point: EntryPoint,
+        manager: pluggy.PluginManager,
+        aliases: frozenset[str] = frozenset(),
+    ) -> None:
+        self.name = name
+        self.entry_point = entry_point
+        self._manager = manager
+        self.descriptor = self._describe(aliases | {name})
+        hooks = manager.hook
+        self._reviewed = bool(hooks.review_options.get_hookimpls())
+        # More than the core's default: the rules alone do not decide.
+        self._own_options = len(hooks.normalize_options.get_hookimpls()) > 1
+
+    def _describe(self, names: frozenset[str]) -> BackendDescriptor:
+        descriptor = self._ask("describe_backend", BackendDescriptor, name=self.name)
+        if descriptor is None:
+            raise broken(self.entry_point, "describe_backend returned None")
+        if descriptor.contract_version != CONTRACT_VERSION:
+            newer = descriptor.contract_version > CONTRACT_VERSION
+            raise broken(
+                self.entry_point,
+                f"it was written for version {descriptor.contract_version} of the contract, and "
+                f"this mellea-api speaks version {CONTRACT_VERSION}; upgrade "
+                + ("mellea-api" if newer else self.entry_point.distribution),
+            )
+        if descriptor.name not in names:
+            raise broken(
+                self.entry_point,
+                f"it is found as {self.name!r} and calls itself {descriptor.name!r}",
+            )
+        return descriptor
+
+    def _ask(self, hook: str, expected: type[Answer], **arguments: Any) -> Answer | None:
+        """Call a hook; hold the plugin to the type of its answer, and its exceptions at bay."""
+        failure: MelleaAPIError
+        try:
+            answer = getattr(self._manager.hook, hook)(**arguments)
+        except MelleaAPIError:
+            raise
+        except Exception as error:
+            failure = broken(self.entry_point, f"{hook} raised {type(error).__name__}: {error}")
+            failure = caused(failure, error)
+        else:
+            if answer is None or isinstance(answer, expected):
+                return answer
+            failure = broken(
+                self.entry_point,
+                f"{hook} returned a {type(answer).__name__} instead of a {expected.__name__}",
+            )
+        raise failure
+
+    def target(
+        self,
+        model_id: Any = None,
+        base_url: str | None = None,
+        settings: Mapping[str, Any] | None = None,
+        *,
+        server: Server | None = None,
+        environ: Mapping[str, str] | None = None,
+    ) -> Target:
+        """Say which model and which server is meant.
+
+        Args:
+            model_id: The model's id, a `ModelIdentifier` of Mellea, or None for the default.
+            base_url: The server's address; None for the environment's, then the default one.
+            settings: Further arguments of the backend.
+            server: What the server is; None to go by its host's name.
+            environ: The environment; None for the process's own.
+
+        Raises:
+            ConfigurationError: If the model id is no text, the address is empty, or the kind of
+                server unknown.
+            ModelNotFoundError: If a `ModelIdentifier` has no name for this backend.
+        """
+        descriptor = self.descriptor
+        environ = os.environ if environ is None else environ
+        source = "argument"
+        if base_url is None:
+            source = "default"
+            for variable in descriptor.base_url_variables:
+                if environ.get(variable, "").strip():
+                    base_url, source = environ[variable].strip(), variable
+                    break
+        elif not str(base_url).strip():
+            raise ConfigurationError(
+                f"Cannot use base_url={base_url!r} for the {self.name} backend.",
+                next_step="Give the server's address as text, such as "
+                f"{descriptor.default_base_url or 'http://127.0.0.1:8000/v1'}.",
+                backend=self.name,
+            )
+        if server not in (None, *get_args(Server)):
+            raise ConfigurationError(
+                f"Cannot use server={server!r}.",
+                next_step=f"Use one of {', '.join(get_args(Server))}, or leave it out.",
+                backend=self.name,
+            )
+        return Target(
+            descriptor=descriptor,
+            model_id=self._model_id(model_id),
+            base_url=None if base_url is None else str(base_url),
+            base_url_source=source,
+            stated_server=server,
+            settings=dict(settings or {}),
+            mellea_version=_mellea.version(),
+        )
+
+    def _model_id(self, model_id: Any) -> str:
+        if model_id is None:
+            return self.descriptor.default_model
+        if isinstance(model_id, str) and model_id.strip():
+            return model_id.strip()
+        name = _mellea.model_name(model_id, self.descriptor.model_identifier)
+        if name is not None:
+            return name
+        if isinstance(model_id, str) or not hasattr(model_id, "hf_model_name"):
+            raise ConfigurationError(
+                f"Cannot use model_id={model_id!r} for the {self.name} backend.",
+                next_step=f"Give a model's name as text, such as {self.descriptor.default_model}.",
+                backend=self.name,
+            )
+        raise ModelNotFoundError(
+            f"The {self.name} backend has no name for the model {model_id!r} "
+            f"({self.descriptor.model_identifier or 'ModelIdentifier'} is not set).",
+            next_step=f"Give the name that {self.name} knows it by, as text.",
+            backend=self.name,
+        )
+
+    def pipeline(
+        self, target: Target, *, policy: Policy = "warn", unknown: Unknown = "error"
+    ) -> OptionPipeline:
+        """Return the path of options for a target, through this backend's hooks."""
+        return OptionPipeline(
+            target,
+            policy=policy,
+            unknown=unknown,
+            review=self._review if self._reviewed else None,
+            normalize=self._normalize if self._own_options else None,
+        )
+
+    def _review(self, request: OptionsRequest) -> Iterable[Sequence[OptionPatch] | None]:
+        answers = self._ask("review_options", list, request=request) or []
+        return reversed(answers)  # pluggy answers last registered first; we go by name
+
+    def _normalize(self, request: OptionsRequest) -> NormalizedOptions:
+        answer = self._ask("normalize_options", NormalizedOptions, request=request)
+        if answer is None:
+            raise broken(self.entry_point, "normalize_options returned None")
+        return answer
+
+    def explain(
+        self,
+        options: Mapping[str, Any],
+        target: Target,
+        endpoint: Endpoint = "chat",
+        *,
+        unknown: Unknown = "error",
+    ) -> NormalizedOptions:
+        """Say what would become of options, without a network and without an SDK.
+
+        Raises:
+            OptionError: If they could not be sent; lists all problems.
+        """
+        return (
+            self.pipeline(target, policy="drop", unknown=unknown).render(options, endpoint).report
+        )
+
+    def credentials(
+        self, target: Target, arguments: Mapping[str, Any] | None = None
+    ) -> dict[str, Secret]:
+        """Find the credentials: the arguments, the environment, then the extensions."""
+        return credentials.resolve(target, arguments or {}, self._vault)
+
+    def _vault(self, query: CredentialQuery) -> Secret | None:
+        return self._ask("find_credential", Secret, request=query)
+
+    def validate_credentials(
+        self,
+        target: Target,
+        arguments: Mapping[str, Any] | None = None,
+        *,
+        probe: bool = False,
+        timeout: float = 10.0,
+    ) -> CredentialReport:
+        """Report whether the credentials will do."""
+        found = self.credentials(target, arguments)
+        request = CredentialRequest(
+            target=target,
+            credentials=found,
+            missing=tuple(
+                field.name
+                for field in target.descriptor.credentials
+                if field.name not in found and credentials.is_required(field, target)
+            ),
+            probe=probe,
+            timeout=timeout,
+        )
+        report = self._ask("validate_credentials", CredentialReport, request=request)
+        if report is None:
+            raise broken(self.entry_point, "validate_credentials returned None")
+        return report
+
+    def list_models(
+        self,
+        target: Target,
+        arguments: Mapping[str, Any] | None = None,
+        *,
+        live: bool = True,
+        timeout: float = 10.0,
+    ) -> list[ModelInfo]:
+        """List the models.
+
+        Raises:
+            ProviderError: If the provider was asked and could not be reached or refused.
+        """
+        found = self.credentials(target, arguments)
+        if live:
+            self._require(target, found)
+        request = ModelsRequest(target=target, credentials=found, live=live, timeout=timeout)
+        answer = self._guarded(
+            "models", target, timeout, lambda: self._manager.hook.list_models(request=request)
+        )
+        models = list(answer or ())
+        if not all(isinstance(model, ModelInfo) for model in models):
+            raise broken(self.entry_point, "list_models returned something else than ModelInfo")
+        return models
+
+    def create_session(self, request: SessionRequest) -> Any:
+        """Create a session, and adopt its backend.
+
+        Args:
+            request: What to build. Credentials that it holds count as arguments.
+
+        Returns:
+            Mellea's session.
+
+        Raises:
+            MelleaAPIError: If it cannot be had; the class says why.
+        """
+        target = request.target
+        pipeline = self.pipeline(target, policy=request.policy, unknown=request.unknown)
+        pipeline.set_defaults(request.options)  # before anything costs time or opens a connection
+        found = self.credentials(target, request.credentials)
+        self._require(target, found)
+        context = _mellea.new_context(request.context)
+        token = run_id_var.set(request.run_id)
+        try:
+            session = self._guarded(
+                "session",
+                target,
+                request.timeout,
+                lambda: self._manager.hook.create_session(
+                    request=evolve(request, credentials=found)
+                ),
+            )
+        finally:
+            run_id_var.reset(token)
+        from mellea import MelleaSession
+
+        if not isinstance(session, MelleaSession):
+            raise broken(
+                self.entry_point,
+                f"create_session returned a {type(session).__name__} instead of a MelleaSession",
+            )
+        adoption = Adoption(
+            pipeline, self.translate, timeout=request.timeout, run_id=request.run_id
+        )
+        adoption.user_options = dict(request.options)
+        adopt(session.backend, adoption)
+        _mellea.apply_context(session, context)
+        _mellea.finish_start(session, target.model_id, dict(request.session_arguments))
+        logger.debug("started a session: backend %s, model %s", target.backend, target.model_id)
+        return session
+
+    def _require(self, target: Target, found: Mapping[str, Secret]) -> None:
+        for field in target.descriptor.credentials:
+            if field.name not in found and credentials.is_required(field, target):
+                raise credentials.missing_error(target, field)
+
+    def translate(self, request: ErrorRequest) -> MelleaAPIError | None:
+        """Say an SDK's exception in our terms, or return None."""
+        try:
+            return self._ask("translate_error", MelleaAPIError, request=request)
+        except PluginError as error:
+            # What the provider said must not be lost behind a plugin's mistake.
+            logger.error("%s", error)
+            return None
+
+    def _guarded(
+        self, operation: Any, target: Target, timeout: float | None, call: Callable[[], Any]
+    ) -> Any:
+        """Run a hook that may talk to the provider; raise what it raises in our terms."""
+        try:
+            return call()
+        except MelleaAPIError:
+            raise
+        except Exception as error:
+            request = ErrorRequest(target=target, operation=operation, error=error, timeout=timeout)
+            failure = self.translate(request)
+            if failure is None:
+                failure = broken(
+                    self.entry_point, f"it failed with {type(error).__name__}: {error}"
+                )
+            failure = caused(failure, error)
+        raise failure

@@ -1,0 +1,46 @@
+"""The core's own answers to the hooks, for plugins that have none: asked last."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mellea_api import translation
+from mellea_api.descriptor import ModelInfo
+from mellea_api.errors import MelleaAPIError
+from mellea_api.hookspecs import hookimpl
+from mellea_api.options.plan import apply_rules
+from mellea_api.reports import CredentialReport, NormalizedOptions
+from mellea_api.requests import (
+    CredentialRequest,
+    ErrorRequest,
+    ModelsRequest,
+    OptionsRequest,
+)
+
+__all__: list[str] = []
+
+
+@hookimpl(trylast=True)
+def validate_credentials(request: CredentialRequest) -> CredentialReport:
+    """Answer from the descriptor's fields alone."""
+    from mellea_api.credentials import report_from_fields
+
+    return report_from_fields(request)
+
+
+@hookimpl(trylast=True)
+def list_models(request: ModelsRequest) -> Sequence[ModelInfo]:
+    """Answer with the catalogue."""
+    return request.target.descriptor.models
+
+
+@hookimpl(trylast=True)
+def normalize_options(request: OptionsRequest) -> NormalizedOptions:
+    """Read the descriptor's rules."""
+    return apply_rules(request)
+
+
+@hookimpl(trylast=True)
+def translate_error(request: ErrorRequest) -> MelleaAPIError | None:
+    """Go by what is common to SDKs."""
+    return translation.by_kind(request)

@@ -1,0 +1,201 @@
+"""The one module of this plugin that imports the Ollama SDK, and Mellea."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import ollama
+
+from mellea_api import (
+    ConfigurationError,
+    ErrorRequest,
+    MelleaAPIError,
+    ModelInfo,
+    ModelNotFoundError,
+    ModelsRequest,
+    SessionRequest,
+    Target,
+    translation,
+)
+from mellea_api.authoring import construct, run_with_deadline
+from mellea_api.logs import logger
+from mellea_api_ollama.options import LIFTED
+
+__all__ = ["create_session", "list_models", "translate_error"]
+
+_PATIENCE = 30.0
+"""Seconds for the server's answer while a session is opened, where there is no timeout."""
+
+
+def list_models(request: ModelsRequest) -> list[ModelInfo]:
+    """Ask the server which models it has (`GET /api/tags`)."""
+    target = request.target
+
+    async def ask() -> ollama.ListResponse:
+        async with _async_client(target) as client:
+            found: ollama.ListResponse = await client.list()
+            return found
+
+    default = target.descriptor.default_model
+    return [
+        ModelInfo(
+            id=model.model or "",
+            description=_about(model.details),
+            size=model.details.parameter_size if model.details else None,
+            default=_full_name(model.model or "") == _full_name(default),
+            source="live",
+        )
+        for model in run_with_deadline(ask, request.timeout).models
+    ]
+
+
+def _about(details: Any) -> str:
+    known = (details.family, details.quantization_level) if details else ()
+    return ", ".join(part for part in known if part)
+
+
+def create_session(request: SessionRequest) -> Any:
+    """Check server and model, then build Mellea's session.
+
+    Raises:
+        ModelNotFoundError: If the server does not have the model, and `pull` is not set.
+        ConfigurationError: If `pull` is not a bool.
+    """
+    target = request.target
+    pull = target.settings.get("pull", False)
+    if not isinstance(pull, bool):
+        raise ConfigurationError(
+            f"Cannot use pull={pull!r} for the ollama backend.",
+            next_step="Use pull=True to let a missing model be downloaded, else leave it out.",
+            backend=target.backend,
+        )
+    _ensure_model(target, request.timeout or _PATIENCE, pull=pull)
+    from mellea import MelleaSession
+
+    # Mellea 0.8 would end a call after 300 s of its own accord; the core's deadline counts.
+    backend = construct(_backend_class(), target, "pull", base_url=target.base_url, timeout=None)
+    return MelleaSession(backend)
+
+
+def _ensure_model(target: Target, patience: float, *, pull: bool) -> None:
+    async def ask() -> list[str] | None:
+        """Return None if the model is there, else the names of those that are."""
+        async with _async_client(target) as client:
+            try:
+                await client.show(target.model_id)
+            except ollama.ResponseError as error:
+                if error.status_code != 404:
+                    raise
+                return [model.model for model in (await client.list()).models if model.model]
+            return None
+
+    known = run_with_deadline(ask, patience)
+    if known is None:
+        return
+    if pull:
+        _pull(target)
+        return
+    near = difflib.get_close_matches(target.model_id, known, n=3, cutoff=0.4)
+    listed = tuple([*near, *sorted(set(known) - set(near))])
+    there = f"It has {', '.join(listed[:8])}" if listed else "It has no models"
+    raise ModelNotFoundError(
+        f"The Ollama server does not have the model {target.model_id!r}. {there}.",
+        next_step=target.descriptor.model_hint.format(model=target.model_id),
+        backend=target.backend,
+        model_id=target.model_id,
+        base_url=target.base_url or target.descriptor.default_base_url,
+        status=404,
+        known=listed,
+    )
+
+
+def _pull(target: Target) -> None:
+    """Download the model; the bar goes to standard error, the milestones to the log."""
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+    logger.info("pulling %s from the Ollama library", target.model_id)
+    began = time.monotonic()
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
+    with (
+        ollama.Client(target.base_url) as client,
+        Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as progress,
+    ):
+        tasks: dict[str, Any] = {}
+        for update in client.pull(target.model_id, stream=True):
+            name = update.digest or update.status or ""
+            if name not in tasks:
+                tasks[name] = progress.add_task(update.status or "pulling", total=update.total)
+            progress.update(tasks[name], completed=update.completed or 0, total=update.total)
+    logger.info("pulled %s in %.0f s", target.model_id, time.monotonic() - began)
+
+
+def translate_error(request: ErrorRequest) -> MelleaAPIError | None:
+    """Say what the SDK raises in the library's terms.
+
+    `ollama.ResponseError` has the HTTP status, or -1 where the error came inside a stream.
+    """
+    for error in translation.chain(request.error):
+        if isinstance(error, ollama.ResponseError):
+            status = error.status_code if error.status_code >= 400 else 500
+            if "not found" in error.error and "model" in error.error:
+                status = 404
+            return translation.by_status(request, status, error.error)
+        if isinstance(error, ollama.RequestError):
+            return translation.by_status(request, 400, error.error)
+    return None
+
+
+def _full_name(model_id: str) -> str:
+    return model_id if ":" in model_id else f"{model_id}:latest"
+
+
+class _LiftingClient(ollama.AsyncClient):
+    """Puts the parameters that Mellea can only name inside `options` where they belong."""
+
+    async def chat(self, *args: Any, options: Any = None, **kwargs: Any) -> Any:
+        options, lifted = _lift(options)
+        return await super().chat(*args, options=options, **{**kwargs, **lifted})
+
+    async def generate(self, *args: Any, options: Any = None, **kwargs: Any) -> Any:
+        options, lifted = _lift(options)
+        return await super().generate(*args, options=options, **{**kwargs, **lifted})
+
+
+def _lift(options: Any) -> tuple[Any, dict[str, Any]]:
+    if not isinstance(options, Mapping) or LIFTED.isdisjoint(options):
+        return options, {}
+    lifted = {name: value for name, value in options.items() if name in LIFTED}
+    return {name: value for name, value in options.items() if name not in LIFTED}, lifted
+
+
+def _async_client(target: Target) -> ollama.AsyncClient:
+    return ollama.AsyncClient(target.base_url)
+
+
+@functools.cache
+def _backend_class() -> Any:
+    from mellea.backends.ollama import OllamaModelBackend as Original
+
+    class OllamaModelBackend(Original):  # type: ignore[misc]
+        """Mellea's backend, without the checks and the unasked pull in its constructor."""
+
+        def _check_ollama_server(self) -> bool:
+            return True
+
+        def _pull_ollama_model(self) -> bool:
+            return True
+
+        @property
+        def _async_client(self) -> ollama.AsyncClient:
+            client: ollama.AsyncClient = super()._async_client
+            # Mellea makes a client per event loop, in different ways over its versions.
+            if type(client) is ollama.AsyncClient:
+                client.__class__ = _LiftingClient
+            return client
+
+    return OllamaModelBackend

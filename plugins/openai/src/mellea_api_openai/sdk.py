@@ -1,0 +1,161 @@
+"""The one module of this plugin that imports the OpenAI SDK, and Mellea."""
+
+from __future__ import annotations
+
+import difflib
+from typing import Any
+
+import openai
+
+from mellea_api import (
+    ConfigurationError,
+    ErrorRequest,
+    MelleaAPIError,
+    ModelInfo,
+    ModelNotFoundError,
+    ModelsRequest,
+    SessionRequest,
+    Target,
+    translation,
+)
+from mellea_api.authoring import construct, run_with_deadline
+from mellea_api.logs import logger
+
+__all__ = ["create_session", "list_models", "translate_error"]
+
+_PATIENCE = 30.0
+"""Seconds for the server's answer while a session is opened, where there is no timeout."""
+_NO_KEY = "no-key-needed"
+"""What a compatible server without keys is sent, since the SDK insists on some key."""
+
+
+def _client_arguments(request: ModelsRequest | SessionRequest) -> dict[str, Any]:
+    return {
+        "api_key": request.credential("api_key") or _NO_KEY,
+        "base_url": request.target.base_url,
+        "organization": request.credential("organization"),
+        "project": request.credential("project"),
+    }
+
+
+def list_models(request: ModelsRequest) -> list[ModelInfo]:
+    """Ask the server which models it has (`GET /models`)."""
+    target = request.target
+
+    async def ask() -> list[str]:
+        async with openai.AsyncOpenAI(**_client_arguments(request), max_retries=0) as client:
+            return [model.id async for model in client.models.list()]
+
+    about = {model.id: model for model in target.descriptor.models}
+    return [
+        ModelInfo(
+            id=name,
+            description=about[name].description if name in about else "",
+            size=about[name].size if name in about else None,
+            context_length=about[name].context_length if name in about else None,
+            default=name == target.descriptor.default_model,
+            source="live",
+        )
+        for name in sorted(run_with_deadline(ask, request.timeout))
+    ]
+
+
+def create_session(request: SessionRequest) -> Any:
+    """Ask the server for the model, then build Mellea's session.
+
+    Raises:
+        ModelNotFoundError: If OpenAI does not have the model.
+        CredentialError: If the key is rejected.
+        BackendUnavailableError: If the server cannot be reached.
+        ConfigurationError: If `check` is not a bool.
+    """
+    target = request.target
+    check = target.settings.get("check", True)
+    if not isinstance(check, bool):
+        raise ConfigurationError(
+            f"Cannot use check={check!r} for the openai backend.",
+            next_step="Use check=False to open a session without asking the server for the model.",
+            backend=target.backend,
+        )
+    arguments = _client_arguments(request)
+    if check:
+        _check_model(target, arguments, request.timeout or _PATIENCE)
+    from mellea import MelleaSession
+    from mellea.backends.openai import OpenAIBackend
+
+    return MelleaSession(
+        construct(OpenAIBackend, target, "check", also=(openai.OpenAI,), **arguments)
+    )
+
+
+def _check_model(target: Target, arguments: dict[str, Any], patience: float) -> None:
+    """See that the server is there, takes the key, and has the model; it costs nothing."""
+
+    async def ask() -> list[str] | None:
+        """Return None if the model is there or nobody can say, else the names of those there."""
+        async with openai.AsyncOpenAI(**arguments, max_retries=0) as client:
+            try:
+                await client.models.retrieve(target.model_id)
+                return None
+            except openai.NotFoundError as error:
+                if target.server == "official":
+                    raise
+                logger.debug("no answer for one model, asking for all: %s", error)
+            return [model.id async for model in client.models.list()]
+
+    try:
+        known = run_with_deadline(ask, patience)
+    except (openai.PermissionDeniedError, openai.NotFoundError, openai.BadRequestError) as error:
+        if isinstance(error, openai.NotFoundError) and error.code == "model_not_found":
+            raise
+        # A key may be allowed to generate and not to list; a server may lack the route.
+        logger.info(
+            "whether %s has the model %s was not checked: %s",
+            target.base_url or "OpenAI",
+            target.model_id,
+            translation.said(error.message),
+        )
+        return
+    if known is None or target.model_id in known:
+        return
+    if len(known) > 1:
+        near = difflib.get_close_matches(target.model_id, known, n=3, cutoff=0.4)
+        listed = tuple([*near, *sorted(set(known) - set(near))])
+        raise ModelNotFoundError(
+            f"The server at {target.base_url} does not have the model {target.model_id!r}. It "
+            f"has {', '.join(listed[:8])}.",
+            next_step="Use one of them, or check=False if the server takes other names too.",
+            backend=target.backend,
+            model_id=target.model_id,
+            base_url=target.base_url,
+            status=404,
+            known=listed,
+        )
+    # Servers of one model (llama.cpp, say) answer to any name.
+    logger.warning(
+        "The server at %s lists %s, and was asked for %r; it may answer with its own model.",
+        target.base_url,
+        known[0] if known else "no models",
+        target.model_id,
+    )
+
+
+def translate_error(request: ErrorRequest) -> MelleaAPIError | None:
+    """Say what the SDK raises in the library's terms, by status and code first."""
+    for error in translation.chain(request.error):
+        if isinstance(error, openai.APIStatusError):
+            status, text = error.status_code, error.message
+            if error.code == "model_not_found":
+                status = 404
+            elif error.code in ("context_length_exceeded", "string_above_max_length"):
+                text = f"context length exceeded: {text}"
+            elif error.code in ("content_filter", "content_policy_violation"):
+                text = f"content filter: {text}"
+            return translation.by_status(request, status, text, error.response.headers)
+        if isinstance(error, openai.ContentFilterFinishReasonError):
+            return translation.by_status(request, 400, "content filter")
+        if isinstance(error, openai.APIResponseValidationError):
+            return translation.unreadable(request, error.message)
+        if type(error) is openai.APIError:  # an error inside a stream has no status
+            return translation.by_status(request, 500, error.message)
+    return None

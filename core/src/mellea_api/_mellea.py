@@ -38,6 +38,7 @@ __all__ = [
     "new_context",
     "pending_hooks",
     "prepare_start",
+    "raw_returns_usage",
     "seams",
     "thunks",
     "version",
@@ -227,6 +228,13 @@ def wire_thunk(
     setattr(generation, f"{prefix}generate", asyncio.create_task(run()))
     setattr(generation, f"{prefix}generate_type", GenerateType.ASYNC)
     return thunk
+
+
+def raw_returns_usage() -> bool:
+    """Return whether the raw seam answers with a tuple of thunks and usage, or thunks alone."""
+    from mellea.core import Backend
+
+    return hasattr(Backend, "_generate_from_raw")
 
 
 def astream_accumulates() -> bool:

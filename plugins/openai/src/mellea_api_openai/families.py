@@ -17,9 +17,15 @@ __all__ = ["EFFORT", "FAMILIES", "FAMILY_RULES", "convert", "levels"]
 _CHAT: Final = "openai 3.54.0, types/chat/completion_create_params.py"
 _GUIDE: Final = "developers.openai.com/api/docs/guides/reasoning, November 2026"
 _NEWEST: Final = "developers.openai.com/api/docs/guides/deployment-checklist, November 2026"
-_EFFORTS: Final = f"{_GUIDE}; pydantic-ai's profiles, tried on the live API in July 2026"
+_EFFORTS: Final = (
+    f"{_GUIDE}; pydantic-ai's profiles and mnfst/modelparams.dev#236 (tried); "
+    "`max` is only in the Responses API: BerriAI/litellm-docs#1173"
+)
 _STOP: Final = f"{_CHAT}; huggingface/smolagents#1662, #1868 and #1893 (tried)"
 _TOOLS: Final = f"{_NEWEST}; openai/openai-openapi#541 and BerriAI/litellm#34569 (tried)"
+_BETA: Final = "community.openai.com/t/1110750, a table of the o1 models (tried)"
+_PARALLEL: Final = "langchain-ai/langchain#29704 and defog-ai/defog#171 (tried)"
+_VERBOSITY: Final = f"{_CHAT}; google-deepmind/concordia#164 (tried)"
 _SEARCHING: Final = "vercel/ai#5609 and ChatGPTNextWeb/NextChat#6569 (tried); litellm, gpt-5-search"
 
 # ----------------------------------------------------------------------------- the families
@@ -196,11 +202,16 @@ def _tools() -> Iterator[OptionRule]:
         why = "at the chat endpoint this model takes tools only with thinking=False"
         yield from _refused((name,), _GPT_5_4 + _GPT_5_5 + _GPT_6, why, _TOOLS)
         yield from _refused((name,), _ASTRA, never, _NEWEST)
-        yield from _refused((name,), _O1_BETA + _SEARCH, "the model has no tools", _SEARCHING)
+        yield from _refused((name,), _O1_BETA, "the model has no tools", _BETA)
+        yield from _refused((name,), _SEARCH, "search models do not take this", _SEARCHING)
 
 
 _NO_STOP: Final = tuple(glob for glob in _REASONING if glob not in _O1)
 _PENALTIES: Final = ("presence_penalty", "frequency_penalty")
+_NOT_SEARCHING: Final = (
+    *("temperature", "top_p", "seed", "stop", "logprobs", "top_logprobs", "logit_bias"),
+    *("parallel_tool_calls", *_PENALTIES),
+)
 
 FAMILY_RULES: Final[tuple[OptionRule, ...]] = (
     *_THINKING,
@@ -209,18 +220,10 @@ FAMILY_RULES: Final[tuple[OptionRule, ...]] = (
     *_refused((*_PENALTIES, "logit_bias"), _REASONING, "reasoning models do not take this"),
     *_refused(("stop",), _NO_STOP, "the model refuses stop sequences", _STOP),
     *_tools(),
-    *_refused(("parallel_tool_calls",), _O, "the model calls one tool at a time", _GUIDE),
-    *_refused(("system_prompt",), _O1_BETA, "the model takes no system message", _GUIDE),
+    *_refused(("parallel_tool_calls",), _O, "the o models do not take this", _PARALLEL),
+    *_refused(("system_prompt",), _O1_BETA, "the model takes no system message", _BETA),
     _unsaid("verbosity", "medium", _PLAIN + _SEARCH + _O, "medium is the only one"),
-    *_refused(("verbosity",), _PLAIN + _SEARCH + _O, "the model knows only 'medium'", _CHAT),
-    *_refused(
-        ("temperature", "top_p", *_PENALTIES, "logit_bias", "logprobs", "top_logprobs", "seed"),
-        _SEARCH,
-        "search models do not take this",
-        _SEARCHING,
-    ),
-    *_refused(
-        ("stop", "parallel_tool_calls"), _SEARCH, "search models do not take this", _SEARCHING
-    ),
+    *_refused(("verbosity",), _PLAIN + _SEARCH + _O, "the model knows only 'medium'", _VERBOSITY),
+    *_refused(_NOT_SEARCHING, _SEARCH, "search models do not take this", _SEARCHING),
 )
 """What OpenAI's own models refuse; stands before the rules that hold for all servers."""

@@ -139,6 +139,9 @@ class LoopbackServer:
             fault = self._take_fault(request.path)
         if self.latency:
             self.pause(self.latency)
+        if self.closing:
+            # Woken by the end, not by the clock: an answer now would be one that the test did not wait for.
+            raise ConnectionAbortedError("the server is closing")
         if fault is not None:
             return fault
         try:

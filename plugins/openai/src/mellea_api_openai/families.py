@@ -42,7 +42,10 @@ _O1: Final = ("o1", "o1-20*", "o1-pro*", "o3-mini*")
 _O3: Final = ("o3", "o3-20*", "o3-pro*", "o3-deep*", "o4-mini*", "ft:o4-mini*")
 _GPT_5: Final = ("gpt-5", "gpt-5-20*", "gpt-5-mini*", "gpt-5-nano*")
 _INSTANT: Final = ("gpt-5.?-chat*", "chat-latest*")
-_CODEX_AND_PRO: Final = ("codex-*", "gpt-5-codex*", "gpt-5.?-codex*", "gpt-5-pro*", "gpt-5.?-pro*")
+_CODEX_AND_PRO: Final = (  # most of them answer only in the Responses API
+    *("codex-*", "gpt-5-codex*", "gpt-5.?-codex*", "computer-use-*"),
+    *("gpt-5-pro*", "gpt-5.?-pro*"),
+)
 _GPT_5_1: Final = ("gpt-5.1", "gpt-5.1-20*", "gpt-5.1-mini*")
 _GPT_5_2: Final = ("gpt-5.2", "gpt-5.2-20*", "gpt-5.3", "gpt-5.3-20*")
 _GPT_5_4: Final = ("gpt-5.4", "gpt-5.4-20*", "gpt-5.4-mini*", "gpt-5.4-nano*")
@@ -207,6 +210,7 @@ def _tools() -> Iterator[OptionRule]:
 
 
 _NO_STOP: Final = tuple(glob for glob in _REASONING if glob not in _O1)
+_VERBOSE: Final = Native(key="extra_body.verbosity", wire="verbosity")
 _PENALTIES: Final = ("presence_penalty", "frequency_penalty")
 _NOT_SEARCHING: Final = (
     *("temperature", "top_p", "seed", "stop", "logprobs", "top_logprobs", "logit_bias"),
@@ -222,7 +226,7 @@ FAMILY_RULES: Final[tuple[OptionRule, ...]] = (
     *_tools(),
     *_refused(("parallel_tool_calls",), _O, "the o models do not take this", _PARALLEL),
     *_refused(("system_prompt",), _O1_BETA, "the model takes no system message", _BETA),
-    _unsaid("verbosity", "medium", _PLAIN + _SEARCH + _O, "medium is the only one"),
+    _unsaid("verbosity", "medium", _PLAIN + _SEARCH + _O, "medium is the only one", _VERBOSE),
     *_refused(("verbosity",), _PLAIN + _SEARCH + _O, "the model knows only 'medium'", _VERBOSITY),
     *_refused(_NOT_SEARCHING, _SEARCH, "search models do not take this", _SEARCHING),
 )

@@ -8,12 +8,14 @@ Mellea until a function is called.
 - A thunk keeps what belongs to its generation in attributes of its own up to 0.6, and in
   `_gen` and `_call` from 0.7.
 - `astream` gives the text so far up to 0.4, and what is new from 0.5.
+- `aact` waits for its answer up to 0.3, and only where told from 0.4.
 - A session's context is an attribute, and from 0.8 a property that counts interactions.
 """
 
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import inspect
 import logging
 from collections.abc import Callable, Coroutine, Iterator
@@ -30,6 +32,7 @@ __all__ = [
     "abort",
     "apply_context",
     "astream_accumulates",
+    "close",
     "finish_start",
     "generation_task",
     "loggers",
@@ -40,6 +43,7 @@ __all__ = [
     "prepare_start",
     "raw_returns_usage",
     "seams",
+    "send_message",
     "thunks",
     "version",
     "wire_thunk",
@@ -244,6 +248,71 @@ def astream_accumulates() -> bool:
     return "beginning_length" not in ModelOutputThunk.astream.__code__.co_varnames
 
 
+async def send_message(session: Any, prompt: str, options: dict[str, Any]) -> tuple[Any, Any]:
+    """Start the answer to a message of the user, as `session.achat` does, and do not wait for it.
+
+    Args:
+        session: Mellea's session; its context is not changed.
+        prompt: The message's text.
+        options: Model options of the call.
+
+    Returns:
+        The thunk that is being generated, and the context with the message and the thunk.
+    """
+    from mellea.stdlib import functional
+    from mellea.stdlib.components.chat import Message
+
+    message = Message("user", prompt)
+    known = inspect.signature(functional.aact).parameters
+    if "await_result" not in known:  # up to 0.3 it always waits, and does nothing else
+        found: tuple[Any, Any] = await session.backend.generate_from_context(
+            message, ctx=session.ctx, model_options=options
+        )
+        return found
+    allowed = getattr(session, "allow_context_type_change", None)
+    found = await functional.aact(
+        message,
+        context=session.ctx,
+        backend=session.backend,
+        strategy=None,
+        model_options=options,
+        silence_context_type_warning=True,
+        **({} if allowed is None else {"allow_context_type_change": allowed}),
+    )
+    return found
+
+
+def event_loop() -> asyncio.AbstractEventLoop:
+    """Return the loop, running in a thread of its own, on which Mellea's synchronous calls run.
+
+    The clients of a backend belong to the loop that used them first, so that what waits for a
+    backend in synchronous code must wait there.
+
+    Raises:
+        ConfigurationError: If the caller is running on that very loop, and would block it.
+    """
+    from mellea.helpers import _run_async_in_thread
+
+    async def running() -> asyncio.AbstractEventLoop:
+        return asyncio.get_running_loop()
+
+    try:
+        current = asyncio.get_running_loop()
+    except RuntimeError:
+        return _run_async_in_thread(running())  # type: ignore[no-any-return]
+    # Asked from its own thread, Mellea would answer with another loop, made for this call.
+    with concurrent.futures.ThreadPoolExecutor(1) as thread:
+        found: asyncio.AbstractEventLoop = thread.submit(
+            lambda: _run_async_in_thread(running())
+        ).result()
+    if found is current:
+        raise ConfigurationError(
+            "Cannot stream synchronously from inside Mellea's own event loop.",
+            next_step="Use the asynchronous function there.",
+        )
+    return found
+
+
 def new_context(context: Any) -> Any:
     """Return Mellea's context for `simple` or `chat`; a context that is given stays itself."""
     if context == "simple":
@@ -272,6 +341,13 @@ def apply_context(session: Any, context: Any) -> None:
             session._auto_bind_model()
     else:
         session.ctx = context
+
+
+def close(backend: Any) -> None:
+    """Close what a backend holds open; a Mellea whose backends do not close leaves it to them."""
+    closing = getattr(backend, "close", None)
+    if callable(closing):
+        closing()
 
 
 def model_name(model_id: Any, attribute: str | None) -> str | None:

@@ -35,6 +35,7 @@ _REPORT: Final = "_mellea_api_report"
 _calling: Final[contextvars.ContextVar[bool]] = contextvars.ContextVar(
     "mellea_api_calling", default=False
 )
+_STUMBLES: Final = (AssertionError, AttributeError, IndexError, KeyError, TypeError)
 _classes: dict[type, type] = {}
 _classes_lock = threading.Lock()
 
@@ -128,7 +129,8 @@ class Adoption:
             if callback is not None:
                 self._when_idle = None
         if callback is not None:
-            callback()
+            # Mellea's close may wait for the event loop that this is called from.
+            threading.Thread(target=callback, name="mellea-api-close", daemon=True).start()
 
     def close(self, when_idle: Callable[[], None]) -> None:
         """Take no more calls, and run a function once the last running one has ended."""
@@ -299,11 +301,12 @@ class _Call:
         return result
 
     def _failed(self, error: Exception) -> BaseException:
-        # Mellea asserts that the raw endpoint's answer is one; the SDK returns plain text
-        # where a server answers HTML.
-        if self._endpoint == "completion" and isinstance(error, AssertionError):
-            return self._adoption.unreadable("it is not what the SDK expects", error)
-        return self._adoption.translated(error)
+        failure = self._adoption.translated(error)
+        # The raw endpoint's answer is read before the seam returns, and where it is none (bare
+        # text, a list that is not there) Mellea stumbles over it.
+        if self._endpoint == "completion" and isinstance(failure, _STUMBLES):
+            return self._adoption.unreadable(f"{type(error).__name__}: {error}", error)
+        return failure
 
     def _late(self) -> BaseException:
         target = self._adoption.pipeline.target
@@ -327,8 +330,11 @@ class _Call:
                 adoption.end()
                 raise adoption.translated(lost)
             task = _mellea.generation_task(thunk)
-            if task is None or thunk.is_computed():
+            if thunk.is_computed():
                 continue
+            if task is None:  # a raw answer without a text
+                adoption.end()
+                raise adoption.unreadable("it has no text")
             pending += 1
             ended.expect()
             task.add_done_callback(ended)
@@ -344,9 +350,11 @@ class _Call:
                 self._deadline, lambda: _mellea.abort(thunk, _as_exception(self._late()))
             )
             task.add_done_callback(lambda _: timer.cancel())
-        for hook in _mellea.pending_hooks(thunk):
-            if hook.function is not None:
-                hook.replace(_reading(hook.function, adoption))
+        reader = _Reader(adoption)
+        take, finish = _mellea.pending_hooks(thunk)
+        if take.function is not None and finish.function is not None:
+            take.replace(reader.taking(take.function))
+            finish.replace(reader.finishing(finish.function))
         astream = type(thunk).astream
 
         async def typed_astream() -> Any:
@@ -356,6 +364,8 @@ class _Call:
             except Exception as error:
                 # Once computed, only the program's own parsing can fail: that is its own error.
                 failure = error if thunk.is_computed() else adoption.translated(error)
+                if isinstance(failure, AssertionError) and not reader.pieces:
+                    failure = reader.nothing()
             finally:
                 run_id_var.reset(token)
                 if thunk.is_computed():
@@ -392,31 +402,53 @@ class _Countdown:
             self._function()
 
 
-def _reading(function: _Method, adoption: Adoption) -> _Method:
-    """Wrap what Mellea calls with a piece of the provider's answer: if it fails, that was none."""
+class _Reader:
+    """Watches Mellea read one answer: where that fails, what came was no answer."""
 
-    @functools.wraps(function)
-    async def read(thunk: Any, *piece: Any) -> Any:
-        before = thunk._underlying_value
-        try:
-            result = await function(thunk, *piece)
-        except Exception as error:
-            typed = adoption.translated(error)
-            failure = (
-                typed
-                if isinstance(typed, MelleaAPIError)
-                else adoption.unreadable(f"{type(error).__name__}: {error}", error)
-            )
-        else:
+    def __init__(self, adoption: Adoption) -> None:
+        self._adoption = adoption
+        self.pieces = 0
+
+    def taking(self, function: _Method) -> _Method:
+        """Wrap what Mellea calls with each piece of the answer."""
+
+        @functools.wraps(function)
+        async def take(thunk: Any, piece: Any) -> Any:
+            self.pieces += 1
+            before = thunk._underlying_value or ""
+            result = await self._read(function, thunk, piece)
             # SDKs hand over the bare text of an answer that is no JSON, and Mellea ignores it.
-            text = piece[0] if piece and isinstance(piece[0], str | bytes) else ""
-            if text.strip() and (thunk._underlying_value or "") == (before or ""):
-                failure = adoption.unreadable(f"it is text that begins {text[:60]!r}")
-            else:
-                return result
-        raise failure
+            if isinstance(piece, str | bytes) and piece.strip():
+                if (thunk._underlying_value or "") == before:
+                    raise self._adoption.unreadable(f"it is text that begins {piece[:60]!r}")
+            return result
 
-    return read
+        return take
+
+    def finishing(self, function: _Method) -> _Method:
+        """Wrap what Mellea calls at the end of the answer."""
+
+        @functools.wraps(function)
+        async def finish(thunk: Any) -> Any:
+            # An SDK finds no event in a stream that is none, and Mellea calls that an empty text.
+            if self.pieces == 0:
+                raise self.nothing()
+            return await self._read(function, thunk)
+
+        return finish
+
+    def nothing(self) -> BaseException:
+        """Return the error for an answer that ended before it began."""
+        return self._adoption.unreadable("it ended without a single piece")
+
+    async def _read(self, function: _Method, *arguments: Any) -> Any:
+        try:
+            return await function(*arguments)
+        except Exception as error:
+            failure = self._adoption.translated(error)
+            if not isinstance(failure, MelleaAPIError):
+                failure = self._adoption.unreadable(f"{type(error).__name__}: {error}", error)
+        raise failure
 
 
 def _mark_span(run_id: str | None) -> None:

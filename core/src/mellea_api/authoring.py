@@ -1,7 +1,8 @@
 """What plugin authors need when they create sessions: small, and optional.
 
 `construct` builds one of Mellea's backend classes from a request's settings and names a wrong
-one; `run_with_deadline` asks a server something before there is a session.
+one; `run_with_deadline` and `call_with_deadline` ask a server something before there is a
+session; an `UnreadableAnswerError` says that what it answered is no answer.
 """
 
 from __future__ import annotations
@@ -17,10 +18,14 @@ from typing import Any, TypeVar
 from mellea_api.errors import ConfigurationError
 from mellea_api.requests import Target
 
-__all__ = ["construct", "run_with_deadline"]
+__all__ = ["UnreadableAnswerError", "call_with_deadline", "construct", "run_with_deadline"]
 
 Built = TypeVar("Built")
 Result = TypeVar("Result")
+
+
+class UnreadableAnswerError(ValueError):
+    """Raised by a plugin whose server answered something that is no answer; the core says so."""
 
 
 def construct(
@@ -82,15 +87,33 @@ def run_with_deadline(
         TimeoutError: If it took longer.
         Exception: Whatever the coroutine raises.
     """
-    outcome: list[Any] = []
 
     async def limited() -> Result:
         async with asyncio.timeout(seconds):
             return await work()
 
+    return call_with_deadline(lambda: asyncio.run(limited()), None)
+
+
+def call_with_deadline(work: Callable[[], Result], seconds: float | None) -> Result:
+    """Run a function in a thread of its own, and give up on it after a time.
+
+    For code that blocks and cannot be cancelled; where there is a choice, use a coroutine with
+    `run_with_deadline`, of which nothing is left behind.
+
+    Args:
+        work: The function.
+        seconds: The time it may take; None for no limit.
+
+    Raises:
+        TimeoutError: If it took longer; the thread then ends when the function does.
+        Exception: Whatever the function raises.
+    """
+    outcome: list[tuple[bool, Any]] = []
+
     def run() -> None:
         try:
-            outcome.append((True, asyncio.run(limited())))
+            outcome.append((True, work()))
         except BaseException as error:
             outcome.append((False, error))
 
@@ -98,7 +121,9 @@ def run_with_deadline(
         target=contextvars.copy_context().run, args=(run,), name="mellea-api-ask", daemon=True
     )
     thread.start()
-    thread.join()
+    thread.join(seconds)
+    if not outcome:
+        raise TimeoutError
     succeeded, value = outcome[0]
     if not succeeded:
         raise value

@@ -6,6 +6,7 @@
     ├── ConfigurationError (ValueError)         an argument or environment variable that is wrong
     │   └── OptionError                         model options; lists all problems at once
     ├── SessionClosedError (RuntimeError)       used after it was cleaned up
+    ├── ConcurrentUseError (RuntimeError)       two calls at once where only one can be
     └── ProviderError (RuntimeError)            what the backend's provider answered, or did not
         ├── CredentialError (PermissionError)   missing, malformed or rejected credentials
         ├── PermissionDeniedError (PermissionError)  the key is good but may not do this
@@ -32,6 +33,7 @@ __all__ = [
     "AnswerError",
     "BackendNotFoundError",
     "BackendUnavailableError",
+    "ConcurrentUseError",
     "ConfigurationError",
     "ContentRefusedError",
     "ContextLengthError",
@@ -172,6 +174,10 @@ class OptionError(ConfigurationError):
 
 class SessionClosedError(MelleaAPIError, RuntimeError):
     """Something was used after it was cleaned up."""
+
+
+class ConcurrentUseError(MelleaAPIError, RuntimeError):
+    """Two calls at once on something that takes one at a time."""
 
 
 class ProviderError(MelleaAPIError, RuntimeError):

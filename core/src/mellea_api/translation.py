@@ -5,7 +5,6 @@ A plugin's `translate_error` knows its SDK's classes and best uses these functio
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
@@ -217,7 +216,9 @@ def by_kind(request: ErrorRequest) -> errors.MelleaAPIError | None:
         kinds = {kind.__name__ for kind in type(error).__mro__}
         if kinds & {"TimeoutError", "TimeoutException", "Timeout"}:
             return timed_out(request)
-        if isinstance(error, json.JSONDecodeError) or kinds & {"ValidationError", "DecodingError"}:
+        if kinds & {"UnreadableAnswerError"}:
+            return unreadable(request, error)
+        if kinds & {"JSONDecodeError", "ValidationError", "DecodingError"}:
             return unreadable(request, f"{type(error).__name__}: {error}")
         if kinds & {"ConnectionError", "TransportError", "RequestException", "gaierror"}:
             return unreachable(request, error)

@@ -23,7 +23,7 @@ from mellea_api.options.plan import EXTRA, Plan, option_error, plan_for
 from mellea_api.reports import NormalizedOptions, OptionDecision, OptionPatch
 from mellea_api.requests import OptionsRequest, Origin, Policy, Target
 
-__all__ = ["Given", "OptionPipeline", "Rendered", "canonicalise", "merge"]
+__all__ = ["Given", "OptionPipeline", "Rendered", "canonicalise", "merge", "overlay"]
 
 Unknown = Literal["error", "pass"]
 
@@ -175,6 +175,27 @@ def merge(defaults: Given, call: Given) -> Given:
     values = {name: value for name, value in values.items() if value is not None}
     problems = defaults.problems + call.problems
     return Given(values, origins, call.policy or defaults.policy, problems)
+
+
+def overlay(under: Mapping[str, Any], over: Mapping[str, Any], target: Target) -> dict[str, Any]:
+    """Lay one dict of options over another, option by option, whatever the spellings.
+
+    Args:
+        under: Options as a user spells them.
+        over: Options that win over them.
+        target: Whose spellings count.
+
+    Returns:
+        One dict that means the same as the two together.
+    """
+    spellings = plan_for(target, "chat").spellings
+    taken = {spellings.get(key, key) for key in over}
+    merged = {key: value for key, value in under.items() if spellings.get(key, key) not in taken}
+    merged.update(over)
+    below, above = under.get("extra"), over.get("extra")
+    if isinstance(below, Mapping) and isinstance(above, Mapping):
+        merged["extra"] = {**below, **above}
+    return merged
 
 
 class Rendered:

@@ -100,7 +100,7 @@ def _ensure_model(target: Target, patience: float, *, pull: bool) -> None:
         _pull(target)
         return
     near = difflib.get_close_matches(target.model_id, known, n=3, cutoff=0.4)
-    listed = tuple([*near, *sorted(set(known) - set(near))])
+    listed = (*near, *sorted(set(known) - set(near)))
     there = f"It has {', '.join(listed[:8])}" if listed else "It has no models"
     raise ModelNotFoundError(
         f"The Ollama server does not have the model {target.model_id!r}. {there}.",

@@ -58,7 +58,7 @@ def describe_backend(name: str) -> BackendDescriptor:
         default_base_url="https://api.openai.com/v1",
         official_hosts=("api.openai.com", "*.api.openai.com"),
         model_identifier="openai_name",
-        start_hint="Check the address (OPENAI_BASE_URL or base_url=), and that a server runs there.",
+        start_hint="Check the address (OPENAI_BASE_URL or base_url=), and that a server is there.",
         model_hint="`mellea-api models openai` shows the models that the server has.",
     )
 

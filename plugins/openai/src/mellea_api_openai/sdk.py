@@ -18,7 +18,12 @@ from mellea_api import (
     Target,
     translation,
 )
-from mellea_api.authoring import construct, run_with_deadline
+from mellea_api.authoring import (
+    UnreadableAnswerError,
+    call_with_deadline,
+    construct,
+    run_with_deadline,
+)
 from mellea_api.logs import logger
 
 __all__ = ["create_session", "list_models", "translate_error"]
@@ -44,7 +49,7 @@ def list_models(request: ModelsRequest) -> list[ModelInfo]:
 
     async def ask() -> list[str]:
         async with openai.AsyncOpenAI(**_client_arguments(request), max_retries=0) as client:
-            return [model.id async for model in client.models.list()]
+            return await _names(client)
 
     about = {model.id: model for model in target.descriptor.models}
     return [
@@ -58,6 +63,14 @@ def list_models(request: ModelsRequest) -> list[ModelInfo]:
         )
         for name in sorted(run_with_deadline(ask, request.timeout))
     ]
+
+
+async def _names(client: openai.AsyncOpenAI) -> list[str]:
+    page: Any = await client.models.list()
+    # The SDK hands over bare text where a server answers HTML, and fills in what is not there.
+    if not isinstance(getattr(page, "data", None), list):
+        raise UnreadableAnswerError(f"{str(page)[:60]!r} is no list of models")
+    return [model.id async for model in page]
 
 
 def create_session(request: SessionRequest) -> Any:
@@ -83,9 +96,11 @@ def create_session(request: SessionRequest) -> Any:
     from mellea import MelleaSession
     from mellea.backends.openai import OpenAIBackend
 
-    return MelleaSession(
-        construct(OpenAIBackend, target, "check", also=(openai.OpenAI,), **arguments)
-    )
+    def build() -> Any:
+        return construct(OpenAIBackend, target, "check", also=(openai.OpenAI,), **arguments)
+
+    # From 0.6 on its constructor asks the server for a version, with a timeout per read only.
+    return MelleaSession(call_with_deadline(build, request.timeout or _PATIENCE))
 
 
 def _check_model(target: Target, arguments: dict[str, Any], patience: float) -> None:
@@ -95,13 +110,16 @@ def _check_model(target: Target, arguments: dict[str, Any], patience: float) -> 
         """Return None if the model is there or nobody can say, else the names of those there."""
         async with openai.AsyncOpenAI(**arguments, max_retries=0) as client:
             try:
-                await client.models.retrieve(target.model_id)
-                return None
+                found: Any = await client.models.retrieve(target.model_id)
+                if isinstance(getattr(found, "id", None), str):
+                    return None
+                if target.server == "official":
+                    raise UnreadableAnswerError(f"{str(found)[:60]!r} is no model")
             except openai.NotFoundError as error:
                 if target.server == "official":
                     raise
                 logger.debug("no answer for one model, asking for all: %s", error)
-            return [model.id async for model in client.models.list()]
+            return await _names(client)
 
     try:
         known = run_with_deadline(ask, patience)
@@ -120,7 +138,7 @@ def _check_model(target: Target, arguments: dict[str, Any], patience: float) -> 
         return
     if len(known) > 1:
         near = difflib.get_close_matches(target.model_id, known, n=3, cutoff=0.4)
-        listed = tuple([*near, *sorted(set(known) - set(near))])
+        listed = (*near, *sorted(set(known) - set(near)))
         raise ModelNotFoundError(
             f"The server at {target.base_url} does not have the model {target.model_id!r}. It "
             f"has {', '.join(listed[:8])}.",

@@ -1,0 +1,437 @@
+"""A runtime: one object that configures itself, talks to a model, and can change it.
+
+from mellea_api.runtime import MelleaRuntime
+
+with MelleaRuntime() as runtime:
+    print(runtime.chat("What is 2+2?"))
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from attrs import evolve, frozen
+
+from mellea_api import _mellea
+from mellea_api.adoption import adoption_of
+from mellea_api.api import session_request, shared_registry
+from mellea_api.environment import (
+    DEFAULT_BACKEND,
+    RuntimeEnvironment,
+    checked_run_id,
+    from_variable,
+)
+from mellea_api.errors import (
+    BackendNotFoundError,
+    ConcurrentUseError,
+    ConfigurationError,
+    MelleaAPIError,
+    OptionError,
+    SessionClosedError,
+)
+from mellea_api.logs import logger, run_id_var
+from mellea_api.options.pipeline import overlay
+from mellea_api.registry import Backend, Registry
+from mellea_api.requests import Policy, SessionRequest
+from mellea_api.streaming import astream_chat, stream_chat
+
+if TYPE_CHECKING:
+    from mellea import MelleaSession
+
+__all__ = ["MelleaRuntime"]
+
+_KEPT: Final = 4
+"""How many backends a runtime keeps open, so that switching back to one costs nothing."""
+
+
+@frozen
+class _Wanted:
+    """A model to talk to: what to build, and by what a built one is recognised."""
+
+    backend: Backend
+    request: SessionRequest
+    key: tuple[Any, ...]
+
+
+class MelleaRuntime:
+    """Talks to a model, and can change it.
+
+    What is not given is taken from the environment, then from the defaults. The environment's
+    model and options belong to the environment's backend: they do not apply to another one that
+    is named here. Given options win over the environment's, option by option.
+
+    A runtime with the context `simple` may be shared between threads and tasks. One with a
+    conversation may not: calls that overlap would lose turns, so the second one raises
+    `ConcurrentUseError`.
+
+    Args:
+        backend: The backend's name; else `MELLEA_BACKEND`, else `ollama`.
+        model_id: The model; else `MELLEA_MODEL_ID`, else the backend's default model.
+        model_options: Options for every call; over those of `MELLEA_MODEL_OPTIONS`, a JSON
+            object.
+        run_id: Put on log records and telemetry spans of every call; else `MELLEA_RUN_ID`.
+        context: `simple` (each call alone), `chat` (a conversation), or a context of Mellea.
+        timeout: Seconds allowed for each whole call, above 0; None for no limit.
+        base_url: The server's address, for the backend that the runtime starts with.
+        unsupported: What to do about options that a backend does not have: `warn`, `error` or
+            `drop`; None takes `MELLEA_API_UNSUPPORTED`, then `warn`.
+        registry: Where to look for backends; None for the shared registry.
+        backend_kwargs: Credentials and further arguments, for the backend that it starts with.
+
+    Raises:
+        BackendNotFoundError: No such backend, or its distribution is not installed.
+        PluginError: The backend's plugin, or an extension, is broken.
+        ConfigurationError: An argument or environment variable cannot be used; names it.
+        OptionError: The options cannot be used.
+        ProviderError: The backend cannot be reached, refuses the credentials, or does not have
+            the model; the subclass says which.
+    """
+
+    def __init__(
+        self,
+        backend: str | None = None,
+        model_id: Any = None,
+        model_options: Mapping[str, Any] | None = None,
+        run_id: str | None = None,
+        context: Literal["simple", "chat"] | Any = "simple",
+        timeout: float | None = None,
+        *,
+        base_url: str | None = None,
+        unsupported: Policy | None = None,
+        registry: Registry | None = None,
+        **backend_kwargs: Any,
+    ) -> None:
+        self._registry = registry
+        self._environment = RuntimeEnvironment.read()
+        self._run_id = checked_run_id(run_id) or self._environment.run_id
+        self._timeout = timeout
+        self._unsupported = unsupported
+        self._options = _own_options(model_options)
+        self._lock = threading.RLock()
+        self._in_call = threading.Lock()
+        self._closed = False
+        self._sessions: OrderedDict[tuple[Any, ...], MelleaSession] = OrderedDict()
+        name = backend or self._environment.backend or DEFAULT_BACKEND
+        # Arguments such as a key or an address belong to the backend that they were given for.
+        self._own_arguments = {**backend_kwargs, "base_url": base_url}
+        self._own_backend = name
+        wanted = self._wanted(name, model_id, self._options)
+        if backend is None and self._environment.backend is not None:
+            with _blame("MELLEA_BACKEND", BackendNotFoundError):
+                session = self._open(wanted, context)
+        else:
+            session = self._open(wanted, context)
+        self._current, self._session = wanted, session
+        self._conversation = not _is_simple(session.ctx)
+
+    @property
+    def backend(self) -> str:
+        """Name of the backend in use."""
+        return self._current.request.target.backend
+
+    @property
+    def model_id(self) -> str:
+        """Id of the model in use."""
+        return self._current.request.target.model_id
+
+    @property
+    def model_options(self) -> dict[str, Any]:
+        """The options that every call has, as they were spelt."""
+        return dict(self._current.request.options)
+
+    @property
+    def run_id(self) -> str | None:
+        """The run's id, if it has one."""
+        return self._run_id
+
+    @property
+    def session(self) -> MelleaSession:
+        """The real session of Mellea in use; after `switch_model` it is another one.
+
+        Raises:
+            SessionClosedError: After `cleanup`.
+        """
+        with self._lock:
+            if self._closed:
+                raise SessionClosedError(
+                    "Cannot use this runtime: it was cleaned up.",
+                    next_step="Make a new MelleaRuntime.",
+                    backend=self.backend,
+                )
+            return self._session
+
+    def chat(self, prompt: str, *, model_options: Mapping[str, Any] | None = None) -> str:
+        """Answer a message.
+
+        Args:
+            prompt: The message.
+            model_options: For this call; they win over the runtime's.
+
+        Returns:
+            The answer's text.
+
+        Raises:
+            OptionError: The options cannot be used.
+            ProviderError: The provider did not answer; the subclass says why.
+            ConcurrentUseError: Another call is in the same conversation.
+            SessionClosedError: After `cleanup`.
+        """
+        with self._call() as session:
+            return str(session.chat(prompt, model_options=_copy(model_options)).content)
+
+    async def achat(self, prompt: str, *, model_options: Mapping[str, Any] | None = None) -> str:
+        """Answer a message: the asynchronous twin of `chat`."""
+        with self._call() as session:
+            message = await session.achat(prompt, model_options=_copy(model_options))
+            return str(message.content)
+
+    def instruct(
+        self, description: str, *, model_options: Mapping[str, Any] | None = None, **arguments: Any
+    ) -> str:
+        """Follow an instruction, with Mellea's requirements and repair.
+
+        Args:
+            description: The instruction.
+            model_options: For this call; they win over the runtime's.
+            arguments: Those of Mellea's `MelleaSession.instruct`, such as `requirements`.
+
+        Returns:
+            The answer's text.
+
+        Raises:
+            OptionError: The options cannot be used.
+            ProviderError: The provider did not answer; the subclass says why.
+        """
+        with self._call() as session:
+            options = _copy(model_options)
+            return str(session.instruct(description, model_options=options, **arguments))
+
+    async def ainstruct(
+        self, description: str, *, model_options: Mapping[str, Any] | None = None, **arguments: Any
+    ) -> str:
+        """Follow an instruction: the asynchronous twin of `instruct`."""
+        with self._call() as session:
+            options = _copy(model_options)
+            answer = await session.ainstruct(description, model_options=options, **arguments)
+            await answer.avalue()
+            return str(answer)
+
+    def stream(
+        self, prompt: str, *, model_options: Mapping[str, Any] | None = None
+    ) -> Iterator[str]:
+        """Answer a message piece by piece.
+
+        Args:
+            prompt: The message.
+            model_options: For this call; they win over the runtime's.
+
+        Yields:
+            What is new. Stopping early ends the generation.
+        """
+        with self._call() as session:
+            pieces = stream_chat(session, prompt, model_options=_copy(model_options))
+            with contextlib.closing(pieces):
+                yield from pieces
+
+    async def astream(
+        self, prompt: str, *, model_options: Mapping[str, Any] | None = None
+    ) -> AsyncIterator[str]:
+        """Answer a message piece by piece: the asynchronous twin of `stream`."""
+        with self._call() as session:
+            pieces = astream_chat(session, prompt, model_options=_copy(model_options))
+            async with contextlib.aclosing(pieces):
+                async for piece in pieces:
+                    yield piece
+
+    def switch_model(
+        self,
+        model_id: Any = None,
+        *,
+        backend: str | None = None,
+        model_options: Mapping[str, Any] | None = None,
+        base_url: str | None = None,
+        **backend_kwargs: Any,
+    ) -> None:
+        """Go on with another model.
+
+        The new model is built and checked first; if that fails, the runtime stays where it is.
+        A conversation goes on with the new model. Calls that are running end on the old one.
+        Going back to a model that was used lately costs nothing.
+
+        Args:
+            model_id: The model; None for the backend's default one.
+            backend: The backend; None for the one in use.
+            model_options: Options for every call from now on, instead of those given before.
+            base_url: The server's address.
+            backend_kwargs: Credentials and further arguments of the backend.
+
+        Raises:
+            MelleaAPIError: As making a runtime raises; the runtime then stays where it is.
+        """
+        context = self.session.ctx
+        options = self._options if model_options is None else _own_options(model_options)
+        arguments = {**backend_kwargs, "base_url": base_url} if base_url or backend_kwargs else None
+        wanted = self._wanted(backend or self._current.backend.name, model_id, options, arguments)
+        session = self._open(wanted, context)
+        with self._lock:
+            if self._closed:
+                self._close(wanted.key)
+            session = self._sessions.get(wanted.key, session)
+            # The newest context: a call may have ended while the new model was built.
+            _mellea.apply_context(session, self.session.ctx)
+            self._current, self._session, self._options = wanted, session, options
+            self._sessions.move_to_end(wanted.key)
+            while len(self._sessions) > _KEPT:
+                self._close(next(iter(self._sessions)))
+        logger.info(
+            "switched to %s on %s", self.model_id, self.backend, extra={"run_id": self._run_id}
+        )
+
+    def cleanup(self) -> None:
+        """End the runtime: take no more calls, and close each backend as its last call ends.
+
+        Doing it again changes nothing.
+        """
+        with self._lock:
+            self._closed = True
+            for key in list(self._sessions):
+                self._close(key)
+
+    def __enter__(self) -> MelleaRuntime:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.cleanup()
+
+    async def __aenter__(self) -> MelleaRuntime:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.cleanup()
+
+    def __repr__(self) -> str:
+        state = ", cleaned up" if self._closed else ""
+        return f"MelleaRuntime(backend={self.backend!r}, model_id={self.model_id!r}{state})"
+
+    @contextlib.contextmanager
+    def _call(self) -> Iterator[MelleaSession]:
+        session = self.session
+        if self._conversation and not self._in_call.acquire(blocking=False):
+            raise ConcurrentUseError(
+                "Cannot make this call: another one is in the same conversation, and one of them "
+                "would lose its turn.",
+                next_step="Wait for it, use context='simple', or give each task its own runtime.",
+                backend=self.backend,
+            )
+        token = run_id_var.set(self._run_id)
+        try:
+            yield session
+        finally:
+            # A generator that is closed elsewhere ends in another context than it began in.
+            with contextlib.suppress(ValueError):
+                run_id_var.reset(token)
+            if self._conversation:
+                self._in_call.release()
+
+    def _wanted(
+        self,
+        name: str,
+        model_id: Any,
+        options: Mapping[str, Any],
+        arguments: Mapping[str, Any] | None = None,
+    ) -> _Wanted:
+        """Work out what to build; the environment's part applies to the environment's backend."""
+        environment = self._environment
+        from_environment = name == environment.backend
+        with _blame("MELLEA_BACKEND" if from_environment else None, BackendNotFoundError):
+            registry = shared_registry() if self._registry is None else self._registry
+            backend = registry.backend(name)
+        if arguments is None:
+            own = name == self._own_backend
+            arguments = self._own_arguments if own else {}
+        request = session_request(
+            backend,
+            model_id,
+            model_options=options,
+            timeout=self._timeout,
+            unsupported=self._unsupported,
+            run_id=self._run_id,
+            **arguments,
+        )
+        home = (environment.backend or DEFAULT_BACKEND) in {name, backend.descriptor.name}
+        if home and model_id is None and environment.model_id is not None:
+            request = evolve(request, target=evolve(request.target, model_id=environment.model_id))
+        if home and environment.model_options:
+            pipeline = backend.pipeline(request.target, policy="drop")
+            with _blame("MELLEA_MODEL_OPTIONS", OptionError):
+                pipeline.set_defaults(environment.model_options)
+            merged = overlay(environment.model_options, options, request.target)
+            request = evolve(request, options=merged)
+        target = request.target
+        secrets = frozenset(request.credentials.items())
+        key = (target.backend, target.model_id, target.base_url, repr(target.settings), secrets)
+        return _Wanted(backend, request, key)
+
+    def _open(self, wanted: _Wanted, context: Any) -> MelleaSession:
+        """Return a session on a backend that is kept, or on a new one."""
+        with self._lock:
+            kept = self._sessions.get(wanted.key)
+        if kept is not None:
+            adoption = adoption_of(kept.backend)
+            assert adoption is not None
+            adoption.set_options(wanted.request.options)
+            return kept
+        request = evolve(wanted.request, context=context)
+        from_environment = wanted.request.target.model_id == self._environment.model_id
+        with _blame("MELLEA_MODEL_ID" if from_environment else None, MelleaAPIError):
+            session: MelleaSession = wanted.backend.create_session(_mellea.prepare_start(request))
+        with self._lock:
+            return self._sessions.setdefault(wanted.key, session)
+
+    def _close(self, key: tuple[Any, ...]) -> None:
+        session = self._sessions.pop(key, None)
+        if session is None:
+            return
+        session.reset()
+        adoption = adoption_of(session.backend)
+        if adoption is not None:
+            adoption.close(lambda: _mellea.close(session.backend))
+
+
+@contextlib.contextmanager
+def _blame(variable: str | None, kind: type[MelleaAPIError]) -> Iterator[None]:
+    """Have an error of some kind say which variable its value came from."""
+    failure: MelleaAPIError
+    try:
+        yield
+        return
+    except kind as error:
+        if variable is None or variable in error.reason:
+            raise
+        failure = from_variable(error, variable)
+    raise failure
+
+
+def _own_options(options: Any) -> dict[str, Any]:
+    if options is None:
+        return {}
+    if not isinstance(options, Mapping):
+        raise ConfigurationError(
+            f"Cannot use model_options={options!r:.80}.",
+            next_step="Give a dict, such as {'temperature': 0.7}.",
+        )
+    return dict(options)
+
+
+def _copy(options: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    return None if options is None else dict(options)
+
+
+def _is_simple(context: Any) -> bool:
+    from mellea.stdlib.context import SimpleContext
+
+    return isinstance(context, SimpleContext)

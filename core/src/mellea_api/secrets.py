@@ -12,7 +12,9 @@ _MASK: Final = "[secret]"
 # A secret shorter than this is not searched for in other text: masking every "a" would destroy
 # messages and hide nothing.
 _SHORTEST_REDACTED: Final = 6
-_live: weakref.WeakSet[Secret] = weakref.WeakSet()
+# By identity: in a set, a second secret with the same text would not be held, and no longer be
+# masked once the first is gone.
+_live: weakref.WeakValueDictionary[int, Secret] = weakref.WeakValueDictionary()
 _live_lock = threading.Lock()
 
 
@@ -46,7 +48,7 @@ class Secret:
         self._value = value.strip()
         self.source = source
         with _live_lock:
-            _live.add(self)
+            _live[id(self)] = self
 
     def reveal(self) -> str:
         """Return the secret itself; keep it in no variable that outlives the call."""
@@ -98,7 +100,7 @@ def redact(text: str) -> str:
         The text with each secret replaced by `[secret]`.
     """
     with _live_lock:
-        values = {secret.reveal() for secret in _live}
+        values = {secret.reveal() for secret in _live.values()}
     for value in sorted(values, key=len, reverse=True):
         if len(value) >= _SHORTEST_REDACTED and value in text:
             text = text.replace(value, _MASK)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar, get_args
 
@@ -49,6 +50,7 @@ class Backend:
         entry_point: Where its plugin comes from.
         manager: Its plugin manager: core defaults, the plugin, the extensions.
         aliases: All names of the same plugin, this one among them.
+        extensions: Where the extensions come from, by their names in the manager.
 
     Attributes:
         descriptor: What it says about itself.
@@ -63,10 +65,12 @@ class Backend:
         entry_point: EntryPoint,
         manager: pluggy.PluginManager,
         aliases: frozenset[str] = frozenset(),
+        extensions: Mapping[str, EntryPoint] | None = None,
     ) -> None:
         self.name = name
         self.entry_point = entry_point
         self._manager = manager
+        self._extensions = dict(extensions or {})
         self.descriptor = self._describe(aliases | {name})
         hooks = manager.hook
         self._reviewed = bool(hooks.review_options.get_hookimpls())
@@ -99,17 +103,37 @@ class Backend:
             answer = getattr(self._manager.hook, hook)(**arguments)
         except MelleaAPIError:
             raise
-        except Exception as error:
-            failure = broken(self.entry_point, f"{hook} raised {type(error).__name__}: {error}")
+        except (Exception, SystemExit) as error:
+            culprit = self._culprit(hook, error)
+            failure = broken(culprit, f"{hook} raised {type(error).__name__}: {error}")
             failure = caused(failure, error)
         else:
             if answer is None or isinstance(answer, expected):
                 return answer
+            others = [
+                self._extensions[found.plugin_name].name
+                for found in getattr(self._manager.hook, hook).get_hookimpls()
+                if found.plugin_name in self._extensions
+            ]
             failure = broken(
                 self.entry_point,
-                f"{hook} returned a {type(answer).__name__} instead of a {expected.__name__}",
+                f"{hook} returned a {type(answer).__name__} instead of a {expected.__name__}"
+                + (f" (extensions have a part in it: {', '.join(others)})" if others else ""),
             )
         raise failure
+
+    def _culprit(self, hook: str, error: BaseException) -> EntryPoint:
+        """Return whose code raised: an extension's, or else the backend's plugin's."""
+        owners = {
+            getattr(found.function, "__code__", None): self._extensions.get(found.plugin_name)
+            for found in getattr(self._manager.hook, hook).get_hookimpls()
+        }
+        culprit: EntryPoint | None = None
+        # The innermost one: a wrapper stands in the traceback of what it wraps, too.
+        for frame, _ in traceback.walk_tb(error.__traceback__):
+            if frame.f_code in owners:
+                culprit = owners[frame.f_code]
+        return culprit or self.entry_point
 
     def target(
         self,

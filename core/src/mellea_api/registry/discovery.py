@@ -7,12 +7,14 @@ Two distributions that claim one name are a conflict, and neither wins until
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
-from typing import Final, Literal
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final, Literal
 
 from attrs import evolve, field, frozen
 
 from mellea_api.errors import ConfigurationError
+from mellea_api.logs import logger
 
 __all__ = [
     "BACKENDS",
@@ -110,7 +112,8 @@ class Settings:
             environ: The environment; None for the process's own.
 
         Raises:
-            ConfigurationError: If `MELLEA_API_PREFER` is not of the form `name=distribution`.
+            ConfigurationError: If `MELLEA_API_PREFER` is not of the form `name=distribution`, or
+                names two distributions for one name.
         """
         environ = os.environ if environ is None else environ
         only = _names("MELLEA_API_PLUGINS", environ)
@@ -124,7 +127,13 @@ class Settings:
                     "between several.",
                     variable="MELLEA_API_PREFER",
                 )
-            prefer[name] = distribution
+            if _normal(prefer.setdefault(name, distribution)) != _normal(distribution):
+                raise ConfigurationError(
+                    f"Cannot read MELLEA_API_PREFER: it asks for {name} from both "
+                    f"{prefer[name]} and {distribution}.",
+                    next_step="Name one distribution for each name.",
+                    variable="MELLEA_API_PREFER",
+                )
         return cls(
             frozenset(_names("MELLEA_API_DISABLE", environ) or ()),
             None if only is None else frozenset(only),
@@ -136,14 +145,18 @@ def installed_entry_points() -> list[EntryPoint]:
     """Return the plugins' entry points of all installed distributions."""
     import importlib_metadata
 
+    try:
+        entries = list(importlib_metadata.entry_points())
+    except Exception:
+        # One distribution anywhere whose metadata cannot be parsed; it must not hide the others.
+        entries = list(_readable_entry_points())
     found = []
-    for group in (BACKENDS, EXTENSIONS):
-        for entry in importlib_metadata.entry_points(group=group):
-            distribution = entry.dist
-            metadata = distribution.metadata if distribution is not None else {}
+    for entry in entries:
+        if entry.group in (BACKENDS, EXTENSIONS):
+            metadata = _metadata(entry.dist)
             found.append(
                 EntryPoint(
-                    group,
+                    entry.group,
                     entry.name,
                     entry.value,
                     metadata.get("Name") or "an unnamed distribution",
@@ -152,6 +165,35 @@ def installed_entry_points() -> list[EntryPoint]:
                 )
             )
     return found
+
+
+def _readable_entry_points() -> Iterator[Any]:
+    """Yield the entry points of each distribution that can be read; say which cannot."""
+    import importlib_metadata
+
+    seen = set()
+    for distribution in importlib_metadata.distributions():
+        name = _normal(_metadata(distribution).get("Name") or "")
+        if name and name in seen:
+            continue  # the first on the path hides the others, as in importing
+        seen.add(name)
+        try:
+            yield from list(distribution.entry_points)
+        except Exception as error:
+            logger.warning(
+                "Cannot read the entry points of %s: %s: %s. Install it again, or remove it.",
+                name or "an unnamed distribution",
+                type(error).__name__,
+                error,
+            )
+
+
+def _metadata(distribution: Any) -> Mapping[str, str]:
+    """Return a distribution's metadata; nothing where it has none, as after a broken install."""
+    try:
+        return distribution.metadata or {}
+    except Exception:
+        return {}
 
 
 def records(
@@ -204,4 +246,4 @@ def _record(name: str, candidates: tuple[EntryPoint, ...], settings: Settings) -
 
 def _normal(distribution: str) -> str:
     """Compare names of distributions as packaging does."""
-    return distribution.lower().replace("_", "-").replace(".", "-")
+    return re.sub(r"[-_.]+", "-", distribution).lower()

@@ -74,7 +74,11 @@ def load_plugin(entry: EntryPoint, *, extension: bool = False) -> object:
         raise broken(entry, f"importing {entry.value} failed with {kind}: {error}") from error
     if isinstance(plugin, type):
         raise broken(entry, f"{entry.value} is a class; name a module or an object")
-    problems = list(check_plugin(plugin, extension=extension))
+    try:
+        problems = list(check_plugin(plugin, extension=extension))
+    except Exception as error:  # an object of which even the parts cannot be had
+        problem = f"examining {entry.value} failed with {type(error).__name__}: {error}"
+        raise broken(entry, problem) from error
     if problems:
         raise broken(entry, "; ".join(problems))
     return plugin
@@ -133,8 +137,9 @@ def _functions(plugin: object) -> Iterator[tuple[str, Callable[..., Any]]]:
 
 
 def _check_unmarked(name: str, function: Callable[..., Any]) -> Iterator[str]:
-    foreign = [mark for mark in vars(inspect.unwrap(function)) if mark.endswith("_impl")]
     if name in _SPECS and function is not _SPECS[name]:
+        # A built-in function that a module imported has no attributes of its own.
+        foreign = [mark for mark in getattr(function, "__dict__", ()) if mark.endswith("_impl")]
         whose = f"is marked for {foreign[0].removesuffix('_impl')!r}" if foreign else "has no mark"
         yield f"{name} {whose}; mark it with @hookimpl from mellea_api"
 

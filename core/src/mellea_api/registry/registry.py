@@ -173,6 +173,7 @@ class Registry:
         entry = record.entry_point
         plugin = load_plugin(entry)
         extensions = self._load_extensions()
+        sources = {name: source for name, _, source in extensions}
         aliases = frozenset(
             other.name
             for other in self._backends.values()
@@ -180,12 +181,22 @@ class Registry:
             and other.entry_point.distribution == entry.distribution
         )
         try:
-            manager = new_manager(("mellea-api", defaults), (entry.name, plugin), *extensions)
+            manager = new_manager(
+                ("mellea-api", defaults),
+                (entry.name, plugin),
+                *((name, extension) for name, extension, _ in extensions),
+            )
         except Exception as error:
             raise broken(entry, f"pluggy refuses it: {error}") from error
-        return Backend(record.name, entry, manager, aliases)
+        try:
+            return Backend(record.name, entry, manager, aliases, sources)
+        except MelleaAPIError:
+            raise
+        except Exception as error:  # a description whose values are not what they should be
+            problem = f"its description cannot be read: {type(error).__name__}: {error}"
+            raise broken(entry, problem) from error
 
-    def _load_extensions(self) -> list[tuple[str, object]]:
+    def _load_extensions(self) -> list[tuple[str, object, EntryPoint]]:
         """Load all extensions; one that fails fails every session: policy fails closed."""
         loaded = []
         for record in self._extensions.values():
@@ -200,5 +211,5 @@ class Registry:
                     distributions=record.distributions,
                 )
             plugin = load_plugin(record.entry_point, extension=True)
-            loaded.append((f"extension {record.name}", plugin))
+            loaded.append((f"extension {record.name}", plugin, record.entry_point))
         return loaded

@@ -418,9 +418,9 @@ class _Reader:
             before = thunk._underlying_value or ""
             result = await self._read(function, thunk, piece)
             # SDKs hand over the bare text of an answer that is no JSON, and Mellea ignores it.
-            if isinstance(piece, str | bytes) and piece.strip():
-                if (thunk._underlying_value or "") == before:
-                    raise self._adoption.unreadable(f"it is text that begins {piece[:60]!r}")
+            ignored = isinstance(piece, str | bytes) and (thunk._underlying_value or "") == before
+            if ignored and piece.strip():
+                raise self._adoption.unreadable(f"it is text that begins {piece[:60]!r}")
             return result
 
         return take

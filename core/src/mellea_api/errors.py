@@ -144,7 +144,8 @@ class OptionProblem(tuple[str, str]):
     __slots__ = ()
 
     def __new__(cls, path: str, message: str) -> OptionProblem:
-        return super().__new__(cls, (path, redact(message)))
+        """Make one; a secret in the message is masked."""
+        return super().__new__(cls, (redact(path), redact(message)))
 
     def __getnewargs__(self) -> tuple[str, str]:
         return (self.path, self.message)

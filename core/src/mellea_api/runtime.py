@@ -117,9 +117,8 @@ class MelleaRuntime:
         self._sessions: OrderedDict[tuple[Any, ...], MelleaSession] = OrderedDict()
         name = backend or self._environment.backend or DEFAULT_BACKEND
         # Arguments such as a key or an address belong to the backend that they were given for.
-        self._own_arguments = {**backend_kwargs, "base_url": base_url}
-        self._own_backend = name
-        wanted = self._wanted(name, model_id, self._options)
+        self._arguments = {name: {**backend_kwargs, "base_url": base_url}}
+        wanted = self._wanted(name, model_id, self._options, self._arguments[name])
         if backend is None and self._environment.backend is not None:
             with _blame("MELLEA_BACKEND", BackendNotFoundError):
                 session = self._open(wanted, context)
@@ -266,16 +265,35 @@ class MelleaRuntime:
             model_id: The model; None for the backend's default one.
             backend: The backend; None for the one in use.
             model_options: Options for every call from now on, instead of those given before.
-            base_url: The server's address.
-            backend_kwargs: Credentials and further arguments of the backend.
+            base_url: The server's address; None for the one given before for that backend.
+            backend_kwargs: Credentials and further arguments of the backend, beside those given
+                before for it.
 
         Raises:
+            ConcurrentUseError: A call is in the conversation.
             MelleaAPIError: As making a runtime raises; the runtime then stays where it is.
         """
+        with self._alone():
+            self._switch(model_id, backend, model_options, base_url, backend_kwargs)
+        logger.info(
+            "switched to %s on %s", self.model_id, self.backend, extra={"run_id": self._run_id}
+        )
+
+    def _switch(
+        self,
+        model_id: Any,
+        backend: str | None,
+        model_options: Mapping[str, Any] | None,
+        base_url: str | None,
+        backend_kwargs: Mapping[str, Any],
+    ) -> None:
         context = self.session.ctx
         options = self._options if model_options is None else _own_options(model_options)
-        arguments = {**backend_kwargs, "base_url": base_url} if base_url or backend_kwargs else None
-        wanted = self._wanted(backend or self._current.backend.name, model_id, options, arguments)
+        name = backend or self._current.backend.name
+        arguments = {**self._arguments.get(name, {}), **backend_kwargs}
+        if base_url is not None:
+            arguments["base_url"] = base_url
+        wanted = self._wanted(name, model_id, options, arguments)
         session = self._open(wanted, context)
         with self._lock:
             if self._closed:
@@ -284,12 +302,10 @@ class MelleaRuntime:
             # The newest context: a call may have ended while the new model was built.
             _mellea.apply_context(session, self.session.ctx)
             self._current, self._session, self._options = wanted, session, options
+            self._arguments[name] = arguments
             self._sessions.move_to_end(wanted.key)
             while len(self._sessions) > _KEPT:
                 self._close(next(iter(self._sessions)))
-        logger.info(
-            "switched to %s on %s", self.model_id, self.backend, extra={"run_id": self._run_id}
-        )
 
     def cleanup(self) -> None:
         """End the runtime: take no more calls, and close each backend as its last call ends.
@@ -320,29 +336,39 @@ class MelleaRuntime:
     @contextlib.contextmanager
     def _call(self) -> Iterator[MelleaSession]:
         session = self.session
-        if self._conversation and not self._in_call.acquire(blocking=False):
+        with self._alone():
+            token = run_id_var.set(self._run_id)
+            try:
+                yield session
+            finally:
+                # A generator that is closed elsewhere ends in another context than it began in.
+                with contextlib.suppress(ValueError):
+                    run_id_var.reset(token)
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Keep others out of the conversation, if it is one."""
+        if not self._conversation:
+            yield
+            return
+        if not self._in_call.acquire(blocking=False):
             raise ConcurrentUseError(
                 "Cannot make this call: another one is in the same conversation, and one of them "
                 "would lose its turn.",
                 next_step="Wait for it, use context='simple', or give each task its own runtime.",
                 backend=self.backend,
             )
-        token = run_id_var.set(self._run_id)
         try:
-            yield session
+            yield
         finally:
-            # A generator that is closed elsewhere ends in another context than it began in.
-            with contextlib.suppress(ValueError):
-                run_id_var.reset(token)
-            if self._conversation:
-                self._in_call.release()
+            self._in_call.release()
 
     def _wanted(
         self,
         name: str,
         model_id: Any,
         options: Mapping[str, Any],
-        arguments: Mapping[str, Any] | None = None,
+        arguments: Mapping[str, Any],
     ) -> _Wanted:
         """Work out what to build; the environment's part applies to the environment's backend."""
         environment = self._environment
@@ -350,9 +376,6 @@ class MelleaRuntime:
         with _blame("MELLEA_BACKEND" if from_environment else None, BackendNotFoundError):
             registry = shared_registry() if self._registry is None else self._registry
             backend = registry.backend(name)
-        if arguments is None:
-            own = name == self._own_backend
-            arguments = self._own_arguments if own else {}
         request = session_request(
             backend,
             model_id,

@@ -1,6 +1,6 @@
-"""The path of every call's options, once:
+"""The path of every call's options, once.
 
-canonicalise the spellings, merge the session's defaults with the call's options (the call
+Canonicalise the spellings, merge the session's defaults with the call's options (the call
 wins), let extensions patch, check, render for the endpoint, and apply the policy to what is not
 supported.
 """
@@ -11,15 +11,16 @@ import difflib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, Literal, get_args
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from mellea_api.descriptor import Endpoint
 from mellea_api.errors import OptionError, OptionProblem
 from mellea_api.logs import logger
 from mellea_api.options.canonical import INTERNAL
-from mellea_api.options.checks import shown
+from mellea_api.options.checks import same, shown, shown_error
 from mellea_api.options.patches import apply_patches
-from mellea_api.options.plan import EXTRA, Plan, option_error, plan_for
+from mellea_api.options.paths import own
+from mellea_api.options.plan import EXTRA, Plan, option_error, plan_for, spelled, table_order
 from mellea_api.reports import NormalizedOptions, OptionDecision, OptionPatch
 from mellea_api.requests import OptionsRequest, Origin, Policy, Target
 
@@ -27,7 +28,8 @@ __all__ = ["Given", "OptionPipeline", "Rendered", "canonicalise", "merge", "over
 
 Unknown = Literal["error", "pass"]
 
-_POLICIES: Final = get_args(Policy)
+_POLICIES: Final[tuple[Policy, ...]] = get_args(Policy)
+_LONGEST_NAME: Final = 60
 
 
 @frozen
@@ -74,7 +76,7 @@ def canonicalise(
         name = spellings.get(key) if type(key) is str else None
         if name is None or name in values:
             return _canonicalise_slowly(options, plan, source, unknown)
-        values[name] = value
+        values[name] = own(value)
         origins[name] = Origin(key, source)
     return Given(values, origins)
 
@@ -85,12 +87,17 @@ def _canonicalise_slowly(
     groups: dict[str, list[tuple[str, Any]]] = {}
     problems: list[OptionProblem] = []
     policy: Policy | None = None
-    for key, value in options.items():
+    try:
+        items = list(options.items())
+    except Exception as error:  # a mapping of any make
+        problem = OptionProblem("model_options", f"cannot be read: {shown_error(error)}")
+        return Given(problems=(problem,))
+    for key, value in items:
         if not isinstance(key, str):
             problems.append(OptionProblem(shown(key), "is not text, and names of options are"))
         elif key == "unsupported":
-            if value in _POLICIES:
-                policy = value
+            if isinstance(value, str) and value in _POLICIES:
+                policy = _POLICIES[_POLICIES.index(value)]
             else:
                 problems.append(
                     OptionProblem(key, f"must be one of {', '.join(_POLICIES)}, not {shown(value)}")
@@ -98,13 +105,8 @@ def _canonicalise_slowly(
         elif key == "extra":
             if value is None:
                 continue
-            if isinstance(value, Mapping) and all(isinstance(name, str) for name in value):
-                for name, item in value.items():
-                    groups.setdefault(EXTRA + name, []).append((f"extra[{name!r}]", item))
-            else:
-                problems.append(
-                    OptionProblem(key, f"must be a dict of options, not {shown(value)}")
-                )
+            for name, item in _extra(value, problems):
+                groups.setdefault(EXTRA + name, []).append((f"extra[{name!r}]", item))
         elif key in plan.spellings:
             groups.setdefault(plan.spellings[key], []).append((key, value))
         elif key in INTERNAL or key.startswith("@@@"):
@@ -112,17 +114,40 @@ def _canonicalise_slowly(
         elif unknown == "pass":
             groups.setdefault(EXTRA + key, []).append((key, value))
         else:
-            problems.append(OptionProblem(key, f"is not known{_nearest(key, plan)}"))
+            path = key if key.isprintable() and len(key) <= _LONGEST_NAME else shown(key)
+            problems.append(OptionProblem(path, f"is not known{_nearest(key, plan)}"))
     values: dict[str, Any] = {}
     origins: dict[str, Origin] = {}
     for name, given in groups.items():
         try:
-            spelling, values[name], note = _settle(name, given)
+            spelling, value, note = _settle(name, given)
         except ValueError as error:
             problems.append(OptionProblem(given[0][0], str(error)))
         else:
+            values[name] = own(value)
             origins[name] = Origin(spelling, source, note)
     return Given(values, origins, policy, tuple(problems))
+
+
+def _extra(value: Any, problems: list[OptionProblem]) -> list[tuple[str, Any]]:
+    """Return the names and values inside `extra`, and note what is wrong with them."""
+    try:
+        items = list(value.items()) if isinstance(value, Mapping) else None
+    except Exception:
+        items = None
+    if items is None or not all(isinstance(name, str) and name for name, _ in items):
+        problems.append(OptionProblem("extra", f"must be a dict of options, not {shown(value)}"))
+        return []
+    for name, _ in items:
+        if name.startswith("@@@"):
+            problems.append(
+                OptionProblem(
+                    f"extra[{name!r}]",
+                    "is a name of Mellea's own, which no provider knows; "
+                    "give it beside the other options",
+                )
+            )
+    return [item for item in items if not item[0].startswith("@@@")]
 
 
 def _settle(name: str, given: list[tuple[str, Any]]) -> tuple[str, Any, str]:
@@ -143,14 +168,10 @@ def _settle(name: str, given: list[tuple[str, Any]]) -> tuple[str, Any, str]:
 
 
 def _equal(name: str, one: Any, other: Any) -> bool:
-    if isinstance(one, str) and isinstance(other, Sequence) and name == "stop":
-        return [one] == list(other)
-    if isinstance(other, str) and isinstance(one, Sequence) and name == "stop":
-        return [other] == list(one)
-    try:
-        return bool(one == other) and isinstance(one, bool) == isinstance(other, bool)
-    except Exception:
-        return one is other
+    if name == "stop":
+        one = [one] if isinstance(one, str) else one
+        other = [other] if isinstance(other, str) else other
+    return same(one, other)
 
 
 def _nearest(key: str, plan: Plan) -> str:
@@ -196,6 +217,28 @@ def overlay(under: Mapping[str, Any], over: Mapping[str, Any], target: Target) -
     if isinstance(below, Mapping) and isinstance(above, Mapping):
         merged["extra"] = {**below, **above}
     return merged
+
+
+def _with_removed(
+    report: NormalizedOptions, given: Given, request: OptionsRequest
+) -> NormalizedOptions:
+    """Add to a report what an extension took out, which the backend never saw."""
+    removed = [
+        OptionDecision(
+            name=name,
+            spelling=spelled(given.origins.get(name), name),
+            outcome="patched",
+            value=value,
+            origin="extension",
+            reason=request.origins[name].note,
+        )
+        for name, value in given.values.items()
+        if name not in request.options
+    ]
+    if not removed:
+        return report
+    decisions = sorted((*report.decisions, *removed), key=lambda found: table_order(found.name))
+    return evolve(report, decisions=decisions)
 
 
 class Rendered:
@@ -288,11 +331,11 @@ class OptionPipeline:
         if self._review is None and self._normalize is None:
             short = self._short(defaults, call, endpoint)
             if short is not None:
-                again = dict(call)
+                again = own(call)
                 return Rendered(short, lambda: self._full(defaults, again, endpoint)[0])
         report, policy = self._full(defaults, call, endpoint)
         self._apply_policy(report.decisions, policy or self.policy)
-        return Rendered(dict(report.options), report)
+        return Rendered(own(dict(report.options)), report)
 
     def _plan(self, endpoint: Endpoint) -> Plan:
         plan = self._plans.get(endpoint)
@@ -336,7 +379,7 @@ class OptionPipeline:
             problems += error.problems or ()
         if problems:
             raise option_error(self.target.backend, problems, plan.what)
-        return report, given.policy
+        return _with_removed(report, given, request), given.policy
 
     def _apply_policy(self, decisions: Iterable[OptionDecision], policy: Policy) -> None:
         dropped = [decision for decision in decisions if decision.outcome == "dropped"]

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from mellea_api import credentials
 from mellea_api.descriptor import Endpoint, ModelInfo, Server
 from mellea_api.errors import ConfigurationError
 from mellea_api.options.pipeline import Unknown
@@ -168,9 +169,7 @@ def session_request(
     Raises:
         ConfigurationError: If an argument cannot be used.
     """
-    from mellea_api.secrets import Secret
-
-    target, credentials = _target(backend, model_id, base_url, backend_kwargs)
+    target, given = _target(backend, model_id, base_url, backend_kwargs)
     return SessionRequest(
         target=target,
         options={} if model_options is None else model_options,
@@ -180,10 +179,7 @@ def session_request(
         timeout=_timeout(timeout),
         run_id=run_id,
         session_arguments=session_arguments or {},
-        credentials={
-            name: value if isinstance(value, Secret) else Secret(value, source="argument")
-            for name, value in credentials.items()
-        },
+        credentials=credentials.from_arguments(target, given),
     )
 
 
@@ -245,8 +241,8 @@ def list_models(
         BackendNotFoundError: If there is no such backend.
     """
     found = (shared_registry() if registry is None else registry).backend(backend)
-    target, credentials = _target(found, None, base_url, backend_kwargs)
-    return found.list_models(target, credentials, live=live, timeout=_timeout(timeout) or 10.0)
+    target, given = _target(found, None, base_url, backend_kwargs)
+    return found.list_models(target, given, live=live, timeout=_timeout(timeout) or 10.0)
 
 
 def validate_credentials(
@@ -274,10 +270,8 @@ def validate_credentials(
         BackendNotFoundError: If there is no such backend.
     """
     found = (shared_registry() if registry is None else registry).backend(backend)
-    target, credentials = _target(found, model_id, base_url, backend_kwargs)
-    return found.validate_credentials(
-        target, credentials, probe=probe, timeout=_timeout(timeout) or 10.0
-    )
+    target, given = _target(found, model_id, base_url, backend_kwargs)
+    return found.validate_credentials(target, given, probe=probe, timeout=_timeout(timeout) or 10.0)
 
 
 def _target(
@@ -285,14 +279,14 @@ def _target(
 ) -> tuple[Target, dict[str, Any]]:
     """Tell the credentials among a backend's arguments from the rest."""
     fields = {field.name for field in backend.descriptor.credentials}
-    credentials = {
+    given = {
         name: value for name, value in arguments.items() if name in fields and value is not None
     }
     settings = {
         name: value for name, value in arguments.items() if name not in fields and name != "server"
     }
     server = arguments.get("server")
-    return backend.target(model_id, base_url, settings, server=server), credentials
+    return backend.target(model_id, base_url, settings, server=server), given
 
 
 def _policy(given: Policy | None) -> Policy:

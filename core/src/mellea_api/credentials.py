@@ -12,7 +12,7 @@ from mellea_api.reports import CredentialFinding, CredentialReport
 from mellea_api.requests import CredentialQuery, CredentialRequest, Target
 from mellea_api.secrets import Secret
 
-__all__ = ["is_required", "missing_error", "report_from_fields", "resolve"]
+__all__ = ["from_arguments", "is_required", "missing_error", "report_from_fields", "resolve"]
 
 Vault = Callable[[CredentialQuery], Secret | None]
 
@@ -45,6 +45,24 @@ def resolve(
         if secret is None and vault is not None:
             secret = vault(CredentialQuery(target=target, field=field))
         if secret:
+            found[field.name] = secret
+    return found
+
+
+def from_arguments(target: Target, arguments: Mapping[str, Any]) -> dict[str, Secret]:
+    """Return the credentials among a caller's arguments, by field name.
+
+    Args:
+        target: Backend, model and server.
+        arguments: What the caller gave by name; a value is text or a `Secret`.
+
+    Raises:
+        ConfigurationError: If an argument is no text.
+    """
+    found = {}
+    for field in target.descriptor.credentials:
+        secret = _from_argument(target, field, arguments.get(field.name))
+        if secret is not None:
             found[field.name] = secret
     return found
 

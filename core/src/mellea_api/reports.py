@@ -22,7 +22,8 @@ Outcome = Literal["kept", "renamed", "converted", "passed", "patched", "dropped"
 
 `kept`: sent as it is. `renamed`: sent under the provider's name. `converted`: sent in the
 provider's terms. `passed`: sent without being checked. `patched`: changed by an extension, then
-sent. `dropped`: not sent, because it is not supported. `rejected`: an error.
+sent, or taken out by one (nothing is sent for it). `dropped`: not sent, because it is not
+supported. `rejected`: an error.
 """
 
 CredentialStatus = Literal[

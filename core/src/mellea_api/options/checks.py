@@ -10,10 +10,10 @@ import json
 import math
 import numbers
 import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
-__all__ = ["CHECKS", "THINKING_LEVELS", "Check", "shown"]
+__all__ = ["CHECKS", "THINKING_LEVELS", "Check", "same", "shown", "shown_error"]
 
 Check = Callable[[Any], Any]
 
@@ -22,16 +22,30 @@ _SHOWN_LENGTH: Final = 60
 
 
 def shown(value: Any) -> str:
-    """Return a value as an error message can hold it: one line, and not too long.
+    """Return a value as an error message can hold it: one line, printable, and not too long.
 
     >>> shown([1, 2])
     '[1, 2]'
     """
     try:
-        text = repr(value)
+        text = " ".join(repr(value).split())
     except Exception:
         text = f"<{type(value).__name__}>"
+    if not text.isprintable():
+        text = text.encode("ascii", "backslashreplace").decode()
     return text if len(text) <= _SHOWN_LENGTH else f"{text[: _SHOWN_LENGTH - 1]}…"
+
+
+def same(one: Any, other: Any) -> bool:
+    """Compare without taking True for 1; what cannot be compared is the same only as itself.
+
+    >>> same(1, 1.0), same(1, True)
+    (True, False)
+    """
+    try:
+        return isinstance(one, bool) == isinstance(other, bool) and bool(one == other)
+    except Exception:
+        return one is other
 
 
 def _number(value: Any) -> float | int:
@@ -39,26 +53,30 @@ def _number(value: Any) -> float | int:
         return value
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise ValueError(f"must be a number, not {shown(value)}")
-    if isinstance(value, int):
-        return int(value)
     try:
         result = float(value)
-    except (OverflowError, ValueError):
-        raise ValueError(f"must be a finite number, not {shown(value)}") from None
+    except Exception:  # too large; or an object whose own conversion fails
+        result = math.inf
     if not math.isfinite(result):
         raise ValueError(f"must be a finite number, not {shown(value)}")
+    if isinstance(value, int):
+        return int(value)
     return result
 
 
 def _integer(value: Any) -> int:
-    if type(value) is int:
-        return value
-    if isinstance(value, bool):
-        raise ValueError(f"must be an integer, not {shown(value)}")
-    try:
-        return int(operator.index(value))
-    except TypeError:
-        raise ValueError(f"must be an integer, not {shown(value)}") from None
+    result = value
+    if type(value) is not int:
+        try:
+            result = None if isinstance(value, bool) else int(operator.index(value))
+        except Exception:
+            result = None
+        if result is None:
+            raise ValueError(f"must be an integer, not {shown(value)}")
+    if not -(2**63) <= result < 2**64:
+        # No provider holds more, and from 4,300 digits on it cannot be written as JSON.
+        raise ValueError(f"must be an integer of at most 64 bits, not {shown(value)}")
+    return int(result)
 
 
 def _boolean(value: Any) -> bool:
@@ -74,7 +92,7 @@ def _text(value: Any) -> str:
         value.encode()
     except UnicodeEncodeError:
         raise ValueError("holds half of a surrogate pair, which cannot be sent") from None
-    return str(value)
+    return str.__str__(value)  # str() of a member of a text enum is not its value
 
 
 def _texts(value: Any) -> list[str]:
@@ -83,18 +101,36 @@ def _texts(value: Any) -> list[str]:
     if not isinstance(value, Sequence) or isinstance(value, bytes | bytearray):
         raise ValueError(f"must be text or a list of texts, not {shown(value)}")
     result = []
-    for position, item in enumerate(value):
+    for position, item in enumerate(_items(value)):
         if not isinstance(item, str) or not item:
             raise ValueError(f"[{position}] must be text that is not empty, not {shown(item)}")
-        result.append(_text(item))
+        try:
+            result.append(_text(item))
+        except ValueError as error:
+            raise ValueError(f"[{position}] {error}") from None
     return result
+
+
+def _items(value: Iterable[Any]) -> list[Any]:
+    """Return the items of a container of any make."""
+    try:
+        return list(value)
+    except Exception as error:
+        raise ValueError(f"cannot be read: {shown_error(error)}") from None
+
+
+def _entries(value: Mapping[Any, Any]) -> dict[Any, Any]:
+    try:
+        return dict(value)
+    except Exception as error:
+        raise ValueError(f"cannot be read: {shown_error(error)}") from None
 
 
 def _thinking(value: Any) -> bool | str:
     if isinstance(value, bool):
         return value
     if isinstance(value, str) and value in THINKING_LEVELS:
-        return str(value)
+        return _text(value)
     raise ValueError(
         f"must be true, false or one of {', '.join(THINKING_LEVELS)}, not {shown(value)}"
     )
@@ -103,17 +139,33 @@ def _thinking(value: Any) -> bool | str:
 def _json(value: Any) -> Any:
     """Accept what JSON can say, and give it back as plain lists and dicts of its own."""
     try:
-        return json.loads(json.dumps(value, allow_nan=False))
+        text = json.dumps(value, allow_nan=False, ensure_ascii=False)
+        text.encode()  # half of a surrogate pair cannot be sent
+        return json.loads(text)
     except RecursionError:
         raise ValueError("is nested too deeply to be sent") from None
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"cannot be sent as JSON: {error}") from None
+    except Exception as error:  # objects of any make are asked for their parts
+        raise ValueError(f"cannot be sent as JSON: {shown_error(error)}") from None
+
+
+def shown_error(error: Exception) -> str:
+    """Return what an exception says as an error message can hold it.
+
+    >>> shown_error(ValueError("no"))
+    'ValueError: no'
+    """
+    try:
+        said = " ".join(str(error).split()).encode("ascii", "backslashreplace").decode()
+    except Exception:
+        said = ""
+    text = f"{type(error).__name__}: {said}" if said else type(error).__name__
+    return text if len(text) <= 2 * _SHOWN_LENGTH else f"{text[: 2 * _SHOWN_LENGTH - 1]}…"
 
 
 def _object(value: Any) -> dict[str, Any]:
     if not isinstance(value, Mapping):
         raise ValueError(f"must be an object (a dict), not {shown(value)}")
-    checked = _json(dict(value))
+    checked = _json(_entries(value))
     assert isinstance(checked, dict)
     return checked
 
@@ -128,15 +180,15 @@ def _seconds(value: Any) -> float | int:
 def _tools(value: Any) -> Any:
     """Accept what Mellea takes: tools as a list, or by name; their make is Mellea's business."""
     if isinstance(value, Mapping):
-        return dict(value)
+        return _entries(value)
     if isinstance(value, Sequence) and not isinstance(value, str | bytes):
-        return list(value)
+        return _items(value)
     raise ValueError(f"must be a list of tools, or tools by name, not {shown(value)}")
 
 
 def _tool_choice(value: Any) -> Any:
     if isinstance(value, str) and value:
-        return value
+        return _text(value)
     if isinstance(value, Mapping):
         return _object(value)
     raise ValueError(

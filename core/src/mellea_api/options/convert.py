@@ -66,7 +66,7 @@ def find_conversion(name: str) -> Conversion:
     module, _, function = name.partition(":")
     try:
         found = getattr(importlib.import_module(module), function)
-    except (ImportError, AttributeError, ValueError) as error:
+    except Exception as error:  # whatever importing a plugin's module raises
         raise PluginError(
             f"Cannot find the conversion {name!r} that an option rule names: {error}.",
             next_step="Name one of "

@@ -8,6 +8,7 @@ from typing import Any, Final
 from attrs import evolve
 
 from mellea_api.errors import OptionProblem, PluginError
+from mellea_api.options.checks import CHECKS, same, shown
 from mellea_api.options.plan import option_error, spelled
 from mellea_api.reports import OptionPatch
 from mellea_api.requests import OptionsRequest, Origin
@@ -43,9 +44,9 @@ def apply_patches(
                     forbidden.append(OptionProblem(spelling, f"is forbidden: {patch.reason}"))
                 continue
             wanted = _wanted(patch, given)
-            if wanted is given or wanted == given:
+            if same(wanted, given):
                 continue
-            before = "not given" if given is None else f"was {given!r}"
+            before = "not given" if given is None else f"was {shown(given)}"
             note = f"{before}; {patch.action} by an extension: {patch.reason}"
             values[patch.name] = wanted
             origins[patch.name] = Origin(spelling, "extension", note)
@@ -61,16 +62,33 @@ def apply_patches(
 def _wanted(patch: OptionPatch, given: Any) -> Any:
     if patch.action == "remove":
         return None
-    if patch.action == "cap" and isinstance(given, int | float) and not isinstance(given, bool):
-        # A negative number stands for "no limit" where a backend takes one (Ollama's -1).
-        return given if 0 <= given <= patch.value else patch.value
+    if patch.action == "cap":
+        # A negative number stands for "no limit" where a backend takes one (Ollama's -1). What
+        # is no number at all is capped too: nobody knows what a backend would make of it.
+        number = _number(given)
+        return given if number is not None and 0 <= number <= patch.value else patch.value
     return patch.value
 
 
-def _check(patch: object) -> None:
-    if isinstance(patch, OptionPatch) and patch.action in _ACTIONS and patch.reason:
-        return
+def _number(value: Any) -> float | None:
+    for kind in ("number", "integer"):
+        try:
+            found: float = CHECKS[kind](value)
+        except ValueError:
+            continue
+        return found
+    return None
+
+
+def _check(patch: Any) -> None:
+    wrong = f"{shown(patch)}, which is no OptionPatch with a reason"
+    if isinstance(patch, OptionPatch) and patch.action in _ACTIONS:
+        words: tuple[Any, Any] = (patch.name, patch.reason)
+        if patch.action == "cap" and _number(patch.value) is None:
+            wrong = f"{shown(patch)}, which caps at no number"
+        elif all(isinstance(word, str) and word.strip() for word in words):
+            return
     raise PluginError(
-        f"An extension's review_options answered {patch!r}, which is no OptionPatch with a reason.",
+        f"An extension's review_options answered {wrong}.",
         next_step="Remove or mend the extension; `mellea-api backends` names those installed.",
     )

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
-__all__ = ["PathTaken", "place", "split"]
+__all__ = ["PathTaken", "own", "place", "split"]
 
 
 class PathTaken(ValueError):
@@ -20,6 +20,33 @@ def split(dotted: str) -> tuple[str, ...]:
     ()
     """
     return tuple(step for step in dotted.split(".") if step)
+
+
+_HOLDERS: Final = frozenset({dict, list})
+
+
+def own(value: Any) -> Any:
+    """Return a copy of lists and dicts, down to what they hold, which stays as it is.
+
+    A caller may change what it gave us as soon as the call returns.
+
+    >>> given = {"stop": ["a"]}
+    >>> kept = own(given)
+    >>> given["stop"].append("b")
+    >>> kept
+    {'stop': ['a']}
+    """
+    kind = type(value)
+    try:
+        if kind is dict:
+            return {
+                name: own(item) if type(item) in _HOLDERS else item for name, item in value.items()
+            }
+        if kind is list:
+            return [own(item) if type(item) in _HOLDERS else item for item in value]
+    except RecursionError:
+        pass  # too deep, or within itself: the checks refuse it
+    return value
 
 
 def place(into: dict[str, Any], path: tuple[str, ...], value: Any) -> None:

@@ -169,8 +169,10 @@ def _settle(name: str, given: list[tuple[str, Any]]) -> tuple[str, Any, str]:
 
 def _equal(name: str, one: Any, other: Any) -> bool:
     if name == "stop":
-        one = [one] if isinstance(one, str) else one
-        other = [other] if isinstance(other, str) else other
+        one, other = (
+            [item] if isinstance(item, str) else list(item) if isinstance(item, tuple) else item
+            for item in (one, other)
+        )
     return same(one, other)
 
 

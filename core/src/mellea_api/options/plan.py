@@ -15,15 +15,15 @@ from typing import Any, Final, Literal
 from attrs import frozen
 
 from mellea_api.descriptor import Endpoint, Native, OptionRule
-from mellea_api.errors import OptionError, OptionProblem
+from mellea_api.errors import OptionError, OptionProblem, PluginError
 from mellea_api.options.canonical import CANONICAL, INTERNAL, SPELLINGS
-from mellea_api.options.checks import CHECKS, Check, shown
+from mellea_api.options.checks import CHECKS, Check, same, shown, shown_error
 from mellea_api.options.convert import NOTHING, Conversion, Converted, find_conversion
 from mellea_api.options.paths import PathTaken, place, split
 from mellea_api.reports import NormalizedOptions, OptionDecision
 from mellea_api.requests import OptionsRequest, Origin, Target
 
-__all__ = ["EXTRA", "Plan", "apply_rules", "plan_for", "spelled"]
+__all__ = ["EXTRA", "Plan", "apply_rules", "option_error", "plan_for", "spelled", "table_order"]
 
 EXTRA: Final = "extra."
 """Prefix of names that are passed on unchecked."""
@@ -52,7 +52,7 @@ def plan_for(target: Target, endpoint: Endpoint) -> Plan:
     descriptor = target.descriptor
     key = (id(descriptor), target.model_id, target.server, target.mellea_version, endpoint)
     found = _plans.get(key)
-    if found is None or found.rules is not descriptor.options:
+    if found is None or found.descriptor is not descriptor:
         if len(_plans) >= _MOST_PLANS:
             _plans.clear()
         found = _plans[key] = Plan(target, endpoint)
@@ -103,6 +103,7 @@ class Plan:
 
     def __init__(self, target: Target, endpoint: Endpoint) -> None:
         self.backend = target.backend
+        self.descriptor = target.descriptor  # held, so that no other one gets its id
         self.rules = target.descriptor.options
         self.what = _describe(target, endpoint)
         self._entries: dict[str, list[_Entry]] = {}
@@ -119,10 +120,14 @@ class Plan:
                 self._entries.setdefault(rule.name, []).append(_compile(rule, endpoint))
             elif why_not:
                 self._unmet.setdefault(rule.name, why_not)
+        shared = _shared_places(self._entries)
         self._direct: dict[str, tuple[str, Check]] = {
             name: (entries[0].key[0], entries[0].check)
             for name, entries in self._entries.items()
-            if entries[0].native is not None and entries[0].direct and name != "*"
+            if entries[0].native is not None
+            and entries[0].direct
+            and name != "*"
+            and not shared & {("key", entries[0].key), ("wire", entries[0].wire)}
         }
 
     def _learn_spellings(self, rule: OptionRule) -> None:
@@ -176,7 +181,7 @@ class Plan:
         wire: dict[str, Any] = {}
         decisions: list[OptionDecision] = []
         problems: list[OptionProblem] = []
-        for name in sorted(options, key=_table_order):
+        for name in sorted(options, key=table_order):
             value = options[name]
             origin = origins.get(name, _GIVEN)
             spelling = spelled(origin, name)
@@ -207,7 +212,7 @@ class Plan:
         origin: Origin,
         spelling: str,
     ) -> tuple[OptionDecision, Converted | None, _Entry | None]:
-        if name.startswith("@@@"):
+        if name.startswith("@@@") and name not in self._entries:
             decision = OptionDecision(
                 name=name,
                 spelling=spelling,
@@ -226,7 +231,7 @@ class Plan:
         checked = entry.check(value)
         rule = entry.rule
         if entry.conversion is not None:
-            converted = entry.conversion(checked)
+            converted = self._convert(entry, checked)
         elif checked == []:
             converted = Converted(NOTHING, reason="an empty list: nothing is sent")
         else:
@@ -235,7 +240,8 @@ class Plan:
         sent = converted.value if converted.wire is NOTHING else converted.wire
         nothing = converted.value is NOTHING and not converted.wires
         outcome = "converted" if nothing else entry.outcome
-        if entry.outcome != "passed" and converted.value is not NOTHING and sent != value:
+        unchanged = converted.value is NOTHING or same(sent, value)
+        if entry.outcome != "passed" and not unchanged:
             outcome = "converted"
         reasons = [origin.note, converted.reason or rule.reason]
         if nothing or not path:
@@ -254,10 +260,30 @@ class Plan:
             entry,
         )
 
+    def _convert(self, entry: _Entry, checked: Any) -> Converted:
+        """Run a rule's conversion, which is a plugin's code; ValueError is its way to refuse."""
+        assert entry.conversion is not None
+        try:
+            converted = entry.conversion(checked)
+        except (ValueError, PluginError):
+            raise
+        except Exception as error:
+            failure, cause = f"raised {shown_error(error)}", error
+        else:
+            if isinstance(converted, Converted):
+                return converted
+            failure, cause = f"returned a {type(converted).__name__}, not a Converted", None
+        raise PluginError(
+            f"Cannot convert {entry.rule.name} for the {self.backend} backend: the conversion "
+            f"{entry.rule.convert!r} of {shown(checked)} {failure}.",
+            next_step="Upgrade or mend the backend's plugin, or leave the option out.",
+            backend=self.backend,
+        ) from cause
+
     def _find(self, name: str, options: Mapping[str, Any]) -> _Entry | None:
         for entry in self._entries.get("*" if name.startswith(EXTRA) else name, ()):
             if all(
-                any(_same(options.get(other), wanted) for wanted in allowed)
+                any(same(options.get(other), wanted) for wanted in allowed)
                 for other, allowed in entry.rule.requires.items()
             ):
                 return entry
@@ -276,7 +302,7 @@ class Plan:
         if name in CANONICAL:
             _canonical_check(name)(value)  # a wrong value is wrong even where it is not sent
         if name == "n" and entry is None:
-            if not _same(value, 1):
+            if not same(value, 1):
                 raise ValueError(f"must be 1, since Mellea reads one answer, not {shown(value)}")
             reason = "one answer is what this backend gives anyway; nothing is sent"
             return decide(outcome="converted", reason=reason), None, None
@@ -376,6 +402,11 @@ def _rule_check(rule: OptionRule) -> Check:
             minimum, exclusive = canonical.minimum, canonical.exclusive_minimum
         if maximum is None:
             maximum = canonical.maximum
+    if kind not in CHECKS:
+        raise PluginError(
+            f"Cannot read the option rule for {rule.name!r}: there is no type {kind!r}.",
+            next_step=f"The plugin's author can name one of {', '.join(sorted(CHECKS))}.",
+        )
     return _bounded(
         CHECKS[kind], minimum, maximum, exclusive, rule.choices, rule.special, rule.max_items
     )
@@ -405,13 +436,13 @@ def _bounded(
 
     def checked(value: Any) -> Any:
         result = check(value)
-        if special and any(_same(result, allowed) for allowed in special):
+        if special and any(same(result, allowed) for allowed in special):
             return result
         if minimum is not None and (result <= minimum if exclusive else result < minimum):
             raise ValueError(f"must be {wanted}, not {shown(value)}")
         if maximum is not None and result > maximum:
             raise ValueError(f"must be {wanted}, not {shown(value)}")
-        if choices and not any(_same(result, allowed) for allowed in choices):
+        if choices and not any(same(result, allowed) for allowed in choices):
             listed = ", ".join(repr(choice) for choice in choices)
             raise ValueError(f"must be one of {listed}, not {shown(value)}")
         if max_items is not None and len(result) > max_items:
@@ -421,9 +452,30 @@ def _bounded(
     return checked
 
 
-def _same(one: Any, other: Any) -> bool:
-    """Compare without taking True for 1."""
-    return one == other and isinstance(one, bool) == isinstance(other, bool)
+def _shared_places(entries: Mapping[str, list[_Entry]]) -> set[tuple[str, tuple[str, ...]]]:
+    """Return the places that options of several names go to, or through.
+
+    Only the long way sees that one of them would overwrite another.
+    """
+    owners: dict[tuple[str, tuple[str, ...]], set[str]] = {}
+    ends: set[tuple[str, tuple[str, ...]]] = set()
+    paths = [
+        (name, side, path)
+        for name, candidates in entries.items()
+        if name != "*"
+        for entry in candidates
+        for side, path in (("key", entry.key), ("wire", entry.wire))
+        if path
+    ]
+    for name, side, path in paths:
+        ends.add((side, path))
+        for length in range(1, len(path) + 1):
+            owners.setdefault((side, path[:length]), set()).add(name)
+    shared = {place for place in ends if len(owners[place]) > 1}
+    for _, side, path in paths:  # below a place that another option fills as a whole
+        if any((side, path[:length]) in shared for length in range(1, len(path))):
+            shared.add((side, path))
+    return shared
 
 
 def _wire_path(entry: _Entry, name: str) -> tuple[str, ...]:
@@ -454,6 +506,7 @@ def _send(
 
 
 @functools.cache
-def _table_order(name: str) -> tuple[int, str]:
+def table_order(name: str) -> tuple[int, str]:
+    """Return the key that sorts options as tables show them: common ones first, then by name."""
     order = {known: position for position, known in enumerate(CANONICAL)}
     return (order.get(name, len(order) + name.startswith(EXTRA)), name)

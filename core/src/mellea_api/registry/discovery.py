@@ -117,7 +117,7 @@ class Settings:
         """
         environ = os.environ if environ is None else environ
         only = _names("MELLEA_API_PLUGINS", environ)
-        prefer = {}
+        prefer: dict[str, str] = {}
         for pair in _names("MELLEA_API_PREFER", environ) or ():
             name, equals, distribution = (part.strip() for part in pair.partition("="))
             if not (name and equals and distribution):

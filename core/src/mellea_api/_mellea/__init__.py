@@ -1,0 +1,60 @@
+"""The seams of Mellea, from 0.3.0 to the newest: all that differs between versions is here.
+
+Differences are detected by feature, not by version number. Nothing in this package imports
+Mellea until a function is called.
+
+- `generate_from_context` is the method to override up to 0.3.2, `_generate_from_context` after;
+  likewise `generate_from_raw` (a list) up to 0.6, `_generate_from_raw` (a tuple) after.
+- A thunk keeps what belongs to its generation in attributes of its own up to 0.6, and in
+  `_gen` and `_call` from 0.7.
+- `astream` gives the text so far up to 0.4, and what is new from 0.5.
+- `aact` waits for its answer up to 0.3, and only where told from 0.4.
+- A session's context is an attribute, and from 0.8 a property that counts interactions.
+"""
+
+from mellea_api._mellea.conversation import event_loop, send_message
+from mellea_api._mellea.seams import (
+    Hook,
+    abort,
+    astream_accumulates,
+    generation_task,
+    lost_error,
+    pending_hooks,
+    raw_returns_usage,
+    seams,
+    thunks,
+)
+from mellea_api._mellea.sessions import (
+    apply_context,
+    close,
+    finish_start,
+    loggers,
+    model_name,
+    new_context,
+    prepare_start,
+    version,
+)
+from mellea_api._mellea.thunk import wire_thunk
+
+__all__ = [
+    "Hook",
+    "abort",
+    "apply_context",
+    "astream_accumulates",
+    "close",
+    "event_loop",
+    "finish_start",
+    "generation_task",
+    "loggers",
+    "lost_error",
+    "model_name",
+    "new_context",
+    "pending_hooks",
+    "prepare_start",
+    "raw_returns_usage",
+    "seams",
+    "send_message",
+    "thunks",
+    "version",
+    "wire_thunk",
+]

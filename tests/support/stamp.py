@@ -1,0 +1,35 @@
+"""An extension that numbers what is normalized: a request on the wire then shows how often it was.
+
+Each time options go through the pipeline, the seed becomes the next number. Options that went
+around it have no such seed; options that went through it twice leave a gap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import count
+
+from mellea_api import OptionPatch, OptionsRequest, Registry, hookimpl
+from mellea_api.registry.discovery import EXTENSIONS, EntryPoint, installed_entry_points
+
+_numbers = count(1)
+
+
+@hookimpl
+def review_options(request: OptionsRequest) -> Sequence[OptionPatch]:
+    """Number these options."""
+    return [
+        OptionPatch(action="set", name="seed", reason="a number for each", value=next(_numbers))
+    ]
+
+
+def restart() -> None:
+    """Begin at 1 again."""
+    global _numbers
+    _numbers = count(1)
+
+
+def stamping_registry() -> Registry:
+    """The installed backends, and this extension."""
+    extension = EntryPoint(EXTENSIONS, "stamp", __name__, "test-stamp")
+    return Registry.discover(entry_points=[*installed_entry_points(), extension])

@@ -14,29 +14,22 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from attrs import evolve, frozen
+from attrs import evolve
 
 from mellea_api import _mellea
 from mellea_api.adoption import adoption_of
-from mellea_api.api import session_request, shared_registry
-from mellea_api.environment import (
-    DEFAULT_BACKEND,
-    RuntimeEnvironment,
-    checked_run_id,
-    from_variable,
-)
+from mellea_api.api import shared_registry
+from mellea_api.environment import RuntimeEnvironment, checked_run_id
 from mellea_api.errors import (
-    BackendNotFoundError,
     ConcurrentUseError,
     ConfigurationError,
-    MelleaAPIError,
-    OptionError,
+    ModelNotFoundError,
     SessionClosedError,
 )
 from mellea_api.logs import logger, run_id_var
-from mellea_api.options.pipeline import overlay
-from mellea_api.registry import Backend, Registry
-from mellea_api.requests import Policy, SessionRequest
+from mellea_api.registry import Registry
+from mellea_api.requests import Policy
+from mellea_api.selection import Selection, backend_name, blame, select
 from mellea_api.streaming import astream_chat, stream_chat
 
 if TYPE_CHECKING:
@@ -46,15 +39,6 @@ __all__ = ["MelleaRuntime"]
 
 _KEPT: Final = 4
 """How many backends a runtime keeps open, so that switching back to one costs nothing."""
-
-
-@frozen
-class _Wanted:
-    """A model to talk to: what to build, and by what a built one is recognised."""
-
-    backend: Backend
-    request: SessionRequest
-    key: tuple[Any, ...]
 
 
 class MelleaRuntime:
@@ -115,15 +99,11 @@ class MelleaRuntime:
         self._in_call = threading.Lock()
         self._closed = False
         self._sessions: OrderedDict[tuple[Any, ...], MelleaSession] = OrderedDict()
-        name = backend or self._environment.backend or DEFAULT_BACKEND
+        name = backend_name(backend, self._environment)
         # Arguments such as a key or an address belong to the backend that they were given for.
         self._arguments = {name: {**backend_kwargs, "base_url": base_url}}
         wanted = self._wanted(name, model_id, self._options, self._arguments[name])
-        if backend is None and self._environment.backend is not None:
-            with _blame("MELLEA_BACKEND", BackendNotFoundError):
-                session = self._open(wanted, context)
-        else:
-            session = self._open(wanted, context)
+        session = self._open(wanted, context)
         self._current, self._session = wanted, session
         self._conversation = not _is_simple(session.ctx)
 
@@ -369,37 +349,20 @@ class MelleaRuntime:
         model_id: Any,
         options: Mapping[str, Any],
         arguments: Mapping[str, Any],
-    ) -> _Wanted:
-        """Work out what to build; the environment's part applies to the environment's backend."""
-        environment = self._environment
-        from_environment = name == environment.backend
-        with _blame("MELLEA_BACKEND" if from_environment else None, BackendNotFoundError):
-            registry = shared_registry() if self._registry is None else self._registry
-            backend = registry.backend(name)
-        request = session_request(
-            backend,
+    ) -> Selection:
+        return select(
+            shared_registry() if self._registry is None else self._registry,
+            self._environment,
+            name,
             model_id,
-            model_options=options,
+            options,
             timeout=self._timeout,
             unsupported=self._unsupported,
             run_id=self._run_id,
             **arguments,
         )
-        home = (environment.backend or DEFAULT_BACKEND) in {name, backend.descriptor.name}
-        if home and model_id is None and environment.model_id is not None:
-            request = evolve(request, target=evolve(request.target, model_id=environment.model_id))
-        if home and environment.model_options:
-            pipeline = backend.pipeline(request.target, policy="drop")
-            with _blame("MELLEA_MODEL_OPTIONS", OptionError):
-                pipeline.set_defaults(environment.model_options)
-            merged = overlay(environment.model_options, options, request.target)
-            request = evolve(request, options=merged)
-        target = request.target
-        secrets = frozenset(request.credentials.items())
-        key = (target.backend, target.model_id, target.base_url, repr(target.settings), secrets)
-        return _Wanted(backend, request, key)
 
-    def _open(self, wanted: _Wanted, context: Any) -> MelleaSession:
+    def _open(self, wanted: Selection, context: Any) -> MelleaSession:
         """Return a session on a backend that is kept, or on a new one."""
         with self._lock:
             kept = self._sessions.get(wanted.key)
@@ -410,7 +373,7 @@ class MelleaRuntime:
             return kept
         request = evolve(wanted.request, context=context)
         from_environment = wanted.request.target.model_id == self._environment.model_id
-        with _blame("MELLEA_MODEL_ID" if from_environment else None, MelleaAPIError):
+        with blame("MELLEA_MODEL_ID" if from_environment else None, ModelNotFoundError):
             session: MelleaSession = wanted.backend.create_session(_mellea.prepare_start(request))
         with self._lock:
             return self._sessions.setdefault(wanted.key, session)
@@ -423,20 +386,6 @@ class MelleaRuntime:
         adoption = adoption_of(session.backend)
         if adoption is not None:
             adoption.close(lambda: _mellea.close(session.backend))
-
-
-@contextlib.contextmanager
-def _blame(variable: str | None, kind: type[MelleaAPIError]) -> Iterator[None]:
-    """Have an error of some kind say which variable its value came from."""
-    failure: MelleaAPIError
-    try:
-        yield
-        return
-    except kind as error:
-        if variable is None or variable in error.reason:
-            raise
-        failure = from_variable(error, variable)
-    raise failure
 
 
 def _own_options(options: Any) -> dict[str, Any]:

@@ -16,10 +16,11 @@ pytest.importorskip("mellea")
 import support.ways_functional
 import support.ways_session
 import support.ways_strategies  # noqa: F401 (each registers its ways)
-from mellea_api import Registry, options_report
 from support.stage import BackendName, Stage, stage
 from support.stamp import restart, stamping_registry
 from support.way import CALL, DEFAULT, WAYS, Way
+
+from mellea_api import Registry, options_report
 
 BACKENDS: tuple[BackendName, ...] = ("ollama", "openai")
 

@@ -12,21 +12,20 @@ from itertools import count
 from mellea_api import OptionPatch, OptionsRequest, Registry, hookimpl
 from mellea_api.registry.discovery import EXTENSIONS, EntryPoint, installed_entry_points
 
-_numbers = count(1)
+_numbers = [count(1)]
 
 
 @hookimpl
 def review_options(request: OptionsRequest) -> Sequence[OptionPatch]:
     """Number these options."""
     return [
-        OptionPatch(action="set", name="seed", reason="a number for each", value=next(_numbers))
+        OptionPatch(action="set", name="seed", reason="a number for each", value=next(_numbers[0]))
     ]
 
 
 def restart() -> None:
     """Begin at 1 again."""
-    global _numbers
-    _numbers = count(1)
+    _numbers[0] = count(1)
 
 
 def stamping_registry() -> Registry:

@@ -69,7 +69,7 @@ def _compatible(source: str, *, raw: bool = True, **names_by_type: str) -> Itera
 # ------------------------------------------------------------------ names that cannot be given
 
 _RESERVED: Final = (
-    _reserved("model", "the session's model_id= says it; session.switch_model changes it"),
+    _reserved("model", "the session's model_id= says it; MelleaRuntime.switch_model changes it"),
     _reserved("messages", "Mellea makes them of the context"),
     _reserved("prompt", "Mellea makes it of the action"),
     _reserved("response_format", "give a pydantic model as format= of the call"),

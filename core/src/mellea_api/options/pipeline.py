@@ -69,6 +69,8 @@ def canonicalise(
     if not isinstance(options, Mapping):
         problem = OptionProblem("model_options", f"must be a dict, not {shown(options)}")
         return Given(problems=(problem,))
+    if type(options) is not dict:
+        return _canonicalise_slowly(options, plan, source, unknown)
     spellings = plan.spellings
     values: dict[str, Any] = {}
     origins: dict[str, Origin] = {}

@@ -271,6 +271,9 @@ class Plan:
             failure, cause = f"raised {shown_error(error)}", error
         else:
             if isinstance(converted, Converted):
+                sent = converted.value if converted.wire is NOTHING else converted.wire
+                for value in (None if sent is NOTHING else sent, dict(converted.wires)):
+                    CHECKS["any"](value)  # a conversion may overflow, say
                 return converted
             failure, cause = f"returned a {type(converted).__name__}, not a Converted", None
         raise PluginError(

@@ -1,0 +1,102 @@
+"""A backend that exists only as a description, with a rule of every kind."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mellea_api.descriptor import BackendDescriptor, Native, OptionRule
+from mellea_api.options.convert import NOTHING, Converted
+from mellea_api.requests import Target
+
+MODULE = "support.fake_options"
+
+
+def as_percent(value: float) -> Converted:
+    """Keep the meaning in another unit."""
+    return Converted(round(value * 100, 6))
+
+
+def nothing_for_false(value: bool) -> Converted:
+    return Converted(value) if value else Converted(NOTHING, reason="false is what happens anyway")
+
+
+def even_only(value: Any) -> Converted:
+    if isinstance(value, int) and value % 2 == 0:
+        return Converted(value)
+    raise ValueError("must be even")
+
+
+def fails(value: Any) -> Converted:
+    raise KeyError("a bug in a plugin")
+
+
+def no_converted(value: Any) -> Any:
+    return value
+
+
+def body(name: str, place: str, **facts: Any) -> OptionRule:
+    """Return the rule of an option that lies below `body` on the wire."""
+    native = Native(key=place, wire=f"body.{place}")
+    return OptionRule(name=name, chat=native, completion=native, **facts)
+
+
+RULES = (
+    OptionRule(name="model", reserved=True, reason="the session has one"),
+    body("temperature", "temperature", maximum=1.5),
+    body("max_tokens", "token_limit", special=(-1,)),
+    body("top_p", "nucleus"),
+    body("stop", "stop", max_items=4),
+    OptionRule(
+        name="top_k", chat=Native(key="extra_body.top_k", wire="top_k"), source="the fake's page"
+    ),
+    OptionRule(name="min_p", chat=Native(key="extra_body.min_p", wire="min_p"), models=("big-*",)),
+    OptionRule(name="min_p", reason="only big models have it"),
+    body("seed", "seed", maximum=2**32 - 1),
+    body("repetition_penalty", "percent", convert=f"{MODULE}:as_percent", maximum=1e6),
+    OptionRule(
+        name="system_prompt",
+        chat=Native(key="@@@system_prompt@@@", wire="messages"),
+        convert="system_message",
+    ),
+    OptionRule(name="thinking", chat="think", choices=(True, False, "low")),
+    OptionRule(
+        name="stream",
+        chat=Native(key="@@@stream@@@", wire="stream"),
+        convert=f"{MODULE}:nothing_for_false",
+    ),
+    OptionRule(name="logprobs", chat="logprobs", completion="logprobs"),
+    OptionRule(
+        name="top_logprobs",
+        chat="top_logprobs",
+        completion="top_logprobs",
+        requires={"logprobs": (True,)},
+    ),
+    OptionRule(name="top_logprobs", reason="it needs logprobs=True"),
+    OptionRule(name="tool_choice", chat="tool_choice"),
+    body("mirostat", "mirostat", type="integer", minimum=0, maximum=2),
+    body("anything", "anything"),
+    body("even", "even", type="integer", convert=f"{MODULE}:even_only"),
+    OptionRule(name="future", chat="future", mellea="99.0"),
+    OptionRule(name="@@@logits@@@", reason="there are no logits here"),
+    OptionRule(name="*", chat=Native(key="", wire="body"), completion=Native(key="", wire="body")),
+)
+
+DESCRIPTOR = BackendDescriptor(
+    name="fake",
+    summary="exists only as a description",
+    default_model="small-1",
+    options=RULES,
+)
+
+
+def target(model_id: str = "small-1", descriptor: BackendDescriptor = DESCRIPTOR) -> Target:
+    return Target(descriptor=descriptor, model_id=model_id, mellea_version="0.8.0")
+
+
+def described(*rules: OptionRule, **facts: Any) -> Target:
+    """Return the target of a backend with just these rules."""
+    return target(
+        descriptor=BackendDescriptor(
+            name="fake", summary="", default_model="small-1", options=rules, **facts
+        )
+    )

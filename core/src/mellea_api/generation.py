@@ -19,6 +19,7 @@ from mellea_api.errors import MelleaAPIError
 from mellea_api.logs import run_id_var
 from mellea_api.options.pipeline import Rendered
 from mellea_api.requests import ErrorRequest
+from mellea_api.telemetry import mark_span
 
 if TYPE_CHECKING:
     from mellea_api.adoption import Adoption
@@ -86,7 +87,7 @@ class Call:
             raise
         calling = calling_var.set(True)
         run_id = run_id_var.set(adoption.run_id or run_id_var.get())
-        _mark_span(run_id_var.get())
+        mark_span()
         failure: BaseException | None = None
         result = None
         try:
@@ -255,12 +256,3 @@ class Reader:
             if not isinstance(failure, MelleaAPIError):
                 failure = self._adoption.unreadable(f"{type(error).__name__}: {error}", error)
         raise failure
-
-
-def _mark_span(run_id: str | None) -> None:
-    """Put the run id on the telemetry span that is open, where OpenTelemetry is in use."""
-    import sys
-
-    trace = sys.modules.get("opentelemetry.trace")
-    if run_id is not None and trace is not None:
-        trace.get_current_span().set_attribute("mellea_api.run_id", run_id)

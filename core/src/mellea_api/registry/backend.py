@@ -10,7 +10,7 @@ from typing import Any, TypeVar, get_args
 import pluggy
 from attrs import evolve
 
-from mellea_api import _mellea, credentials
+from mellea_api import _mellea, credentials, telemetry
 from mellea_api.adoption import Adoption, adopt, caused
 from mellea_api.descriptor import (
     CONTRACT_VERSION,
@@ -353,6 +353,9 @@ class Backend:
         adoption.user_options = dict(request.options)
         adopt(session.backend, adoption)
         _mellea.apply_context(session, context)
+        if request.run_id is not None:
+            telemetry.tell_run_id(session, request.run_id)
+            telemetry.mark_spans()
         _mellea.finish_start(session, target.model_id, dict(request.session_arguments))
         logger.debug("started a session: backend %s, model %s", target.backend, target.model_id)
         return session

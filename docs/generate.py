@@ -1,0 +1,374 @@
+#!/usr/bin/env python3
+"""Write what the pages take from the code: `python docs/generate.py`, or `--check` to only look.
+
+Between `<!-- generated: NAME -->` and `<!-- generated: end -->` stands what the function of that
+name here returns; a `python signature` block holds the signature of the object that it begins
+with. A test fails where a page is not what this writes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import inspect
+import re
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from mellea_api import OptionRule, Registry, errors
+from mellea_api.descriptor import BackendDescriptor
+from mellea_api.options.canonical import CANONICAL, INTERNAL
+
+DOCS = Path(__file__).resolve().parent
+GENERATED = re.compile(r"(<!-- generated: ([\w-]+) -->\n)(.*?)(<!-- generated: end -->)", re.DOTALL)
+SIGNATURE = re.compile(r"(```python signature\n)(.*?)(```)", re.DOTALL)
+_WIDTH = 96
+_SILENT = "; nothing is sent"
+
+
+def render(text: str) -> str:
+    """Return a page with all its generated parts as they should be."""
+    text = GENERATED.sub(lambda m: f"{m[1]}\n{PARTS[m[2]]()}\n\n{m[4]}", text)
+    return SIGNATURE.sub(lambda m: f"{m[1]}{signature(name_of(m[2]))}\n{m[3]}", text)
+
+
+def pages() -> list[Path]:
+    """Return all pages."""
+    return sorted(DOCS.rglob("*.md"))
+
+
+# ------------------------------------------------------------------------------- signatures
+
+
+def name_of(block: str) -> str:
+    """Return the dotted name that a signature block is about, with what stands before it.
+
+    >>> name_of("@property mellea_api.Target.server -> Server")
+    'mellea_api.Target.server'
+    >>> name_of("def describe_backend(name: str) -> BackendDescriptor")
+    'mellea_api.hookspecs.describe_backend'
+    """
+    found = re.match(r"(?:@\w+\s+)?(def |async )?([\w.]+)", block.strip())
+    assert found is not None, block
+    return f"mellea_api.hookspecs.{found[2]}" if found[1] == "def " else found[2]
+
+
+def find(dotted: str) -> Any:
+    """Return the object of a dotted name; of a class, what stands in it."""
+    module, steps = dotted, []
+    while True:
+        try:
+            here: Any = importlib.import_module(module)
+            break
+        except ModuleNotFoundError:
+            module, _, step = module.rpartition(".")
+            steps.insert(0, step)
+    for step in steps:
+        here = inspect.getattr_static(here, step) if isinstance(here, type) else getattr(here, step)
+    return here
+
+
+def signature(dotted: str) -> str:
+    """Return the signature of a function, class, method or property as it is documented."""
+    what = find(dotted)
+    if isinstance(what, property):
+        return f"@property {dotted} -> {inspect.signature(what.fget).return_annotation}"
+    prefix, shown = "", dotted
+    if dotted.startswith("mellea_api.hookspecs."):
+        prefix, shown = "def ", dotted.rpartition(".")[2]
+    elif isinstance(what, classmethod | staticmethod):
+        what = what.__func__
+    if inspect.iscoroutinefunction(what) or inspect.isasyncgenfunction(what):
+        prefix = "async "
+    if isinstance(what, type) and attrs.has(what):
+        arguments, result = list(_fields(what)), ""
+    else:
+        found = inspect.signature(what)
+        arguments = list(_parameters(found.parameters.values()))
+        result = found.return_annotation
+        result = "" if isinstance(what, type) or result is found.empty else f" -> {result}"
+    line = f"{prefix}{shown}({', '.join(arguments)}){result}"
+    if len(line) <= _WIDTH:
+        return line
+    inner = "".join(f"    {argument},\n" for argument in arguments)
+    return f"{prefix}{shown}(\n{inner}){result}"
+
+
+def _parameters(parameters: Iterable[inspect.Parameter]) -> Iterator[str]:
+    named = False
+    for parameter in parameters:
+        if parameter.name in ("self", "cls"):
+            continue
+        if parameter.kind is parameter.KEYWORD_ONLY and not named:
+            named = True
+            yield "*"
+        if parameter.kind is parameter.VAR_POSITIONAL:
+            named = True
+        stars = {parameter.VAR_POSITIONAL: "*", parameter.VAR_KEYWORD: "**"}
+        text = stars.get(parameter.kind, "") + parameter.name
+        if parameter.annotation is not parameter.empty:
+            text += f": {parameter.annotation}"
+        if parameter.default is not parameter.empty:
+            text += f" = {_value(parameter.default)}"
+        yield text
+
+
+def _fields(cls: type) -> Iterator[str]:
+    named = False
+    for found in attrs.fields(cls):
+        if found.kw_only and not named:
+            named = True
+            yield "*"
+        text = f"{found.name}: {found.type}"
+        if isinstance(found.default, attrs.Factory):  # type: ignore[arg-type]
+            text += f" = {_value(found.default.factory())}"
+        elif found.default is not attrs.NOTHING:
+            text += f" = {_value(found.default)}"
+        yield text
+
+
+def _value(value: Any) -> str:
+    return '"' + value + '"' if isinstance(value, str) else repr(value)
+
+
+# ----------------------------------------------------------------------------------- tables
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a Markdown table."""
+    lines = [head, ["---"] * len(head), *rows]
+    escaped = ([cell.replace("|", r"\|") for cell in line] for line in lines)
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in escaped)
+
+
+def code(*names: object) -> str:
+    """Return names as code, with commas between them."""
+    return ", ".join(f"`{name}`" for name in names)
+
+
+def _number(value: float) -> str:
+    return str(value) if isinstance(value, int) else f"{value:g}"
+
+
+def _bounds(of: Any) -> str:
+    """Say the range of a canonical option, or how a rule narrows it."""
+    parts = []
+    low, high = of.minimum, of.maximum
+    if low is not None and high is not None:
+        parts.append(f"{'above ' if of.exclusive_minimum else ''}{_number(low)} to {_number(high)}")
+    elif low is not None:
+        parts.append(f"{'above' if of.exclusive_minimum else 'at least'} {_number(low)}")
+    elif high is not None:
+        parts.append(f"at most {_number(high)}")
+    if getattr(of, "special", ()):
+        parts.append(f"also {code(*of.special)}")
+    if getattr(of, "choices", ()):
+        parts.append(f"one of {code(*map(_value, of.choices))}")
+    if getattr(of, "max_items", None):
+        parts.append(f"at most {of.max_items} items")
+    return "; ".join(parts)
+
+
+def _spelling(name: str) -> str:
+    return f"ModelOption.{name.strip('@').upper()}" if name.startswith("@@@") else name
+
+
+def canonical_table() -> str:
+    """The common options."""
+    rows = (
+        (code(o.name), o.type, _bounds(o), code(*map(_spelling, o.spellings)), o.help)
+        for o in CANONICAL.values()
+    )
+    return table(("option", "type", "range", "other spellings", "what it does"), rows)
+
+
+def internal_table() -> str:
+    """What Mellea itself sends."""
+    return table(("option", "why"), ((code(name), why) for name, why in INTERNAL.items()))
+
+
+def _descriptor(backend: str) -> BackendDescriptor:
+    return Registry.discover(environ={}).backend(backend).descriptor
+
+
+def outcome(rule: OptionRule, endpoint: str) -> str:
+    """Say what a rule does at an endpoint, in one phrase."""
+    native = rule.chat if endpoint == "chat" else rule.completion
+    if native is None:
+        return f"not supported: {rule.reason}"
+    if rule.reason.endswith(_SILENT) and rule.convert:
+        return f"converted to nothing: {rule.reason.removesuffix(_SILENT)}"
+    wire = native.wire
+    if rule.convert:
+        text = "converted"
+    else:
+        text = "renamed" if wire and wire.rpartition(".")[2] != rule.name else "kept"
+    text += f": `{wire}`" if wire else ""
+    needs = f"Mellea {rule.mellea} or newer" if rule.mellea else ""
+    return "; ".join(filter(None, (text, _bounds(rule), needs, rule.reason)))
+
+
+def _when(rule: OptionRule) -> str:
+    conditions = []
+    for name, values in rule.requires.items():
+        known = " or ".join(f"`{value!r}`" for value in values if value is not None)
+        if None in values:
+            known = f"{known} or not given" if known else "not given"
+        conditions.append(known if name == rule.name else f"with `{name}` {known}")
+    if rule.models:
+        conditions.insert(0, f"models {code(*rule.models)}")
+    return f"{', '.join(conditions)}: " if conditions else ""
+
+
+def cell(rules: Iterable[OptionRule], endpoint: str) -> str:
+    """Say what becomes of one option: the rules that speak of an endpoint, the first that holds."""
+    said = []
+    for rule in rules:
+        speaks = (rule.chat if endpoint == "chat" else rule.completion) or not rule.supported
+        if not speaks:
+            continue
+        said.append(_when(rule) + outcome(rule, endpoint))
+        if not (rule.requires or rule.models or rule.mellea and rule.supported):
+            break
+    return "<br>".join(said) or "not supported: no such option there"
+
+
+def _rules(backend: str, server: str | None, *, models: bool = False) -> dict[str, list[Any]]:
+    """Return the rules by option's name; those for some models only where asked for."""
+    found: dict[str, list[Any]] = {}
+    for rule in _descriptor(backend).options:
+        if (server is None or rule.server in (None, server)) and (models or not rule.models):
+            found.setdefault(rule.name, []).append(rule)
+    return found
+
+
+def _canonical(backend: str, server: str | None = None, *, models: bool = False) -> str:
+    rules = _rules(backend, server, models=models)
+    rows = (
+        (code(name), cell(rules.get(name, ()), "chat"), cell(rules.get(name, ()), "completion"))
+        for name in CANONICAL
+    )
+    return table(("option", "chat endpoint", "raw endpoint"), rows)
+
+
+def _native(backend: str, server: str | None = None) -> str:
+    """The options that only this backend has: those that it takes."""
+    rows = [
+        (
+            code(name),
+            next((rule.type or "any" for rule in rules if rule.supported), "any"),
+            cell(rules, "chat"),
+            cell(rules, "completion"),
+        )
+        for name, rules in _rules(backend, server).items()
+        if name not in CANONICAL and name != "*" and any(rule.supported for rule in rules)
+    ]
+    return table(("option", "type", "chat endpoint", "raw endpoint"), rows)
+
+
+def _others(backend: str, server: str | None = None) -> str:
+    """The native names that cannot be given, or that are known and not supported."""
+    rows = []
+    for name, rules in _rules(backend, server).items():
+        if name in CANONICAL or any(rule.supported for rule in rules):
+            continue
+        kind = "cannot be given" if rules[0].reserved else "not supported"
+        rows.append((code(_spelling(name)), kind, rules[0].reason))
+    return table(("option", "", "why"), rows)
+
+
+def families() -> str:
+    """What OpenAI's models do not take, by families that have the same rules."""
+    rules = [rule for rule in _descriptor("openai").options if rule.models]
+    rules = [rule for rule in rules if rule.server == "official"]
+    members: dict[tuple[int, ...], list[str]] = {}
+    for glob in dict.fromkeys(glob for rule in rules for glob in rule.models):
+        key = tuple(n for n, rule in enumerate(rules) if glob in rule.models)
+        members.setdefault(key, []).append(glob)
+    parts = []
+    for key, globs in members.items():
+        by_name: dict[str, list[OptionRule]] = {}
+        for number in key:
+            by_name.setdefault(rules[number].name, []).append(
+                attrs.evolve(rules[number], models=())
+            )
+        order = sorted(by_name, key=lambda name: [*CANONICAL, *by_name].index(name))
+        rows = ((code(name), cell(by_name[name], "chat")) for name in order)
+        parts.append(f"{code(*globs)}:\n\n{table(('option', 'chat endpoint'), rows)}")
+    return "\n\n".join(parts)
+
+
+def errors_table() -> str:
+    """Every error, its standard type and its facts."""
+    rows = []
+    for name in errors.__all__:
+        cls = getattr(errors, name)
+        if not (isinstance(cls, type) and issubclass(cls, errors.MelleaAPIError)):
+            continue
+        parents = [code(base.__name__) for base in cls.__bases__]
+        meaning = (cls.__doc__ or "").splitlines()[0]
+        rows.append((code(name), ", ".join(parents), code(*cls.facts), meaning))
+    return table(("error", "is a", "attributes, beside `reason` and `next_step`", ""), rows)
+
+
+def commands() -> str:
+    """The help of the command and of each subcommand, as it is printed."""
+    import click
+
+    from mellea_api.cli import main
+
+    parts = []
+
+    def add(command: Any, path: str, parent: Any = None) -> None:
+        context = click.Context(command, info_name=path.rpartition(" ")[2], parent=parent)
+        context.max_content_width = context.terminal_width = _WIDTH
+        text = "\n".join(line.rstrip() for line in command.get_help(context).splitlines())
+        if parent is not None:
+            parts.append(f"## {path.removeprefix('mellea-api ')}\n")
+        parts.append(f"```text help\n{text}\n```\n")
+        for name, sub in getattr(command, "commands", {}).items():
+            if not sub.hidden:
+                add(sub, f"{path} {name}", context)
+
+    add(main, "mellea-api")
+    return "\n".join(parts).rstrip()
+
+
+PARTS: dict[str, Callable[[], str]] = {
+    "canonical": canonical_table,
+    "internal": internal_table,
+    "ollama-common": lambda: _canonical("ollama"),
+    "ollama-native": lambda: _native("ollama"),
+    "ollama-others": lambda: _others("ollama"),
+    "openai-official-common": lambda: _canonical("openai", "official"),
+    "openai-official-native": lambda: _native("openai", "official"),
+    "openai-official-others": lambda: _others("openai", "official"),
+    "openai-families": families,
+    "openai-compatible-common": lambda: _canonical("openai", "compatible", models=True),
+    "openai-compatible-native": lambda: _native("openai", "compatible"),
+    "openai-compatible-others": lambda: _others("openai", "compatible"),
+    "ngram-common": lambda: _canonical("ngram"),
+    "errors": errors_table,
+    "commands": commands,
+}
+
+
+def main() -> int:
+    """Write the pages, or say which are out of date."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="change nothing; exit with 1 if due")
+    check = parser.parse_args().check
+    stale = [page for page in pages() if render(page.read_text("utf-8")) != page.read_text("utf-8")]
+    for page in stale:
+        print(f"{'out of date' if check else 'written'}: {page.relative_to(DOCS.parent)}")
+        if not check:
+            page.write_text(render(page.read_text("utf-8")), "utf-8")
+    return int(check and bool(stale))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

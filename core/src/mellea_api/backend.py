@@ -24,6 +24,7 @@ from mellea.backends.backend import FormatterBackend
 from mellea.formatters import TemplateFormatter
 
 from mellea_api import _mellea
+from mellea_api.errors import RequestRefusedError
 
 __all__ = ["Prompt", "TextBackend"]
 
@@ -60,9 +61,12 @@ class TextBackend(FormatterBackend, abc.ABC):  # type: ignore[misc]
 
     Attributes:
         provider: The backend's name, for logs and telemetry.
+        formats: Whether `generate` keeps to `prompt.format`. If not, a call that asks for a
+            format is refused, and `prompt.format` is always None.
     """
 
     provider: ClassVar[str] = "text"
+    formats: ClassVar[bool] = False
 
     def __init__(self, model_id: str) -> None:
         super().__init__(model_id, TemplateFormatter(model_id=model_id))
@@ -76,10 +80,13 @@ class TextBackend(FormatterBackend, abc.ABC):  # type: ignore[misc]
 
         Args:
             prompt: What is to be answered.
-            options: The options as the backend's rules render them, already checked.
+            options: The options as the backend's rules render them, already checked. Those with
+                Mellea's own names (`@@@stream@@@`, …) are not among them: they are the base's
+                business.
 
         Yields:
-            The answer's pieces. Whether the caller streams is no concern of this method.
+            The answer's pieces, which may be empty. Whether the caller streams is no concern of
+            this method.
         """
 
     def _conversation(self, action: Any, context: Any, options: Mapping[str, Any]) -> Prompt:
@@ -114,11 +121,32 @@ class TextBackend(FormatterBackend, abc.ABC):  # type: ignore[misc]
         self, action: Any, context: Any, options: dict[str, Any], prompt: Prompt, format: Any
     ) -> Any:
         if format is not None:
+            if not self.formats:
+                raise RequestRefusedError(
+                    f"The {self.provider} backend cannot keep to a format.",
+                    next_step="Leave format= out and read the answer's text, or use another "
+                    "backend.",
+                    backend=self.provider,
+                    model_id=self._model_id,
+                )
             prompt = Prompt(prompt.messages, prompt.raw, format=format)
+        own = {name: value for name, value in options.items() if not name.startswith("@@@")}
+        streams = bool(options.get(ModelOption.STREAM))
 
         async def produce(put: Callable[[str], Coroutine[Any, Any, None]]) -> None:
-            async for piece in self.generate(prompt, options):
-                await put(piece)
+            pieces: Any = self.generate(prompt, own)
+            whole = []
+            try:
+                async for piece in pieces:
+                    if streams:
+                        await put(piece)
+                    else:
+                        whole.append(piece)
+            finally:
+                # Whoever waits no longer must not leave a model running behind them.
+                if hasattr(pieces, "aclose"):
+                    await pieces.aclose()
+            await put("".join(whole))
 
         return _mellea.wire_thunk(
             action,

@@ -1,0 +1,67 @@
+"""The one module of this plugin that imports Mellea; it is imported when a session is created."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+from mellea import MelleaSession
+
+from mellea_api import ModelNotFoundError, SessionRequest
+from mellea_api.authoring import construct
+from mellea_api.backend import Prompt, TextBackend
+from mellea_api_ngram.model import END, TURN, load, tokenize
+from mellea_api_ngram.models import ORDERS
+from mellea_api_ngram.sampling import Sampling, complete
+
+__all__ = ["NGramBackend", "create_session"]
+
+
+class NGramBackend(TextBackend):
+    """Answers with an n-gram model.
+
+    Args:
+        model_id: A name in the catalogue.
+    """
+
+    provider = "ngram"
+
+    def __init__(self, model_id: str) -> None:
+        super().__init__(model_id)
+        self._model = load(ORDERS[model_id])
+
+    async def generate(self, prompt: Prompt, options: Mapping[str, Any]) -> AsyncIterator[str]:
+        """Go on where the prompt ends, a token at a time."""
+        for text in complete(self._model, _tokens(prompt), Sampling(**options)):
+            yield text
+            await asyncio.sleep(0)  # whatever else runs in this event loop may go on
+
+
+def _tokens(prompt: Prompt) -> list[str]:
+    """Write a conversation as the primer writes them; a raw prompt stands as it is."""
+    if prompt.raw:
+        return tokenize(prompt.text)
+    tokens = []
+    for message in prompt.messages:
+        tokens += tokenize(message["content"].strip())
+        tokens.append(END if message["role"] == "assistant" else TURN)
+    return tokens
+
+
+def create_session(request: SessionRequest) -> MelleaSession:
+    """Build Mellea's session; options, context, timeout and errors are the core's work.
+
+    Raises:
+        ModelNotFoundError: If there is no such model.
+    """
+    target = request.target
+    if target.model_id not in ORDERS:
+        raise ModelNotFoundError(
+            f"The {target.backend} backend has no model {target.model_id!r}.",
+            next_step=f"Use one of {', '.join(ORDERS)}.",
+            backend=target.backend,
+            model_id=target.model_id,
+            known=tuple(ORDERS),
+        )
+    return MelleaSession(construct(NGramBackend, target))

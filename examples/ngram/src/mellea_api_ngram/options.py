@@ -1,0 +1,67 @@
+"""What the model does with each option: rules as data.
+
+A rule says where an option goes, at the chat endpoint and at the raw one. What this backend is
+sent is what `Sampling` takes, and there each option has its common name, so that most rules are
+one line. Types and ranges are those of the common options; a rule would only narrow them.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from mellea_api.descriptor import Native, OptionRule
+
+__all__ = ["RULES"]
+
+_SAMPLED: Final = (
+    "temperature",
+    "max_tokens",
+    "top_p",
+    "stop",
+    "top_k",
+    "min_p",
+    "seed",
+    "presence_penalty",
+    "frequency_penalty",
+    "repetition_penalty",
+)
+_MODEL: Final = "mellea_api_ngram.sampling.Sampling"
+_BASE: Final = "mellea_api.backend.TextBackend"
+
+RULES: Final[tuple[OptionRule, ...]] = (
+    *(OptionRule(name=name, chat=name, completion=name, source=_MODEL) for name in _SAMPLED),
+    # Mellea's own names look like @@@this@@@. The base class acts on these two.
+    OptionRule(
+        name="system_prompt",
+        chat=Native(key="@@@system_prompt@@@", wire="messages"),
+        convert="system_message",
+        reason="stands before the conversation, as its first message",
+        source=_BASE,
+    ),
+    OptionRule(
+        name="stream",
+        chat=Native(key="@@@stream@@@", wire="stream"),
+        source=_BASE,
+    ),
+    # A rule that names no place says why there is none.
+    OptionRule(
+        name="system_prompt",
+        reason="a raw prompt stands for itself; write the instruction into it",
+        source=_BASE,
+    ),
+    OptionRule(
+        name="stream",
+        reason="Mellea waits for the whole of a raw completion",
+        source=_BASE,
+    ),
+    OptionRule(
+        name="context_window",
+        reason="how far the model looks back is a matter of the model; choose another one",
+        source=_MODEL,
+    ),
+    OptionRule(name="thinking", reason="the model counts, it does not think", source=_MODEL),
+    OptionRule(name="tools", reason="the model knows of no tools", source=_MODEL),
+    # Names that nobody knows, given through `extra`.
+    OptionRule(name="*", reason="the model has no other options", source=_MODEL),
+)
+"""What becomes of every option; for one option and endpoint, the first rule that holds."""

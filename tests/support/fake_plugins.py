@@ -1,0 +1,52 @@
+"""Plugins without an SDK, and the entry points under which a registry is told of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mellea_api import BackendDescriptor, Registry
+from mellea_api.registry.discovery import BACKENDS, EXTENSIONS, EntryPoint
+
+GOOD = """
+from mellea_api import BackendDescriptor, CredentialField, ModelInfo, OptionRule, hookimpl
+
+@hookimpl
+def describe_backend(name):
+    return BackendDescriptor(
+        name=name,
+        summary="a fake",
+        default_model="small",
+        options=(
+            OptionRule(name="temperature", chat="temperature"),
+            OptionRule(name="max_tokens", chat="limit"),
+            OptionRule(name="seed", chat="seed"),
+        ),
+        models=(ModelInfo(id="small", default=True),),
+        credentials=(
+            CredentialField(name="api_key", variables=("FAKE_API_KEY",), required="never"),
+        ),
+    )
+
+@hookimpl
+def create_session(request):
+    raise RuntimeError("a fake has no sessions")
+"""
+"""The source of a backend's plugin that keeps to the contract."""
+
+
+def backend(
+    name: str, value: str, distribution: str = "dist-one", version: str = "1.0"
+) -> EntryPoint:
+    return EntryPoint(BACKENDS, name, value, distribution, version)
+
+
+def extension(name: str, value: str, distribution: str = "dist-policy") -> EntryPoint:
+    return EntryPoint(EXTENSIONS, name, value, distribution, "1.0")
+
+
+def registry(*entry_points: EntryPoint, **environ: str) -> Registry:
+    return Registry.discover(entry_points=entry_points, environ=environ)
+
+
+def described(name: str, **facts: Any) -> BackendDescriptor:
+    return BackendDescriptor(**{"name": name, "summary": "", "default_model": "small", **facts})

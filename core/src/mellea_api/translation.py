@@ -195,6 +195,12 @@ def by_status(
     )
 
 
+def _words(error: BaseException) -> str:
+    """Return what an exception says; of one that says nothing, what it came from, or its kind."""
+    texts = (" ".join(str(found).split()) for found in chain(error))
+    return next(filter(None, texts), f"the connection broke off ({type(error).__name__})")
+
+
 def by_kind(request: ErrorRequest) -> errors.MelleaAPIError | None:
     """Return the error for an exception that any SDK may raise, or None if it is none of them.
 
@@ -221,7 +227,7 @@ def by_kind(request: ErrorRequest) -> errors.MelleaAPIError | None:
         if kinds & {"JSONDecodeError", "ValidationError", "DecodingError"}:
             return unreadable(request, f"{type(error).__name__}: {error}")
         if kinds & {"ConnectionError", "TransportError", "RequestException", "gaierror"}:
-            return unreachable(request, error)
+            return unreachable(request, _words(error))
         if kinds & {"InvalidURL", "UnsupportedProtocol"}:
             return unreachable(request, f"the address is wrong: {error}")
     return None

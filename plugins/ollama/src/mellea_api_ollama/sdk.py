@@ -21,7 +21,7 @@ from mellea_api import (
     Target,
     translation,
 )
-from mellea_api.authoring import construct, run_with_deadline
+from mellea_api.authoring import UnreadableAnswerError, construct, run_with_deadline
 from mellea_api.logs import logger
 from mellea_api_ollama.options import LIFTED
 
@@ -86,11 +86,13 @@ def _ensure_model(target: Target, patience: float, *, pull: bool) -> None:
         """Return None if the model is there, else the names of those that are."""
         async with _async_client(target) as client:
             try:
-                await client.show(target.model_id)
+                found = await client.show(target.model_id)
             except ollama.ResponseError as error:
                 if error.status_code != 404:
                     raise
                 return [model.model for model in (await client.list()).models if model.model]
+            if found.details is None:  # the SDK requires nothing of what every Ollama says
+                raise UnreadableAnswerError("it does not describe the model, as Ollama would")
             return None
 
     known = run_with_deadline(ask, patience)

@@ -66,11 +66,17 @@ def list_models(request: ModelsRequest) -> list[ModelInfo]:
 
 
 async def _names(client: openai.AsyncOpenAI) -> list[str]:
-    page: Any = await client.models.list()
-    # The SDK hands over bare text where a server answers HTML, and fills in what is not there.
-    if not isinstance(getattr(page, "data", None), list):
-        raise UnreadableAnswerError(f"{str(page)[:60]!r} is no list of models")
-    return [model.id async for model in page]
+    # As it came: the SDK stumbles over a list of models that is none, and fills in what lacks.
+    answer = await client.models.with_raw_response.list()
+    found = answer.http_response.json()
+    models = found.get("data") if isinstance(found, dict) else None
+    if not isinstance(models, list) or not all(_is_model(model) for model in models):
+        raise UnreadableAnswerError(f"{answer.http_response.text[:60]!r} is no list of models")
+    return [model["id"] for model in models]
+
+
+def _is_model(found: Any) -> bool:
+    return isinstance(found, dict) and isinstance(found.get("id"), str)
 
 
 def create_session(request: SessionRequest) -> Any:

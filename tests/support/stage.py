@@ -107,6 +107,7 @@ def stage(
     backend: BackendName,
     *,
     raw: bool = False,
+    compatible: bool = False,
     engine: LlamaCppServer | None = None,
     text: str = "4",
     **arguments: Any,
@@ -116,6 +117,7 @@ def stage(
     Args:
         backend: Which one; OpenAI stands for OpenAI itself, with all its rules.
         raw: Whether the model must take raw completions (OpenAI's chat models do not).
+        compatible: Whether OpenAI's is a server that is merely compatible.
         engine: What generates; None for canned answers.
         text: The canned answer.
         arguments: Further ones of `mellea_api.start_session`.
@@ -124,6 +126,9 @@ def stage(
 
     if backend == "ollama":
         server: Any = _Ollama(engine=engine, text=text)
+        model = "tiny"
+    elif compatible:
+        server = _OpenAI(engine=engine, text=text, api_key=None, strict=False)
         model = "tiny"
     else:
         server = _OpenAI(engine=engine, text=text)

@@ -371,8 +371,10 @@ class Backend:
             return self._ask("translate_error", MelleaAPIError, request=request)
         except PluginError as error:
             # What the provider said must not be lost behind a plugin's mistake.
+            from mellea_api.translation import by_kind
+
             logger.error("%s", error)
-            return None
+            return by_kind(request)
 
     def _guarded(
         self, operation: Any, target: Target, timeout: float | None, call: Callable[[], Any]

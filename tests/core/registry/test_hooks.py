@@ -1,0 +1,268 @@
+"""Each hook of the contract does what its specification says: one test for each, and one for that."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pluggy
+import pytest
+from support.fake_plugins import GOOD, backend, extension, registry
+
+import mellea_api
+from mellea_api import (
+    BackendNotFoundError,
+    BackendUnavailableError,
+    CredentialError,
+    ErrorRequest,
+    PluginError,
+    RateLimitError,
+    Registry,
+    hookspecs,
+)
+from mellea_api.registry import Backend
+
+WritePlugin = Callable[[str], str]
+SPECS = {
+    name: function
+    for name, function in vars(hookspecs).items()
+    if hasattr(function, "mellea_api_spec")
+}
+DOCUMENTATION = Path(__file__).parents[3] / "docs" / "hooks.md"
+IMPORT = "from mellea_api import *\nfrom mellea_api import hookimpl\n"
+
+
+@pytest.fixture
+def found(write_plugin: WritePlugin) -> Callable[..., Registry]:
+    """Return a function that makes a registry of a good backend with more hooks, and extensions."""
+
+    def make(more: str = "", *extensions: str) -> Registry:
+        entries = [
+            extension(f"extension-{place}", write_plugin(IMPORT + source))
+            for place, source in enumerate(extensions)
+        ]
+        return registry(backend("fake", write_plugin(GOOD + IMPORT + more)), *entries)
+
+    return make
+
+
+# --- every hook is tested and documented -------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", sorted(SPECS))
+def test_every_hook_has_a_test(name: str) -> None:
+    assert f"test_hook_{name}" in globals(), f"write test_hook_{name}"
+
+
+@pytest.mark.parametrize("name", sorted(SPECS))
+@pytest.mark.skipif(not DOCUMENTATION.exists(), reason="docs/hooks.md is not written yet")
+def test_every_hook_is_documented_with_its_signature(name: str) -> None:
+    signature = f"def {name}{inspect.signature(SPECS[name])}".replace("'", "")
+    text = re.sub(r"\s+", " ", DOCUMENTATION.read_text())
+    assert signature in text
+
+
+@pytest.mark.parametrize("name", sorted(SPECS))
+def test_every_hook_says_what_it_does_and_takes_one_frozen_request(name: str) -> None:
+    assert (inspect.getdoc(SPECS[name]) or "").partition("\n")[0].endswith(".")
+    (parameter,) = inspect.signature(SPECS[name]).parameters.values()
+    if name != "describe_backend":
+        kind = getattr(mellea_api, parameter.annotation)
+        assert parameter.name == "request"
+        with pytest.raises(attrs.exceptions.FrozenInstanceError):
+            object.__new__(kind).target = None
+
+
+def test_only_review_options_is_answered_by_all() -> None:
+    manager = pluggy.PluginManager("mellea_api")
+    manager.add_hookspecs(hookspecs)
+    first = {name for name in SPECS if getattr(manager.hook, name).spec.opts["firstresult"]}
+    assert SPECS.keys() - first == {"review_options"}
+
+
+# --- the hooks ---------------------------------------------------------------------------------
+
+
+def fake(registry: Registry) -> Backend:
+    return registry.backend("fake")
+
+
+def test_hook_describe_backend(found: Callable[..., Registry]) -> None:
+    """It is given the name that was asked for, and its answer is the descriptor."""
+    descriptor = fake(found()).descriptor
+    assert (descriptor.name, descriptor.summary) == ("fake", "a fake")
+
+
+def test_hook_create_session(found: Callable[..., Registry]) -> None:
+    """It is asked with credentials resolved, after the options were checked; a non-session is refused."""
+    seen = "\n@hookimpl\ndef create_session(request):\n    SEEN.append(request)\n    return 'no session'\nSEEN = []\n"
+    made = found(seen)
+    with pytest.raises(mellea_api.OptionError):
+        mellea_api.start_session("fake", model_options={"seed": "x"}, registry=made)
+    with pytest.raises(PluginError, match="returned a str instead of a MelleaSession"):
+        mellea_api.start_session(
+            "fake", model_options={"seed": 1}, api_key="sk-abcdefghij", color="red", registry=made
+        )
+    module = inspect.getmodule(fake(made)._manager.get_plugin("fake").describe_backend)
+    (request,) = module.SEEN  # type: ignore[union-attr]
+    assert request.credential("api_key") == "sk-abcdefghij"
+    assert request.target.settings == {"color": "red"}
+    assert request.target.model_id == "small"
+    assert request.options == {"seed": 1}
+
+
+def test_hook_create_session_failing(found: Callable[..., Registry]) -> None:
+    """What it raises becomes one of the library's errors, with the original as its cause."""
+    with pytest.raises(PluginError, match="RuntimeError: a fake has no sessions") as caught:
+        mellea_api.start_session("fake", registry=found())
+    assert isinstance(caught.value.__cause__, RuntimeError)
+    refusing = found("\n@hookimpl\ndef create_session(request): raise ConnectionRefusedError('no')")
+    with pytest.raises(BackendUnavailableError):
+        mellea_api.start_session("fake", registry=refusing)
+
+
+def test_hook_validate_credentials(found: Callable[..., Registry]) -> None:
+    """Without it the fields answer; with it the plugin does, and None leaves it to the fields."""
+    own = (
+        "\n@hookimpl\ndef validate_credentials(request):\n    if request.probe:\n"
+        "        return CredentialReport(backend='fake', status='rejected', message='asked')"
+    )
+    made = found(own)
+    report = mellea_api.validate_credentials("fake", registry=made)
+    assert (report.status, report.usable) == ("not-needed", True)
+    report = mellea_api.validate_credentials("fake", probe=True, registry=made)
+    assert (report.status, report.usable) == ("rejected", False)
+
+
+def test_hook_list_models(found: Callable[..., Registry]) -> None:
+    """Without it the catalogue answers; with it the plugin does, and what it raises is translated."""
+    assert [model.id for model in mellea_api.list_models("fake", registry=found())] == ["small"]
+    own = (
+        "\n@hookimpl\ndef list_models(request):\n    if not request.live: return None\n"
+        "    if request.credential('api_key'): return [ModelInfo(id='big', source='live')]\n"
+        "    raise TimeoutError\n"
+    )
+    made = found(own)
+    (model,) = mellea_api.list_models("fake", api_key="sk-abcdefghij", registry=made)
+    assert (model.id, model.source) == ("big", "live")
+    (model,) = mellea_api.list_models("fake", live=False, registry=made)
+    assert model.source == "catalogue"
+    with pytest.raises(mellea_api.RequestTimeoutError):
+        mellea_api.list_models("fake", registry=made)
+    wrong = found("\n@hookimpl\ndef list_models(request): return ['big']")
+    with pytest.raises(PluginError, match="something else than ModelInfo"):
+        mellea_api.list_models("fake", registry=wrong)
+
+
+def test_hook_normalize_options(found: Callable[..., Registry]) -> None:
+    """Without it the rules decide; with it the plugin does, best on top of the rules."""
+    own = (
+        "\nfrom attrs import evolve\nfrom mellea_api.options.plan import apply_rules\n"
+        "@hookimpl\ndef normalize_options(request):\n"
+        "    if request.target.model_id != 'big': return None\n"
+        "    report = apply_rules(request)\n"
+        "    return evolve(report, wire={**report.wire, 'size': 'big'})"
+    )
+    made = found(own)
+    plain = mellea_api.explain_options("fake", {"num_predict": 5}, registry=made)
+    assert plain.wire == {"limit": 5}
+    big = mellea_api.explain_options("fake", {"num_predict": 5}, "big", registry=made)
+    assert big.wire == {"limit": 5, "size": "big"}
+    wrong = found("\n@hookimpl\ndef normalize_options(request): return 3")
+    with pytest.raises(PluginError, match="normalize_options returned a int"):
+        mellea_api.explain_options("fake", {}, registry=wrong)
+
+
+def test_hook_review_options(found: Callable[..., Registry]) -> None:
+    """Extensions change options before they are checked, and the report says so."""
+    cap = (
+        "@hookimpl\ndef review_options(request):\n    return [OptionPatch(action='cap', "
+        "name='max_tokens', value=10, reason='the budget of ' + request.target.backend)]\n"
+    )
+    report = mellea_api.explain_options("fake", {"num_predict": 50}, registry=found("", cap))
+    assert report.wire == {"limit": 10}
+    assert "the budget of fake" in report.decisions[0].reason
+
+
+def test_hook_find_credential(
+    found: Callable[..., Registry], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A vault is asked after the argument and the environment, field by field."""
+    vault = (
+        "@hookimpl\ndef find_credential(request):\n"
+        "    if request.field.name == 'api_key':\n"
+        "        return Secret('sk-from-the-vault', source='vault')\n"
+    )
+    target = fake(found("", vault))
+    source = {}
+    source["vault"] = target.credentials(target.target())["api_key"]
+    monkeypatch.setenv("FAKE_API_KEY", "sk-environment")
+    source["environment variable FAKE_API_KEY"] = target.credentials(target.target())["api_key"]
+    source["argument"] = target.credentials(target.target(), {"api_key": "sk-argument"})["api_key"]
+    assert {name: secret.source for name, secret in source.items()} == {
+        name: name for name in source
+    }
+    monkeypatch.delenv("FAKE_API_KEY")
+    broken = fake(found("", "@hookimpl\ndef find_credential(request): return 'sk-plain-text'\n"))
+    with pytest.raises(PluginError, match="returned a str instead of a Secret") as caught:
+        broken.credentials(broken.target())
+    assert "sk-plain-text" not in str(caught.value)
+
+
+def test_hook_translate_error(
+    found: Callable[..., Registry], caplog: pytest.LogCaptureFixture
+) -> None:
+    """The plugin's own words come before what is common to SDKs; its mistakes hide nothing."""
+    own = (
+        "\n@hookimpl\ndef translate_error(request):\n    if isinstance(request.error, KeyError):\n"
+        "        return RateLimitError('Too many.', next_step='Wait.', backend='fake')\n"
+        "    if isinstance(request.error, ConnectionError):\n        1 / 0\n"
+    )
+    asked = fake(found(own))
+
+    def translated(error: BaseException) -> Any:
+        request = ErrorRequest(target=asked.target(), operation="call", error=error)
+        return asked.translate(request)
+
+    assert isinstance(translated(KeyError()), RateLimitError)
+    assert isinstance(translated(TimeoutError()), mellea_api.RequestTimeoutError)
+    assert translated(ValueError("the program's own")) is None
+    assert not caplog.records
+    assert isinstance(translated(ConnectionError()), BackendUnavailableError)
+    assert "translate_error raised ZeroDivisionError" in caplog.text
+
+
+def test_a_credential_that_is_required_and_missing_stops_before_the_plugin(
+    write_plugin: WritePlugin,
+) -> None:
+    name = write_plugin(GOOD.replace('required="never"', 'required="always"'))
+    made = registry(backend("fake", name))
+    for use in (
+        lambda: mellea_api.start_session("fake", registry=made),
+        lambda: mellea_api.list_models("fake", registry=made),
+    ):
+        with pytest.raises(CredentialError, match="Set FAKE_API_KEY, or pass api_key=") as caught:
+            use()
+        assert caught.value.variables == ("FAKE_API_KEY",)
+    assert mellea_api.validate_credentials("fake", registry=made).status == "missing"
+    assert mellea_api.list_models("fake", live=False, registry=made)
+
+
+def test_a_credential_that_is_no_text_is_refused(found: Callable[..., Registry]) -> None:
+    made = found()
+    for use in (mellea_api.start_session, mellea_api.list_models, mellea_api.validate_credentials):
+        with pytest.raises(mellea_api.ConfigurationError, match="it is a int, not text"):
+            use("fake", api_key=3, registry=made)
+
+
+def test_an_unknown_backend_is_the_same_error_everywhere() -> None:
+    empty = registry()
+    for use in (mellea_api.start_session, mellea_api.list_models, mellea_api.validate_credentials):
+        with pytest.raises(BackendNotFoundError):
+            use("nothing", registry=empty)
+    with pytest.raises(BackendNotFoundError):
+        mellea_api.explain_options("nothing", {}, registry=empty)

@@ -50,6 +50,7 @@ async def astream_chat(
     thunk, context = await _mellea.send_message(
         session, prompt, _streamed(session, dict(model_options or {}))
     )
+    _mellea.without_delay(thunk)
     accumulates = _mellea.astream_accumulates()
     length = 0
     try:

@@ -1,7 +1,7 @@
 """The seams of Mellea, from 0.3.0 to the newest: all that differs between versions is here.
 
 Differences are detected by feature, not by version number. Nothing in this package imports
-Mellea until a function is called.
+Mellea until a function is called, nor asyncio, which takes as long to import as the registry.
 
 - `generate_from_context` is the method to override up to 0.3.2, `_generate_from_context` after;
   likewise `generate_from_raw` (a list) up to 0.6, `_generate_from_raw` (a tuple) after.
@@ -23,6 +23,7 @@ from mellea_api._mellea.seams import (
     raw_returns_usage,
     seams,
     thunks,
+    without_delay,
 )
 from mellea_api._mellea.sessions import (
     apply_context,
@@ -57,4 +58,5 @@ __all__ = [
     "thunks",
     "version",
     "wire_thunk",
+    "without_delay",
 ]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-import concurrent.futures
 import inspect
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mellea_api.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    import asyncio
 
 __all__ = ["event_loop", "send_message"]
 
@@ -55,21 +56,16 @@ def event_loop() -> asyncio.AbstractEventLoop:
     Raises:
         ConfigurationError: If the caller is running on that very loop, and would block it.
     """
+    import asyncio
+
     from mellea.helpers import _run_async_in_thread
 
     async def running() -> asyncio.AbstractEventLoop:
         return asyncio.get_running_loop()
 
-    try:
-        current = asyncio.get_running_loop()
-    except RuntimeError:
-        return _run_async_in_thread(running())  # type: ignore[no-any-return]
-    # Asked from its own thread, Mellea would answer with another loop, made for this call.
-    with concurrent.futures.ThreadPoolExecutor(1) as thread:
-        found: asyncio.AbstractEventLoop = thread.submit(
-            lambda: _run_async_in_thread(running())
-        ).result()
-    if found is current:
+    found: asyncio.AbstractEventLoop = _run_async_in_thread(running())
+    # To its own thread Mellea lends another loop, made for one call.
+    if asyncio._get_running_loop() is not None and _run_async_in_thread(running()) is not found:
         raise ConfigurationError(
             "Cannot stream synchronously from inside Mellea's own event loop.",
             next_step="Use the asynchronous function there.",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Coroutine, Iterator
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from mellea_api.descriptor import Endpoint
+
+if TYPE_CHECKING:
+    import asyncio
 
 __all__ = [
     "Hook",
@@ -20,6 +22,7 @@ __all__ = [
     "raw_returns_usage",
     "seams",
     "thunks",
+    "without_delay",
 ]
 
 _SEAMS: Final[tuple[tuple[str, str, Endpoint], ...]] = (
@@ -65,6 +68,8 @@ def generation_of(thunk: Any) -> tuple[Any, str]:
 
 def generation_task(thunk: Any) -> asyncio.Task[Any] | None:
     """Return the task that generates a thunk's value, or None."""
+    import asyncio
+
     holder, prefix = generation_of(thunk)
     task = getattr(holder, f"{prefix}generate", None)
     return task if isinstance(task, asyncio.Task) else None
@@ -86,6 +91,8 @@ def abort(thunk: Any, error: Exception) -> bool:
     Returns:
         Whether there was anything to end.
     """
+    import asyncio
+
     task = generation_task(thunk)
     if task is None or task.done() or thunk.is_computed():
         return False
@@ -120,6 +127,12 @@ class Hook:
     def replace(self, function: Callable[..., Coroutine[Any, Any, Any]]) -> None:
         """Put another one in its place."""
         setattr(self._holder, self._name, function)
+
+
+def without_delay(thunk: Any) -> None:
+    """Have `astream` return with each piece of the answer; Mellea's own way is four at once."""
+    holder, prefix = generation_of(thunk)
+    setattr(holder, f"{prefix}chunk_size", 0)
 
 
 def pending_hooks(thunk: Any) -> tuple[Hook, Hook]:

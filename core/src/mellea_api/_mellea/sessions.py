@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import logging
 from typing import Any
@@ -23,8 +24,12 @@ __all__ = [
 ]
 
 
+@functools.cache
 def version() -> str:
-    """Return the installed version of Mellea, without importing it; empty if there is none."""
+    """Return the installed version of Mellea, without importing it; empty if there is none.
+
+    It is read once: what is imported later in this process is what is installed now.
+    """
     import importlib_metadata
 
     try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -34,6 +33,8 @@ def wire_thunk(
         model_id: The model's name, likewise.
         prompt: What was sent, for Mellea's generate log.
     """
+    import asyncio
+
     from mellea.core import GenerateLog, GenerateType, ModelOutputThunk
 
     thunk: Any = ModelOutputThunk(None)

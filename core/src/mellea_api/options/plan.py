@@ -143,6 +143,11 @@ class Plan:
         """Return every name that means something here, for suggestions."""
         return [name for name in (*self.spellings, *INTERNAL) if not name.startswith("@@@")]
 
+    def takes(self, name: str, value: Any) -> bool:
+        """Return whether an option of this name and value, alone, has a place here."""
+        entry = self._find(name, {name: value})
+        return entry is not None and entry.native is not None
+
     def short(self, options: Mapping[str, Any]) -> dict[str, Any] | None:
         """Render options the short way.
 

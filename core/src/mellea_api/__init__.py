@@ -10,10 +10,12 @@ Importing this package imports nothing else: each name is loaded when it is firs
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+# Type checkers take it for `typing.TYPE_CHECKING`; importing typing would cost more than the rest.
+TYPE_CHECKING = False
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from mellea_api.adoption import options_report
     from mellea_api.api import (
         explain_options,
@@ -191,6 +193,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    import importlib
+
     module = _HOME.get(name)
     if module is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -23,7 +23,6 @@ from mellea_api.logs import mark_records
 from mellea_api.options.pipeline import OptionPipeline, Rendered
 from mellea_api.reports import NormalizedOptions
 from mellea_api.requests import ErrorRequest
-from mellea_api.secrets import redact
 
 __all__ = ["Adoption", "adopt", "adoption_of", "options_report"]
 
@@ -83,14 +82,14 @@ class Adoption:
             target=self.pipeline.target, operation="call", error=error, timeout=self.timeout
         )
         typed = self._translate(request)
-        return error if typed is None else caused(typed, error)
+        return error if typed is None else translation.caused(typed, error)
 
     def unreadable(self, why: object, cause: BaseException | None = None) -> BaseException:
         """Return the error for an answer that cannot be read."""
         error = cause or ValueError(str(why))
         request = ErrorRequest(target=self.pipeline.target, operation="call", error=error)
         typed = translation.unreadable(request, why)
-        return typed if cause is None else caused(typed, cause)
+        return typed if cause is None else translation.caused(typed, cause)
 
     def begin(self) -> None:
         """Count a call in.
@@ -129,16 +128,6 @@ class Adoption:
                 self._when_idle = when_idle
                 return
         when_idle()
-
-
-def caused(typed: MelleaAPIError, error: BaseException) -> MelleaAPIError:
-    """Give an error its cause: the original, or where that shows a secret, its redacted text."""
-    text = f"{error} {error.args!r}"
-    if redact(text) != text:
-        error = RuntimeError(f"{type(error).__name__}: {redact(str(error))}")
-    typed.__cause__ = error
-    typed.__suppress_context__ = True
-    return typed
 
 
 def adoption_of(backend: object) -> Adoption | None:

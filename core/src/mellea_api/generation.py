@@ -219,7 +219,6 @@ class Reader:
     def taking(self, function: Method) -> Method:
         """Wrap what Mellea calls with each piece of the answer."""
 
-        @functools.wraps(function)
         async def take(thunk: Any, piece: Any) -> Any:
             self.pieces += 1
             before = thunk._underlying_value or ""
@@ -235,7 +234,6 @@ class Reader:
     def finishing(self, function: Method) -> Method:
         """Wrap what Mellea calls at the end of the answer."""
 
-        @functools.wraps(function)
         async def finish(thunk: Any) -> Any:
             # An SDK finds no event in a stream that is none, and Mellea calls that an empty text.
             if self.pieces == 0:

@@ -16,6 +16,7 @@ from mellea_api.secrets import redact
 __all__ = [
     "by_kind",
     "by_status",
+    "caused",
     "chain",
     "retry_after",
     "said",
@@ -43,6 +44,16 @@ def said(text: object) -> str:
     line = " ".join(redact(str(text)).split())
     line = _SECRETIVE.sub("[secret]", line)
     return line if len(line) <= _MOST_TEXT else f"{line[: _MOST_TEXT - 1]}…"
+
+
+def caused(typed: errors.MelleaAPIError, error: BaseException) -> errors.MelleaAPIError:
+    """Give an error its cause: the original, or where that shows a secret, its redacted text."""
+    text = f"{error} {error.args!r}"
+    if redact(text) != text:
+        error = RuntimeError(f"{type(error).__name__}: {redact(str(error))}")
+    typed.__cause__ = error
+    typed.__suppress_context__ = True
+    return typed
 
 
 def _where(request: ErrorRequest) -> str:

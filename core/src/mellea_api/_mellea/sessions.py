@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import functools
 import inspect
 import logging
 from typing import Any

@@ -35,6 +35,8 @@ def wire_thunk(
     """
     import asyncio
 
+    import asyncio
+
     from mellea.core import GenerateLog, GenerateType, ModelOutputThunk
 
     thunk: Any = ModelOutputThunk(None)

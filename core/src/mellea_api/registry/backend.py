@@ -11,7 +11,6 @@ import pluggy
 from attrs import evolve
 
 from mellea_api import _mellea, credentials, telemetry
-from mellea_api.adoption import Adoption, adopt, caused
 from mellea_api.descriptor import (
     CONTRACT_VERSION,
     BackendDescriptor,
@@ -36,6 +35,7 @@ from mellea_api.requests import (
     Target,
 )
 from mellea_api.secrets import Secret
+from mellea_api.translation import caused
 
 __all__ = ["Backend"]
 
@@ -322,6 +322,8 @@ class Backend:
         Raises:
             MelleaAPIError: If it cannot be had; the class says why.
         """
+        from mellea_api.adoption import Adoption, adopt  # asyncio, which only a session needs
+
         target = request.target
         pipeline = self.pipeline(target, policy=request.policy, unknown=request.unknown)
         pipeline.set_defaults(request.options)  # before anything costs time or opens a connection

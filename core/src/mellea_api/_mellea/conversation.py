@@ -58,9 +58,6 @@ def event_loop() -> asyncio.AbstractEventLoop:
     """
     import asyncio
 
-    import asyncio
-    import concurrent.futures
-
     from mellea.helpers import _run_async_in_thread
 
     async def running() -> asyncio.AbstractEventLoop:

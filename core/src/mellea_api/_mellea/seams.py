@@ -70,8 +70,6 @@ def generation_task(thunk: Any) -> asyncio.Task[Any] | None:
     """Return the task that generates a thunk's value, or None."""
     import asyncio
 
-    import asyncio
-
     holder, prefix = generation_of(thunk)
     task = getattr(holder, f"{prefix}generate", None)
     return task if isinstance(task, asyncio.Task) else None
@@ -93,8 +91,6 @@ def abort(thunk: Any, error: Exception) -> bool:
     Returns:
         Whether there was anything to end.
     """
-    import asyncio
-
     import asyncio
 
     task = generation_task(thunk)

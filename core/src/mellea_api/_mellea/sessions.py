@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import functools
 import inspect
 import logging
 from typing import Any

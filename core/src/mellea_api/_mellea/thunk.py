@@ -35,8 +35,6 @@ def wire_thunk(
     """
     import asyncio
 
-    import asyncio
-
     from mellea.core import GenerateLog, GenerateType, ModelOutputThunk
 
     thunk: Any = ModelOutputThunk(None)

@@ -61,9 +61,13 @@ def test_every_hook_has_a_test(name: str) -> None:
 @pytest.mark.parametrize("name", sorted(SPECS))
 @pytest.mark.skipif(not DOCUMENTATION.exists(), reason="docs/hooks.md is not written yet")
 def test_every_hook_is_documented_with_its_signature(name: str) -> None:
-    signature = f"def {name}{inspect.signature(SPECS[name])}".replace("'", "")
-    text = re.sub(r"\s+", " ", DOCUMENTATION.read_text())
-    assert signature in text
+    wanted = f"def {name}{inspect.signature(SPECS[name])}".replace("'", "")
+    assert bare(wanted) in bare(DOCUMENTATION.read_text())
+
+
+def bare(text: str) -> str:
+    """A signature without what is a matter of line length."""
+    return re.sub(r"\s+", "", text).replace(",)", ")")
 
 
 @pytest.mark.parametrize("name", sorted(SPECS))

@@ -1,0 +1,159 @@
+"""A secret is shown nowhere, and masked where a text repeats it."""
+
+from __future__ import annotations
+
+import copy
+import gc
+import json
+import logging
+import pickle
+import threading
+from typing import Any
+
+import attrs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.fake_options import target
+
+from mellea_api import CredentialRequest, ModelsRequest, Secret, SessionRequest
+from mellea_api.secrets import redact
+
+TEXT = "sk-not-for-anybody-0123456789"
+
+
+@pytest.fixture
+def secret() -> Secret:
+    return Secret(f"  {TEXT}\n", source="argument")
+
+
+def test_a_secret_is_revealed_only_when_asked_for(secret: Secret) -> None:
+    assert secret.reveal() == TEXT
+    assert secret.hint == "…6789"
+    assert Secret("short", source="x").hint == ""
+    assert bool(secret)
+    assert not Secret("  ", source="x")
+
+
+@pytest.mark.parametrize(
+    "show",
+    [
+        repr,
+        str,
+        "{}".format,
+        "{!r}".format,
+        "{:>40}".format,
+        lambda secret: f"{secret}",
+        lambda secret: "%s %r" % (secret, secret),  # noqa: UP031 - one of the ways
+        lambda secret: str([secret, {"key": secret}, (secret,)]),
+        lambda secret: str(ValueError(secret)),
+    ],
+)
+def test_no_way_of_showing_shows_it(secret: Secret, show: Any) -> None:
+    assert TEXT not in show(secret)
+    assert "[secret]" in show(secret)
+
+
+def test_it_is_in_no_log_record(secret: Secret, caplog: pytest.LogCaptureFixture) -> None:
+    logging.getLogger("some.program").warning("the key is %s %r", secret, {"key": secret})
+    assert TEXT not in caplog.text
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_it_does_not_pickle_and_says_what_to_do(secret: Secret, protocol: int) -> None:
+    with pytest.raises(TypeError, match="Set the environment variable") as caught:
+        pickle.dumps({"key": [secret]}, protocol)
+    assert TEXT not in str(caught.value)
+
+
+def test_it_is_no_json_and_has_no_attributes_to_list(secret: Secret) -> None:
+    with pytest.raises(TypeError):
+        json.dumps(secret)
+    assert not hasattr(secret, "__dict__")
+
+
+def test_it_copies_as_itself(secret: Secret) -> None:
+    assert copy.copy(secret) is secret
+    assert copy.deepcopy([secret])[0] is secret
+
+
+def test_it_equals_only_a_secret_with_the_same_text(secret: Secret) -> None:
+    assert secret == Secret(TEXT, source="elsewhere")
+    assert secret != Secret("other-text", source="argument")
+    assert secret != TEXT
+    assert hash(secret) != hash(TEXT)
+
+
+@pytest.mark.parametrize("value", [None, 3, b"sk-bytes", ["a"]])
+def test_it_is_text(value: Any) -> None:
+    with pytest.raises(TypeError, match="a secret is text"):
+        Secret(value, source="argument")
+
+
+@pytest.mark.parametrize("kind", [SessionRequest, ModelsRequest, CredentialRequest])
+def test_requests_do_not_show_it(secret: Secret, kind: Any) -> None:
+    request = kind(target=target(), credentials={"api_key": secret})
+    assert TEXT not in repr(request)
+    assert TEXT not in str(attrs.asdict(request))
+
+
+# --- redaction ---------------------------------------------------------------------------------
+
+
+@given(
+    st.text(alphabet=st.characters(codec="ascii", exclude_characters=" []"), min_size=8).map(
+        str.strip
+    ),
+    st.text(),
+    st.text(),
+)
+def test_a_living_secret_is_masked_in_any_text(text: str, before: str, after: str) -> None:
+    if len(text) < 6 or text in "[secret]":
+        return
+    secret = Secret(text, source="argument")
+    assert secret.reveal() not in redact(f"{before}{text}{after}").replace("[secret]", "\0")
+
+
+def test_a_secret_is_masked_as_long_as_any_object_with_its_text_lives() -> None:
+    one, other = Secret(TEXT, source="argument"), Secret(TEXT, source="environment variable X")
+    del one
+    gc.collect()
+    assert redact(f"key {TEXT}") == "key [secret]"
+    del other
+    gc.collect()
+    assert redact(f"key {TEXT}") == f"key {TEXT}"
+
+
+def test_the_longer_of_two_secrets_is_masked_as_a_whole() -> None:
+    kept = [Secret("abcdefgh", source="x"), Secret("abcdefghijkl", source="y")]
+    assert redact("abcdefghijkl abcdefgh") == "[secret] [secret]"
+    del kept
+
+
+def test_a_very_short_secret_does_not_destroy_messages() -> None:
+    kept = Secret("a", source="argument")
+    assert redact("a backend") == "a backend"
+    del kept
+
+
+def test_secrets_come_and_go_while_others_are_masked() -> None:
+    stop = threading.Event()
+    failures: list[BaseException] = []
+
+    def churn() -> None:
+        try:
+            while not stop.is_set():
+                for number in range(50):
+                    Secret(f"secret-number-{number}", source="argument")
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=churn) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for _ in range(300):
+        redact("some text")
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert not failures

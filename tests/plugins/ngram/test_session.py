@@ -184,7 +184,7 @@ class TestStreaming:
 class TestOptions:
     def test_temperature_0_is_greedy_and_2_is_not(self) -> None:
         assert len({chat(temperature=0) for _ in range(5)}) == 1
-        assert len({chat(temperature=2) for _ in range(5)}) == 5
+        assert len({chat(temperature=2) for _ in range(10)}) > 5
 
     @pytest.mark.parametrize(
         "name", ["max_tokens", "num_predict", "max_new_tokens", ModelOption.MAX_NEW_TOKENS]

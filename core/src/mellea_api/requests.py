@@ -6,12 +6,13 @@ secret in its repr, and is safe to keep.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from attrs import field, frozen
+from attrs import evolve, field, fields_dict, frozen
 
 from mellea_api.descriptor import BackendDescriptor, CredentialField, Endpoint, Server
 from mellea_api.secrets import Secret
@@ -141,6 +142,15 @@ class SessionRequest:
         """Return the value of a credential field, or None if there is none."""
         secret = self.credentials.get(name)
         return secret.reveal() if secret else None
+
+    def __copy__(self) -> SessionRequest:
+        return self  # frozen; and by way of its pickle a copy would lose the credentials
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> SessionRequest:
+        return evolve(
+            self,
+            **{name: copy.deepcopy(getattr(self, name), memo) for name in fields_dict(type(self))},
+        )
 
     def __getstate__(self) -> dict[str, Any]:
         from mellea_api.portable import portable_state

@@ -241,6 +241,22 @@ def test_defaults_that_cannot_be_used_leave_the_old_ones_in_place() -> None:
     assert session.render(None, "chat").report.wire == {"body": {"seed": 1}}
 
 
+def test_calls_see_the_old_defaults_until_the_new_ones_will_do() -> None:
+    seen: list[Any] = []
+
+    def review(request: Any) -> Any:
+        seen.append(dict(session.defaults.values))
+        return []
+
+    session = OptionPipeline(target(), review=review)
+    session.set_defaults({"seed": 1})
+    with pytest.raises(OptionError):
+        session.set_defaults({"seed": "x"})
+    session.set_defaults({"seed": 2})
+    assert seen == [{}, {"seed": 1}, {"seed": 1}]
+    assert session.defaults.values == {"seed": 2}
+
+
 def test_overlaying_two_dicts_means_the_same_as_session_and_call() -> None:
     under = {"num_predict": 1, "seed": 1, "extra": {"a": 1}}
     over = {"max_tokens": 2, "extra": {"b": 2}}

@@ -310,15 +310,10 @@ class OptionPipeline:
         Raises:
             OptionError: If they cannot be used; the old ones then stay.
         """
-        before = self.defaults
-        self.defaults = canonicalise(
-            options, self._plan("chat"), source="default", unknown=self.unknown
-        )
-        try:
-            self.render(None, "chat")
-        except BaseException:
-            self.defaults = before
-            raise
+        given = canonicalise(options, self._plan("chat"), source="default", unknown=self.unknown)
+        # Calls on other threads see the old ones until these are known to do.
+        self._render(given, {}, "chat")
+        self.defaults = given
 
     def render(self, options: Mapping[str, Any] | None, endpoint: Endpoint) -> Rendered:
         """Take a call's options through all steps.
@@ -330,8 +325,9 @@ class OptionPipeline:
         Raises:
             OptionError: If an option cannot be sent, or (policy `error`) is not supported.
         """
-        defaults = self.defaults
-        call = {} if options is None else options
+        return self._render(self.defaults, {} if options is None else options, endpoint)
+
+    def _render(self, defaults: Given, call: Mapping[str, Any], endpoint: Endpoint) -> Rendered:
         if self._review is None and self._normalize is None:
             short = self._short(defaults, call, endpoint)
             if short is not None:

@@ -11,12 +11,14 @@ from mellea_api import credentials
 from mellea_api.descriptor import Endpoint, ModelInfo, Server
 from mellea_api.errors import ConfigurationError
 from mellea_api.options.pipeline import Unknown
-from mellea_api.registry import Backend, Registry
+from mellea_api.registry import Registry
 from mellea_api.reports import CredentialReport, NormalizedOptions
 from mellea_api.requests import Policy, SessionRequest, Target
 
 if TYPE_CHECKING:
     from mellea import MelleaSession
+
+    from mellea_api.registry.backend import Backend
 
 __all__ = [
     "explain_options",

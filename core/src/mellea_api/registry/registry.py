@@ -6,13 +6,11 @@ import copy
 import difflib
 import threading
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from attrs import evolve
 
 from mellea_api.errors import BackendNotFoundError, MelleaAPIError, PluginError
-from mellea_api.registry import defaults
-from mellea_api.registry.backend import Backend
 from mellea_api.registry.discovery import (
     BACKENDS,
     EXTENSIONS,
@@ -22,7 +20,9 @@ from mellea_api.registry.discovery import (
     installed_entry_points,
     records,
 )
-from mellea_api.registry.loading import broken, load_plugin, new_manager
+
+if TYPE_CHECKING:
+    from mellea_api.registry.backend import Backend
 
 __all__ = ["Registry"]
 
@@ -170,46 +170,7 @@ class Registry:
         )
 
     def _load(self, record: PluginRecord) -> Backend:
-        entry = record.entry_point
-        plugin = load_plugin(entry)
-        extensions = self._load_extensions()
-        sources = {name: source for name, _, source in extensions}
-        aliases = frozenset(
-            other.name
-            for other in self._backends.values()
-            if other.entry_point.value == entry.value
-            and other.entry_point.distribution == entry.distribution
-        )
-        try:
-            manager = new_manager(
-                ("mellea-api", defaults),
-                (entry.name, plugin),
-                *((name, extension) for name, extension, _ in extensions),
-            )
-        except Exception as error:
-            raise broken(entry, f"pluggy refuses it: {error}") from error
-        try:
-            return Backend(record.name, entry, manager, aliases, sources)
-        except MelleaAPIError:
-            raise
-        except Exception as error:  # a description whose values are not what they should be
-            problem = f"its description cannot be read: {type(error).__name__}: {error}"
-            raise broken(entry, problem) from error
+        # Here, so that finding plugins costs nothing of what using one needs.
+        from mellea_api.registry.assembly import assemble
 
-    def _load_extensions(self) -> list[tuple[str, object, EntryPoint]]:
-        """Load all extensions; one that fails fails every session: policy fails closed."""
-        loaded = []
-        for record in self._extensions.values():
-            if record.state == "disabled":
-                continue
-            if record.state == "conflict":
-                raise PluginError(
-                    f"Cannot use any backend: the extension {record.name!r} is in conflict: "
-                    f"{record.reason}",
-                    next_step="Sessions start again once it is settled.",
-                    plugin=record.name,
-                    distributions=record.distributions,
-                )
-            plugin = load_plugin(record.entry_point, extension=True)
-            loaded.append((f"extension {record.name}", plugin, record.entry_point))
-        return loaded
+        return assemble(record, self.backends(), self.extensions())

@@ -1,0 +1,72 @@
+"""Making one backend out of its plugin, the extensions, and the core's own answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from mellea_api.errors import MelleaAPIError, PluginError
+from mellea_api.registry import defaults
+from mellea_api.registry.backend import Backend
+from mellea_api.registry.discovery import EntryPoint, PluginRecord
+from mellea_api.registry.loading import broken, load_plugin, new_manager
+
+__all__ = ["assemble"]
+
+
+def assemble(
+    record: PluginRecord, backends: Iterable[PluginRecord], extensions: Iterable[PluginRecord]
+) -> Backend:
+    """Import a backend's plugin and all extensions, and put them together.
+
+    Args:
+        record: The backend's.
+        backends: All backends' records, its own among them.
+        extensions: All extensions' records.
+
+    Raises:
+        PluginError: If the plugin, or any extension, cannot be used.
+    """
+    entry = record.entry_point
+    plugin = load_plugin(entry)
+    loaded = _load_extensions(extensions)
+    sources = {name: source for name, _, source in loaded}
+    aliases = frozenset(
+        other.name
+        for other in backends
+        if other.entry_point.value == entry.value
+        and other.entry_point.distribution == entry.distribution
+    )
+    try:
+        manager = new_manager(
+            ("mellea-api", defaults),
+            (entry.name, plugin),
+            *((name, extension) for name, extension, _ in loaded),
+        )
+    except Exception as error:
+        raise broken(entry, f"pluggy refuses it: {error}") from error
+    try:
+        return Backend(record.name, entry, manager, aliases, sources)
+    except MelleaAPIError:
+        raise
+    except Exception as error:  # a description whose values are not what they should be
+        problem = f"its description cannot be read: {type(error).__name__}: {error}"
+        raise broken(entry, problem) from error
+
+
+def _load_extensions(records: Iterable[PluginRecord]) -> list[tuple[str, object, EntryPoint]]:
+    """Load all extensions; one that fails fails every session: policy fails closed."""
+    loaded = []
+    for record in records:
+        if record.state == "disabled":
+            continue
+        if record.state == "conflict":
+            raise PluginError(
+                f"Cannot use any backend: the extension {record.name!r} is in conflict: "
+                f"{record.reason}",
+                next_step="Sessions start again once it is settled.",
+                plugin=record.name,
+                distributions=record.distributions,
+            )
+        plugin = load_plugin(record.entry_point, extension=True)
+        loaded.append((f"extension {record.name}", plugin, record.entry_point))
+    return loaded

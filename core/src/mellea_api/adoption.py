@@ -12,9 +12,11 @@ assignment of `__class__`; a subclass that adds no storage of its own does neith
 
 from __future__ import annotations
 
+import contextlib
+import contextvars
 import threading
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final
 
 from mellea_api import _mellea, translation
 from mellea_api.errors import MelleaAPIError, PluginError, SessionClosedError
@@ -28,6 +30,9 @@ __all__ = ["Adoption", "adopt", "adoption_of", "options_report"]
 
 _classes: dict[type, type] = {}
 _classes_lock = threading.Lock()
+_begun: Final[contextvars.ContextVar[Adoption | None]] = contextvars.ContextVar(
+    "mellea_api_begun", default=None
+)
 
 
 class Adoption:
@@ -98,7 +103,7 @@ class Adoption:
             SessionClosedError: If the backend was closed.
         """
         with self._lock:
-            if self._closed:
+            if self._closed and _begun.get() is not self:
                 raise SessionClosedError(
                     f"Cannot call the {self.pipeline.target.backend} backend: its session was "
                     "cleaned up.",
@@ -106,6 +111,24 @@ class Adoption:
                     backend=self.pipeline.target.backend,
                 )
             self._running += 1
+
+    @contextlib.contextmanager
+    def whole_call(self) -> Iterator[None]:
+        """Count what happens inside as one call, whose later generations are part of it.
+
+        An instruction that is repaired generates several times: once it has begun, it may go on
+        to its end, also on a backend that was closed meanwhile.
+
+        Raises:
+            SessionClosedError: If the backend was closed before.
+        """
+        self.begin()
+        token = _begun.set(self)
+        try:
+            yield
+        finally:
+            _begun.reset(token)
+            self.end()
 
     def end(self) -> None:
         """Count a call out; the last one of a closed backend closes it for good."""

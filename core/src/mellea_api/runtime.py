@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from attrs import evolve
 
 from mellea_api import _mellea
-from mellea_api.adoption import adoption_of
+from mellea_api.adoption import Adoption, adoption_of
 from mellea_api.api import shared_registry
 from mellea_api.environment import RuntimeEnvironment, checked_run_id
 from mellea_api.errors import (
@@ -97,6 +97,7 @@ class MelleaRuntime:
         self._options = _own_options(model_options)
         self._lock = threading.RLock()
         self._in_call = threading.Lock()
+        self._switching = threading.Lock()
         self._closed = False
         self._sessions: OrderedDict[tuple[Any, ...], MelleaSession] = OrderedDict()
         name = backend_name(backend, self._environment)
@@ -211,19 +212,29 @@ class MelleaRuntime:
         Yields:
             What is new. Stopping early ends the generation.
         """
-        with self._call() as session:
-            pieces = stream_chat(session, prompt, model_options=_copy(model_options))
+        with self._alone():
+            pieces = stream_chat(self.session, prompt, model_options=_copy(model_options))
             with contextlib.closing(pieces):
-                yield from pieces
+                # The run id is not left in place while the program has its turn.
+                while True:
+                    with self._run():
+                        piece = next(pieces, None)
+                    if piece is None:
+                        break
+                    yield piece
 
     async def astream(
         self, prompt: str, *, model_options: Mapping[str, Any] | None = None
     ) -> AsyncIterator[str]:
         """Answer a message piece by piece: the asynchronous twin of `stream`."""
-        with self._call() as session:
-            pieces = astream_chat(session, prompt, model_options=_copy(model_options))
+        with self._alone():
+            pieces = astream_chat(self.session, prompt, model_options=_copy(model_options))
             async with contextlib.aclosing(pieces):
-                async for piece in pieces:
+                while True:
+                    with self._run():
+                        piece = await anext(pieces, None)
+                    if piece is None:
+                        break
                     yield piece
 
     def switch_model(
@@ -253,7 +264,7 @@ class MelleaRuntime:
             ConcurrentUseError: A call is in the conversation.
             MelleaAPIError: As making a runtime raises; the runtime then stays where it is.
         """
-        with self._alone():
+        with self._alone(), self._switching, self._run():
             self._switch(model_id, backend, model_options, base_url, backend_kwargs)
         logger.info(
             "switched to %s on %s", self.model_id, self.backend, extra={"run_id": self._run_id}
@@ -315,15 +326,21 @@ class MelleaRuntime:
 
     @contextlib.contextmanager
     def _call(self) -> Iterator[MelleaSession]:
-        session = self.session
-        with self._alone():
-            token = run_id_var.set(self._run_id)
-            try:
-                yield session
-            finally:
-                # A generator that is closed elsewhere ends in another context than it began in.
-                with contextlib.suppress(ValueError):
-                    run_id_var.reset(token)
+        with self._alone(), contextlib.ExitStack() as stack:
+            with self._lock:  # so that no switch closes the backend before the call counts
+                session = self.session
+                stack.enter_context(_adoption(session).whole_call())
+            stack.enter_context(self._run())
+            yield session
+
+    @contextlib.contextmanager
+    def _run(self) -> Iterator[None]:
+        """Have what happens inside belong to the run."""
+        token = run_id_var.set(self._run_id)
+        try:
+            yield
+        finally:
+            run_id_var.reset(token)
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
@@ -367,9 +384,7 @@ class MelleaRuntime:
         with self._lock:
             kept = self._sessions.get(wanted.key)
         if kept is not None:
-            adoption = adoption_of(kept.backend)
-            assert adoption is not None
-            adoption.set_options(wanted.request.options)
+            _adoption(kept).set_options(wanted.request.options)
             return kept
         request = evolve(wanted.request, context=context)
         from_environment = wanted.request.target.model_id == self._environment.model_id
@@ -382,10 +397,20 @@ class MelleaRuntime:
         session = self._sessions.pop(key, None)
         if session is None:
             return
-        session.reset()
-        adoption = adoption_of(session.backend)
-        if adoption is not None:
-            adoption.close(lambda: _mellea.close(session.backend))
+
+        def close() -> None:
+            with self._run():
+                _mellea.close(session.backend)
+
+        with self._run():
+            session.reset()
+            _adoption(session).close(close)
+
+
+def _adoption(session: MelleaSession) -> Adoption:
+    found = adoption_of(session.backend)
+    assert found is not None
+    return found
 
 
 def _own_options(options: Any) -> dict[str, Any]:

@@ -96,6 +96,15 @@ def _with_environment(
         with blame("MELLEA_MODEL_OPTIONS", OptionError):
             pipeline.set_defaults(environment.model_options)
         merged = overlay(environment.model_options, request.options, request.target)
+        if request.policy == "error":  # to say where an unsupported option comes from
+            used = {
+                name: value
+                for name, value in environment.model_options.items()
+                if name in merged and name not in request.options
+            }
+            pipeline = backend.pipeline(request.target, policy="error", unknown=request.unknown)
+            with blame("MELLEA_MODEL_OPTIONS", OptionError):
+                pipeline.set_defaults(used)
         request = evolve(request, options=merged)
     return request
 

@@ -359,7 +359,12 @@ class Backend:
             telemetry.tell_run_id(session, request.run_id)
             telemetry.mark_spans()
         _mellea.finish_start(session, target.model_id, dict(request.session_arguments))
-        logger.debug("started a session: backend %s, model %s", target.backend, target.model_id)
+        logger.debug(
+            "started a session: backend %s, model %s",
+            target.backend,
+            target.model_id,
+            extra={"run_id": request.run_id},
+        )
         return session
 
     def _require(self, target: Target, found: Mapping[str, Secret]) -> None:

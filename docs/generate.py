@@ -24,7 +24,9 @@ from mellea_api.descriptor import BackendDescriptor
 from mellea_api.options.canonical import CANONICAL, INTERNAL
 
 DOCS = Path(__file__).resolve().parent
-GENERATED = re.compile(r"(<!-- generated: ([\w-]+) -->\n)(.*?)(<!-- generated: end -->)", re.DOTALL)
+GENERATED = re.compile(
+    r"(<!-- generated: ([\w.-]+) -->\n)(.*?)(<!-- generated: end -->)", re.DOTALL
+)
 SIGNATURE = re.compile(r"(```python signature\n)(.*?)(```)", re.DOTALL)
 _WIDTH = 96
 _SILENT = "; nothing is sent"
@@ -32,8 +34,13 @@ _SILENT = "; nothing is sent"
 
 def render(text: str) -> str:
     """Return a page with all its generated parts as they should be."""
-    text = GENERATED.sub(lambda m: f"{m[1]}\n{PARTS[m[2]]()}\n\n{m[4]}", text)
+    text = GENERATED.sub(lambda m: f"{m[1]}\n{part(m[2])}\n\n{m[4]}", text)
     return SIGNATURE.sub(lambda m: f"{m[1]}{signature(name_of(m[2]))}\n{m[3]}", text)
+
+
+def part(name: str) -> str:
+    """Return a generated part: one of `PARTS`, or what the docstring of an object says."""
+    return PARTS[name]() if name in PARTS else described(name)
 
 
 def pages() -> list[Path]:
@@ -77,6 +84,8 @@ def signature(dotted: str) -> str:
     what = find(dotted)
     if isinstance(what, property):
         return f"@property {dotted} -> {inspect.signature(what.fget).return_annotation}"
+    if isinstance(what, type) and issubclass(what, Exception):
+        return f"{dotted}({', '.join(base.__name__ for base in what.__bases__)})"
     prefix, shown = "", dotted
     if dotted.startswith("mellea_api.hookspecs."):
         prefix, shown = "def ", dotted.rpartition(".")[2]
@@ -133,6 +142,36 @@ def _fields(cls: type) -> Iterator[str]:
 
 def _value(value: Any) -> str:
     return '"' + value + '"' if isinstance(value, str) else repr(value)
+
+
+# ------------------------------------------------------------------------------- docstrings
+
+_SECTION = re.compile(
+    r"^(Args|Attributes|Returns|Yields|Raises):$\n((?:^(?: .*)?$\n?)*)", re.MULTILINE
+)
+_ITEM = re.compile(r"^    ([*\w]+): ((?:.*)(?:\n        .*)*)", re.MULTILINE)
+
+
+def described(dotted: str) -> str:
+    """Return an object's signature and what its docstring says, in Markdown."""
+    text = inspect.getdoc(find(dotted)) or ""
+    sections = {found[1]: found[2] for found in _SECTION.finditer(text)}
+    body = _SECTION.split(text)[0].partition(">>>")[0].strip()
+    # An indented example in a docstring is for those who read the source.
+    body = re.sub(r"\n\n(?: {4}.*\n?|\n)+", "\n\n", f"{body}\n").strip()
+    parts = [f"```python signature\n{signature(dotted)}\n```", body]
+    for name in ("Args", "Attributes", "Raises"):
+        items = [(item[1], _joined(item[2])) for item in _ITEM.finditer(sections.get(name, ""))]
+        if items:
+            title = "" if name == "Args" else f"{name}:\n\n"
+            parts.append(title + "\n".join(f"- `{key}`: {says}" for key, says in items))
+    ends = [name for name in ("Returns", "Yields") if name in sections]
+    parts += [f"{name}: {_joined(sections[name])}" for name in ends]
+    return "\n\n".join(parts)
+
+
+def _joined(text: str) -> str:
+    return " ".join(text.split())
 
 
 # ----------------------------------------------------------------------------------- tables
@@ -232,7 +271,7 @@ def cell(rules: Iterable[OptionRule], endpoint: str) -> str:
         if not speaks:
             continue
         said.append(_when(rule) + outcome(rule, endpoint))
-        if not (rule.requires or rule.models or rule.mellea and rule.supported):
+        if not (rule.requires or rule.models or (rule.mellea and rule.supported)):
             break
     return "<br>".join(said) or "not supported: no such option there"
 
@@ -296,7 +335,7 @@ def families() -> str:
             by_name.setdefault(rules[number].name, []).append(
                 attrs.evolve(rules[number], models=())
             )
-        order = sorted(by_name, key=lambda name: [*CANONICAL, *by_name].index(name))
+        order = sorted(by_name, key=[*CANONICAL, *by_name].index)
         rows = ((code(name), cell(by_name[name], "chat")) for name in order)
         parts.append(f"{code(*globs)}:\n\n{table(('option', 'chat endpoint'), rows)}")
     return "\n\n".join(parts)

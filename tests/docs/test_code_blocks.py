@@ -37,7 +37,9 @@ from support.openai_server import OpenAIServer
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-FENCE = re.compile(r"^```(?P<language>\w*)[ ]*(?P<info>[^\n]*)\n(?P<text>.*?)^```$", re.M | re.S)
+FENCE = re.compile(
+    r"^```(?P<language>\w*)[ ]*(?P<info>[^\n]*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL
+)
 GENERATED = ("signature", "help")
 
 
@@ -160,6 +162,9 @@ class Workshop:
             **os.environ,
             "PATH": f"{bin_folder}{os.pathsep}{os.environ['PATH']}",
             "COLUMNS": "100",
+            # Mellea logs to standard output; the variable's name changed on its way to 0.8.
+            "MELLEA_LOG_LEVEL": "ERROR",
+            "MELLEA_LOGS_LEVEL": "ERROR",
             "NO_COLOR": "1",
         }
         done = subprocess.run(
@@ -177,6 +182,7 @@ class Workshop:
 
 @pytest.fixture
 def workshop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workshop]:
+    from mellea_api import _mellea
     from mellea_api_ollama.models import CATALOGUE
 
     answer = "2 + 2 is 4."
@@ -184,6 +190,11 @@ def workshop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Worksh
     before = set(sys.modules)
     root = logging.getLogger()
     handlers, level = list(root.handlers), root.level
+    own = logging.getLogger("mellea_api")
+    own_handlers = list(own.handlers)
+    levels = {logger: logger.level for logger in _mellea.loggers()}
+    for noisy in levels:
+        noisy.setLevel(logging.ERROR)
     with (
         OllamaServer(models=models, text=answer) as ollama,
         OpenAIServer(text=answer) as openai,
@@ -206,6 +217,9 @@ def workshop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Worksh
         )
     root.handlers[:] = handlers
     root.setLevel(level)
+    own.handlers[:] = own_handlers
+    for noisy, its in levels.items():
+        noisy.setLevel(its)
     for name in set(sys.modules) - before:
         origin = getattr(sys.modules[name], "__file__", None)
         if origin and Path(origin).is_relative_to(tmp_path):

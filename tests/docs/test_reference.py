@@ -1,0 +1,335 @@
+"""The reference says what the code says."""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+import re
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import attrs
+import pytest
+
+import mellea_api
+from mellea_api import errors, hookspecs, translation
+from mellea_api.options.canonical import CANONICAL
+from mellea_api.requests import ErrorRequest
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCS = ROOT / "docs"
+PAGES = sorted(DOCS.rglob("*.md"))
+HOOKS = [name for name, value in vars(hookspecs).items() if hasattr(value, "mellea_api_spec")]
+BACKENDS = ("ollama", "openai", "ngram")
+
+
+@cache
+def generator() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("docs_generate", DOCS / "generate.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def text_of(name: str) -> str:
+    return (DOCS / name).read_text("utf-8")
+
+
+def rows_of(text: str, *head: str) -> list[list[str]]:
+    """The rows of the table with this head."""
+    start = text.index(f"| {' | '.join(head)} |")
+    lines = text[start:].partition("\n\n")[0].splitlines()[2:]
+    return [[cell.strip() for cell in line.strip().strip("|").split("|")] for line in lines]
+
+
+# ---------------------------------------------------------------------------- generated parts
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(DOCS).as_posix())
+def test_the_generated_parts_of_a_page_are_up_to_date(page: Path) -> None:
+    text = page.read_text("utf-8")
+    assert generator().render(text) == text, "run `python docs/generate.py`"
+
+
+def test_the_generator_says_when_a_page_is_out_of_date() -> None:
+    text = text_of("reference/options.md").replace(
+        "| `temperature` | number |", "| `temperature` | text |"
+    )
+    assert generator().render(text) == text_of("reference/options.md")
+    signature = "```python signature\nmellea_api.refresh(anything)\n```"
+    assert "refresh() -> Registry" in generator().render(signature)
+
+
+def test_the_generator_can_be_run_as_a_program() -> None:
+    command = [sys.executable, str(DOCS / "generate.py"), "--check"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+# --------------------------------------------------------------------------------- signatures
+
+
+@pytest.mark.parametrize("hook", HOOKS)
+def test_every_hook_is_documented_with_its_exact_signature(hook: str) -> None:
+    found = inspect.signature(getattr(hookspecs, hook))
+    parameters = ", ".join(f"{p.name}: {p.annotation}" for p in found.parameters.values())
+    line = f"def {hook}({parameters}) -> {found.return_annotation}"
+    assert f"## {hook}\n\n```python signature\n{line}\n```\n" in text_of("hooks.md")
+
+
+def test_only_hooks_that_exist_are_documented() -> None:
+    assert re.findall(r"^def (\w+)", text_of("hooks.md"), re.MULTILINE) == HOOKS
+
+
+def documented(dotted: str) -> list[str]:
+    """The names of the parameters in a documented signature, in order."""
+    for page in PAGES:
+        text = page.read_text("utf-8")
+        found = re.search(
+            rf"^(?:async )?{re.escape(dotted)}\((.*?)\)(?: ->.*)?$\n```",
+            text,
+            re.MULTILINE | re.DOTALL,
+        )
+        if found is not None:
+            # Commas inside brackets are no ends of parameters.
+            flat = re.sub(r"\[[^\]]*\]", "", re.sub(r"\[[^\[\]]*\]", "", found[1]))
+            flat = re.sub(r"\{.*?\}|\(.*?\)|\"[^\"]*\"", "x", flat)
+            parts = [part.strip() for part in flat.split(",") if part.strip()]
+            return [re.split(r"[:=\s]", part)[0] for part in parts]
+    raise AssertionError(f"{dotted} is not documented")
+
+
+PUBLIC = sorted(set(mellea_api.__all__) - {"__version__", "CONTRACT_VERSION", "hookimpl"})
+
+
+@pytest.mark.parametrize("name", [n for n in PUBLIC if n not in errors.__all__])
+def test_every_public_name_is_documented_with_its_parameters(name: str) -> None:
+    found = getattr(mellea_api, name)
+    parameters = list(inspect.signature(found).parameters.values())
+    wanted: list[str] = []
+    for parameter in parameters:
+        if parameter.kind is parameter.KEYWORD_ONLY and "*" not in wanted:
+            wanted.append("*")
+        stars = "**" if parameter.kind is parameter.VAR_KEYWORD else ""
+        wanted.append(stars + parameter.name)
+    assert documented(f"mellea_api.{name}") == wanted
+
+
+def test_every_public_member_of_the_main_classes_is_documented() -> None:
+    from mellea_api.runtime import MelleaRuntime
+
+    text = text_of("reference/api.md")
+    for cls in (MelleaRuntime, mellea_api.Registry, mellea_api.Secret):
+        for name, member in vars(cls).items():
+            if not name.startswith("_") and (
+                callable(member) or isinstance(member, property | classmethod)
+            ):
+                assert f"### `{cls.__name__}.{name}`" in text, f"{cls.__name__}.{name}"
+
+
+def test_the_fields_of_every_value_class_are_explained() -> None:
+    """Each field stands in the docstring that the page is made from."""
+    text = text_of("reference/api.md")
+    for name in PUBLIC:
+        cls = getattr(mellea_api, name)
+        if isinstance(cls, type) and attrs.has(cls):
+            part = text.split(f"<!-- generated: mellea_api.{name} -->")[1].split("generated: end")[
+                0
+            ]
+            for field in attrs.fields(cls):
+                assert f"- `{field.name}`: " in part, f"{name}.{field.name}"
+
+
+# --------------------------------------------------------------------------------------- errors
+
+
+def test_every_error_is_in_the_table_with_its_facts() -> None:
+    rows = {
+        row[0].strip("`"): row
+        for row in rows_of(
+            text_of("reference/errors.md"),
+            "error",
+            "is a",
+            "attributes, beside `reason` and `next_step`",
+            "",
+        )
+    }
+    for name in errors.__all__:
+        cls = getattr(errors, name)
+        if issubclass(cls, Exception):
+            assert re.findall(r"`(\w+)`", rows[name][2]) == list(cls.facts)
+
+
+ANSWERS = [
+    (401, "no", "HTTP 401"),
+    (403, "no", "HTTP 403"),
+    (404, "model 'x' not found", "HTTP 404, where the text speaks of a model"),
+    (408, "late", "HTTP 408, 504"),
+    (504, "late", "HTTP 408, 504"),
+    (429, "slow down", "HTTP 429"),
+    (500, "oops", "HTTP 500 to 599, but 504"),
+    (503, "oops", "HTTP 500 to 599, but 504"),
+    (
+        400,
+        "the context length is exceeded",
+        "HTTP 400 to 499 otherwise, where the text speaks of the context's length",
+    ),
+    (
+        400,
+        "content filter",
+        "HTTP 400 to 499 otherwise, where the text speaks of a content filter or policy",
+    ),
+    (404, "no such page", "HTTP 400 to 499 otherwise"),
+    (422, "no", "HTTP 400 to 499 otherwise"),
+]
+
+
+@pytest.mark.parametrize(("status", "said", "row"), ANSWERS)
+def test_an_answer_becomes_the_error_that_the_table_names(status: int, said: str, row: str) -> None:
+    table = dict(map(tuple, rows_of(text_of("reference/errors.md"), "answer", "error")))
+    target = mellea_api.shared_registry().backend("openai").target()
+    request = ErrorRequest(target=target, operation="call", error=RuntimeError(said))
+    error = translation.by_status(request, status, said)
+    assert table[row].startswith(f"`{type(error).__name__}`")
+
+
+def test_the_table_of_answers_has_no_row_that_is_not_tried() -> None:
+    rows = rows_of(text_of("reference/errors.md"), "answer", "error")
+    assert [row[0] for row in rows] == list(dict.fromkeys(row for _, _, row in ANSWERS))
+
+
+# --------------------------------------------------------------------------------- environment
+
+
+def variables_in_code() -> set[str]:
+    found = set()
+    for path in (ROOT / "core/src").rglob("*.py"):
+        found |= set(re.findall(r"\bMELLEA_(?:API_)?[A-Z][A-Z_]*[A-Z]\b", path.read_text("utf-8")))
+    for backend in BACKENDS:
+        descriptor = mellea_api.shared_registry().backend(backend).descriptor
+        found |= set(descriptor.base_url_variables)
+        found |= {name for field in descriptor.credentials for name in field.variables}
+    return found
+
+
+def test_the_environment_variables_are_those_of_the_code() -> None:
+    rows = re.findall(r"^\| (`[A-Z_`, ]+`) \|", text_of("reference/environment.md"), re.MULTILINE)
+    documented = {name for row in rows for name in re.findall(r"[A-Z_]{3,}", row)}
+    assert documented == variables_in_code()
+
+
+# -------------------------------------------------------------------------------------- options
+
+SAMPLES: dict[str, Any] = {
+    "temperature": 0.5,
+    "max_tokens": 10,
+    "top_p": 0.5,
+    "stop": ["x"],
+    "top_k": 5,
+    "min_p": 0.1,
+    "seed": 1,
+    "presence_penalty": 0.5,
+    "frequency_penalty": 0.5,
+    "repetition_penalty": 1.1,
+    "system_prompt": "Be brief.",
+    "context_window": 2048,
+    "thinking": "high",
+    "stream": True,
+    "stream_timeout": 5,
+    "tools": [],
+    "tool_choice": "auto",
+    "logprobs": True,
+    "top_logprobs": 2,
+}
+TABLES = [
+    ("ollama", None, "ollama-common"),
+    ("openai", None, "openai-official-common"),
+    ("openai", "http://127.0.0.1:8000/v1", "openai-compatible-common"),
+    ("ngram", None, "ngram-common"),
+]
+
+
+@pytest.mark.parametrize("option", CANONICAL)
+@pytest.mark.parametrize(("backend", "base_url", "part"), TABLES, ids=[t[2] for t in TABLES])
+def test_the_table_of_a_backend_says_what_becomes_of_an_option(
+    backend: str, base_url: str | None, part: str, option: str
+) -> None:
+    """The table is made from the rules; this asks the pipeline."""
+    text = text_of("reference/options.md").split(f"<!-- generated: {part} -->")[1]
+    rows = {
+        row[0].strip("`"): row for row in rows_of(text, "option", "chat endpoint", "raw endpoint")
+    }
+    # A model that is in no family, so that the general rules hold.
+    model = "some-new-model" if backend == "openai" else None
+    for endpoint, cell in zip(("chat", "completion"), rows[option][1:], strict=True):
+        report = mellea_api.explain_options(
+            backend, {option: SAMPLES[option]}, model, base_url, endpoint=endpoint
+        )
+        decision = report.decision(option)
+        assert decision is not None
+        if decision.outcome == "dropped":
+            assert "not supported" in cell
+            assert (
+                decision.reason in cell or "no such option" in decision.reason or "Mellea" in cell
+            )
+        elif decision.outcome == "converted" and option in ("tools", "stream"):
+            assert "kept" in cell or "converted" in cell  # an empty list: nothing is sent
+        else:
+            assert decision.outcome in cell
+            assert not decision.wire or f"`{decision.wire}`" in cell
+
+
+def test_every_common_option_is_tried() -> None:
+    assert list(SAMPLES) == list(CANONICAL)
+
+
+# ---------------------------------------------------------------------------------------- links
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors that GitHub makes of a page's headings."""
+    text = re.sub(r"^```.*?^```", "", page.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
+    found = set()
+    for title in re.findall(r"^#+ (.*)$", text, re.MULTILINE):
+        plain = re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-")
+        found.add(plain)
+    return found
+
+
+LINKED = [
+    ROOT / "README.md",
+    ROOT / "tests/README.md",
+    *sorted(ROOT.glob("*/*/README.md")),
+    ROOT / "core/README.md",
+    *PAGES,
+]
+
+
+@pytest.mark.parametrize("page", LINKED, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_every_relative_link_leads_somewhere(page: Path) -> None:
+    text = re.sub(r"^```.*?^```", "", page.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
+    for link in re.findall(r"\]\(([^)\s]+)\)", text):
+        if re.match(r"[a-z]+:", link):
+            continue
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), link
+
+
+def test_every_page_can_be_reached_from_the_readme() -> None:
+    reached, pending = set(), [ROOT / "README.md"]
+    while pending:
+        page = pending.pop()
+        if page in reached or page.suffix != ".md" or not page.is_file():
+            continue
+        reached.add(page)
+        links = re.findall(r"\]\((?![a-z]+:)([^)#\s]+)", page.read_text("utf-8"))
+        pending += [(page.parent / link).resolve() for link in links]
+    assert set(PAGES) <= reached

@@ -22,6 +22,7 @@ import attrs
 from mellea_api import OptionRule, Registry, errors
 from mellea_api.descriptor import BackendDescriptor
 from mellea_api.options.canonical import CANONICAL, INTERNAL
+from mellea_api.options.convert import NOTHING
 
 DOCS = Path(__file__).resolve().parent
 GENERATED = re.compile(
@@ -141,6 +142,8 @@ def _fields(cls: type) -> Iterator[str]:
 
 
 def _value(value: Any) -> str:
+    if value is NOTHING:
+        return "NOTHING"
     return '"' + value + '"' if isinstance(value, str) else repr(value)
 
 

@@ -254,7 +254,22 @@ def context_that_summarizes_while_it_grows(stage: Stage) -> Any:
     return context
 
 
-@way(limits={CALL: 1})
+@way(limits={5: 1})
+def changed_by_a_plugin_of_mellea(stage: Stage) -> Any:
+    """What a plugin makes of a call's options is normalized like what the call says."""
+    newer("cpex")
+    plugins = newer("mellea.plugins")
+
+    @plugins.hook(plugins.HookType.GENERATION_PRE_CALL)
+    async def shorten(payload: Any, context: Any) -> Any:
+        limits = dict.fromkeys(payload.model_options, 5)
+        return plugins.modify(payload, model_options=limits)
+
+    with plugins.plugin_scope(shorten):
+        return stage.session.chat(QUESTION, model_options=stage.call)
+
+
+@way()
 def served_program(stage: Stage) -> Any:
     """A program that `m serve` offers: its options come in the request, under OpenAI's names."""
     app = newer("cli.serve.app")

@@ -27,7 +27,7 @@ import re
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -226,24 +226,49 @@ def workshop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Worksh
             del sys.modules[name]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_the_blocks_of_a_page_run_and_print_what_it_says(page: Path, workshop: Workshop) -> None:
+def run_blocks(blocks: Iterable[Block], workshop: Workshop) -> None:
+    """Run the blocks of one page, and hold what they print to what the page says."""
     names: dict[str, object] = {"__name__": "__main__"}
     printed = ""
     checker = doctest.OutputChecker()
-    for block in blocks_of(page):
+    for block in blocks:
         if block.not_run is not None or block.words & set(GENERATED):
             continue
         if "output" in block.words:
             wanted = "\n".join(line.rstrip() for line in block.text.splitlines()).strip()
             got = "\n".join(line.rstrip() for line in printed.splitlines()).strip()
-            flags = doctest.ELLIPSIS
-            assert checker.check_output(wanted + "\n", got + "\n", flags), (
+            assert checker.check_output(wanted + "\n", got + "\n", doctest.ELLIPSIS), (
                 f"{block.where} says:\n{wanted}\nand what is printed is:\n{got}"
             )
         else:
             printed = workshop.run(block, names)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_the_blocks_of_a_page_run_and_print_what_it_says(page: Path, workshop: Workshop) -> None:
+    run_blocks(blocks_of(page), workshop)
+
+
+@pytest.mark.parametrize(
+    ("block", "printed"),
+    [
+        (Block("page:1", "python", "", "print(1)\n"), "2"),
+        (Block("page:1", "sh", "", "echo 1\n"), "1 2"),
+        (Block("page:1", "python", "file=a.py", "print(1)\n"), "1"),
+    ],
+    ids=["python", "sh", "file"],
+)
+def test_a_page_that_says_something_else_is_noticed(
+    block: Block, printed: str, workshop: Workshop
+) -> None:
+    with pytest.raises(AssertionError, match="and what is printed is"):
+        run_blocks([block, Block("page:4", "text", "output", f"{printed}\n")], workshop)
+
+
+def test_a_shell_command_that_fails_is_noticed(workshop: Workshop) -> None:
+    with pytest.raises(AssertionError, match="page:1"):
+        run_blocks([Block("page:1", "sh", "", "false\ntrue\n")], workshop)
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block.where)

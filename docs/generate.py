@@ -67,7 +67,8 @@ def name_of(block: str) -> str:
 
 def find(dotted: str) -> Any:
     """Return the object of a dotted name; of a class, what stands in it."""
-    module, steps = dotted, []
+    module = dotted
+    steps: list[str] = []
     while True:
         try:
             here: Any = importlib.import_module(module)
@@ -84,6 +85,7 @@ def signature(dotted: str) -> str:
     """Return the signature of a function, class, method or property as it is documented."""
     what = find(dotted)
     if isinstance(what, property):
+        assert what.fget is not None
         return f"@property {dotted} -> {inspect.signature(what.fget).return_annotation}"
     if isinstance(what, type) and issubclass(what, Exception):
         return f"{dotted}({', '.join(base.__name__ for base in what.__bases__)})"
@@ -118,8 +120,7 @@ def _parameters(parameters: Iterable[inspect.Parameter]) -> Iterator[str]:
             yield "*"
         if parameter.kind is parameter.VAR_POSITIONAL:
             named = True
-        stars = {parameter.VAR_POSITIONAL: "*", parameter.VAR_KEYWORD: "**"}
-        text = stars.get(parameter.kind, "") + parameter.name
+        text = str(parameter.replace(annotation=parameter.empty, default=parameter.empty))
         if parameter.annotation is not parameter.empty:
             text += f": {parameter.annotation}"
         if parameter.default is not parameter.empty:

@@ -11,6 +11,7 @@ import pluggy
 from attrs import evolve
 
 from mellea_api import _mellea, credentials, telemetry
+from mellea_api.address import find_address
 from mellea_api.descriptor import (
     CONTRACT_VERSION,
     BackendDescriptor,
@@ -154,26 +155,13 @@ class Backend:
             environ: The environment; None for the process's own.
 
         Raises:
-            ConfigurationError: If the model id is no text, the address is empty, or the kind of
-                server unknown.
+            ConfigurationError: If the model id is no text, the address is empty or the backend
+                has none, or the kind of server is unknown.
             ModelNotFoundError: If a `ModelIdentifier` has no name for this backend.
         """
         descriptor = self.descriptor
         environ = os.environ if environ is None else environ
-        source = "argument"
-        if base_url is None:
-            source = "default"
-            for variable in descriptor.base_url_variables:
-                if environ.get(variable, "").strip():
-                    base_url, source = environ[variable].strip(), variable
-                    break
-        elif not str(base_url).strip():
-            raise ConfigurationError(
-                f"Cannot use base_url={base_url!r} for the {self.name} backend.",
-                next_step="Give the server's address as text, such as "
-                f"{descriptor.default_base_url or 'http://127.0.0.1:8000/v1'}.",
-                backend=self.name,
-            )
+        address, source = find_address(descriptor, base_url, environ)
         if server not in (None, *get_args(Server)):
             raise ConfigurationError(
                 f"Cannot use server={server!r}.",
@@ -183,7 +171,7 @@ class Backend:
         return Target(
             descriptor=descriptor,
             model_id=self._model_id(model_id),
-            base_url=None if base_url is None else str(base_url),
+            base_url=address,
             base_url_source=source,
             stated_server=server,
             settings=dict(settings or {}),

@@ -234,6 +234,13 @@ def test_the_short_way_sends_what_the_long_way_sends(data: st.DataObject, target
         assert short == plan.report(options).options
 
 
+@pytest.mark.parametrize("defaults", [{}, {"anything": 1}])
+def test_none_is_not_sent_for_an_option_that_may_be_anything(defaults: dict[str, Any]) -> None:
+    found = OptionPipeline(described(OptionRule(name="anything", chat="anything")))
+    found.set_defaults(defaults)
+    assert found.render({"anything": None}, "chat").options == {}
+
+
 @given(option_dicts(DESCRIPTOR))
 def test_common_options_take_the_short_way(options: dict[str, Any]) -> None:
     common = {

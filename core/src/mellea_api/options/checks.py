@@ -102,6 +102,9 @@ def _texts(value: Any) -> list[str]:
         raise ValueError(f"must be text or a list of texts, not {shown(value)}")
     result = []
     for position, item in enumerate(_items(value)):
+        if type(item) is str and item.isascii() and item:  # what nearly every caller gives
+            result.append(item)
+            continue
         if not isinstance(item, str) or not item:
             raise ValueError(f"[{position}] must be text that is not empty, not {shown(item)}")
         try:

@@ -116,7 +116,7 @@ def _canonicalise_slowly(
         elif unknown == "pass":
             groups.setdefault(EXTRA + key, []).append((key, value))
         else:
-            path = key if key.isprintable() and len(key) <= _LONGEST_NAME else shown(key)
+            path = key if key.isprintable() and 0 < len(key) <= _LONGEST_NAME else shown(key)
             problems.append(OptionProblem(path, f"is not known{_nearest(key, plan)}"))
     values: dict[str, Any] = {}
     origins: dict[str, Origin] = {}
@@ -180,7 +180,7 @@ def _equal(name: str, one: Any, other: Any) -> bool:
 
 def _nearest(key: str, plan: Plan) -> str:
     known = plan.known()
-    near = difflib.get_close_matches(key.lower(), known, n=1, cutoff=0.6)
+    near = difflib.get_close_matches(key.lower(), known, n=1, cutoff=0.7)
     if not near:
         return "; `extra={...}` inside the options passes names on unchecked"
     canonical = plan.spellings.get(near[0], near[0])
@@ -347,17 +347,14 @@ class OptionPipeline:
         self, defaults: Given, call: Mapping[str, Any], endpoint: Endpoint
     ) -> dict[str, Any] | None:
         """Render what needs no more than looking up, the way of nearly every call."""
-        plan = self._plan(endpoint)
         if type(call) is not dict or defaults.problems:
             return None
-        spellings = plan.spellings
-        values: dict[Any, Any] = {spellings.get(key): value for key, value in call.items()}
-        if len(values) != len(call) or None in values:
-            return None  # two spellings of one option, or a name that means nothing
-        if defaults.values:
-            merged: dict[Any, Any] = {**defaults.values, **values}
-            return plan.short({key: value for key, value in merged.items() if value is not None})
-        return plan.short(values)
+        plan = self._plan(endpoint)
+        given = plan.short(call)
+        if given is None or not defaults.values:
+            return given
+        below = plan.short(defaults.values)
+        return None if below is None else {**below, **given}
 
     def _full(
         self, defaults: Given, call: Mapping[str, Any], endpoint: Endpoint

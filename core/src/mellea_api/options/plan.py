@@ -121,13 +121,16 @@ class Plan:
             elif why_not:
                 self._unmet.setdefault(rule.name, why_not)
         shared = _shared_places(self._entries)
-        self._direct: dict[str, tuple[str, Check]] = {
+        direct: dict[str, tuple[str, Check]] = {
             name: (entries[0].key[0], entries[0].check)
             for name, entries in self._entries.items()
             if entries[0].native is not None
             and entries[0].direct
             and name != "*"
             and not shared & {("key", entries[0].key), ("wire", entries[0].wire)}
+        }
+        self._direct: dict[str, tuple[str, Check]] = {
+            spelling: direct[name] for spelling, name in self.spellings.items() if name in direct
         }
 
     def _learn_spellings(self, rule: OptionRule) -> None:
@@ -148,25 +151,44 @@ class Plan:
         entry = self._find(name, {name: value})
         return entry is not None and entry.native is not None
 
+    def cases(self, name: str) -> list[tuple[OptionRule, str | None]]:
+        """Return the rules that hold for an option, up to the first without conditions.
+
+        Returns:
+            Each with the place in the provider's JSON, or None where it is not supported.
+        """
+        found: list[tuple[OptionRule, str | None]] = []
+        for entry in self._entries.get(name, ()):
+            found.append((entry.rule, None if entry.native is None else entry.native.wire))
+            if not entry.rule.requires:
+                break
+        return found
+
+    def unmet(self, name: str) -> str:
+        """Return why the rules for an option do not hold here, where a user would want to know."""
+        return self._unmet.get(name, "")
+
     def short(self, options: Mapping[str, Any]) -> dict[str, Any] | None:
         """Render options the short way.
+
+        Args:
+            options: Values by any spelling.
 
         Returns:
             What Mellea's backend gets; or None if an option needs the long way.
         """
         direct = self._direct
-        result = {}
-        for name, value in options.items():
-            entry = direct.get(name)
-            if entry is None:
-                return None
-            try:
-                checked = entry[1](value)
-            except ValueError:
-                return None
-            if checked == []:
-                return None
-            result[entry[0]] = checked
+        result: dict[str, Any] = {}
+        try:
+            for spelling, value in options.items():
+                entry = direct.get(spelling)
+                if entry is None or entry[0] in result:
+                    return None  # unknown, not simple, or given under two spellings
+                checked = result[entry[0]] = entry[1](value)
+                if not checked and (checked is None or checked == []):
+                    return None
+        except ValueError:
+            return None
         return result
 
     def report(
@@ -420,6 +442,10 @@ def _rule_check(rule: OptionRule) -> Check:
     )
 
 
+_PLAIN: Final[Mapping[Check, Any]] = {CHECKS["number"]: float, CHECKS["integer"]: int}
+_MOST: Final = 2**63  # an integer beyond it is looked at more closely
+
+
 @functools.cache
 def _canonical_check(name: str) -> Check:
     return _rule_check(OptionRule(name=name))
@@ -441,8 +467,14 @@ def _bounded(
     high = f"at most {maximum}" if maximum is not None else ""
     also = f" (or {', '.join(map(str, special))})" if special else ""
     wanted = " and ".join(filter(None, (low, high))) + also
+    # A plain number well inside the range, as nearly every caller gives it, needs no more.
+    plain = None if choices else _PLAIN.get(check)
+    floor = max(-_MOST, -_MOST if minimum is None else minimum)
+    ceiling = min(_MOST, _MOST if maximum is None else maximum)
 
     def checked(value: Any) -> Any:
+        if type(value) is plain and floor < value < ceiling:
+            return value
         result = check(value)
         if special and any(same(result, allowed) for allowed in special):
             return result

@@ -1,0 +1,56 @@
+"""The command `mellea-api`.
+
+Exit codes, the same for every command but `run`, which exits as the program does:
+
+| code | meaning |
+|---|---|
+| 0 | done |
+| 1 | an error of the library: the message says what to do next |
+| 2 | the command line cannot be understood |
+| 3 | the backend cannot be reached, has no time, or did not answer in time |
+| 4 | a credential is missing, malformed, rejected, or does not allow this |
+| 130 | interrupted |
+
+Messages go to standard error, results to standard output: tables for people, plain where they
+go to no terminal, and JSON with `--json`, where an error is `{"error": {"type": …, …}}`.
+
+Nothing here imports click, rich or anything else of weight before the command runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+__all__ = ["main"]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command.
+
+    Args:
+        arguments: The command line without the command's name; None for that of the process.
+
+    Returns:
+        The exit code.
+    """
+    try:
+        import click
+
+        from mellea_api.cli.app import app
+        from mellea_api.cli.program import Program
+
+        try:
+            given = None if arguments is None else list(arguments)
+            result = app.main(given, prog_name="mellea-api", standalone_mode=False)
+        except click.Abort:
+            return 130
+        except click.ClickException as error:
+            error.show()
+            return error.exit_code
+    except KeyboardInterrupt:
+        return 130
+    if isinstance(result, Program):
+        # Out here, so that nothing of click stands between the program and Python.
+        result.run()
+        return 0
+    return result if isinstance(result, int) else 0

@@ -1,0 +1,90 @@
+"""Values to plain JSON data and back: one configured cattrs converter.
+
+    from mellea_api.converter import converter
+
+    data = converter().unstructure(descriptor)
+    same = converter().structure(data, BackendDescriptor)
+
+It knows the values of `mellea_api.descriptor`, `mellea_api.reports` and `mellea_api.requests`.
+Unknown keys are refused, and nothing is coerced: text is no number. Two things go one way only:
+an error of this library becomes its facts, and a `Secret` becomes `"[secret]"`.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from mellea_api.errors import MelleaAPIError
+from mellea_api.secrets import Secret, redact
+
+if TYPE_CHECKING:
+    from cattrs import Converter
+
+__all__ = ["converter"]
+
+
+@functools.cache
+def converter() -> Converter:
+    """Return the converter; made when it is first asked for."""
+    from cattrs import Converter
+
+    made = Converter(
+        forbid_extra_keys=True,
+        unstruct_collection_overrides={tuple: list, set: list, frozenset: list},
+        unstructure_fallback_factory=_plain,
+    )
+    made.register_unstructure_hook(Secret, str)
+    made.register_structure_hook(Secret, _refuse_secret)
+    made.register_unstructure_hook_func(_is_error, lambda error: made.unstructure(_facts(error)))
+    for kind in (str, int, bool):
+        made.register_structure_hook(kind, _exactly(kind))
+    # An integer stays one: 2**64 - 1 is no float.
+    made.register_structure_hook(float, _exactly(float, int))
+    return made
+
+
+def _plain(_: Any) -> Callable[[Any], Any]:
+    return _described
+
+
+def _described(value: Any) -> Any:
+    """Leave alone what JSON has; say in words what it has not, such as a function as a tool."""
+    if value is None or isinstance(value, str | int | float):
+        return value
+    from mellea_api.options.checks import shown
+
+    return redact(shown(value))
+
+
+def _exactly(*kinds: type) -> Callable[[Any, Any], Any]:
+    def structure(value: Any, _: Any) -> Any:
+        if isinstance(value, kinds) and (bool in kinds or not isinstance(value, bool)):
+            return value
+        raise TypeError(f"must be of type {kinds[0].__name__}, not {type(value).__name__}")
+
+    return structure
+
+
+def _refuse_secret(value: Any, _: Any) -> Secret:
+    raise TypeError("a secret is not made from data; give it as an argument, or by the environment")
+
+
+def _is_error(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, MelleaAPIError)
+
+
+def _facts(error: MelleaAPIError) -> dict[str, Any]:
+    facts = {name: getattr(error, name) for name in error.facts}
+    if facts.get("problems"):
+        facts["problems"] = [
+            {"path": problem.path, "message": problem.message} for problem in facts["problems"]
+        ]
+    return {
+        "type": type(error).__name__,
+        "message": str(error),
+        "reason": error.reason,
+        "next_step": error.next_step,
+        **facts,
+    }

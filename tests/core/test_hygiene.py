@@ -113,7 +113,7 @@ def test_finding_imports_no_plugin(plugin: Path) -> None:
         "mellea_api.explain_options('hygienic', {'max_new_tokens': 5, 'x': 1}, unknown='pass')",
         "mellea_api.list_models('hygienic', live=False)",
         "mellea_api.validate_credentials('hygienic')",
-        "mellea_api.shared_registry().backend('hygienic').target('m', 'http://127.0.0.1:1')",
+        "mellea_api.shared_registry().backend('hygienic').target('m')",
     ],
     ids=["explain", "list", "credentials", "target"],
 )

@@ -157,3 +157,16 @@ def test_secrets_come_and_go_while_others_are_masked() -> None:
     for thread in threads:
         thread.join()
     assert not failures
+
+
+def test_what_is_kept_beside_secrets_and_is_none_is_not_masked() -> None:
+    project = Secret("project-4711", source="environment variable PROJECT", masked=False)
+    assert redact("no project-4711 here") == "no project-4711 here"
+    assert project.reveal() == "project-4711"
+
+
+def test_a_word_that_a_key_stands_for_does_not_vanish_from_messages() -> None:
+    """A server that wants no key is often given its own name."""
+    key = Secret("ollama", source="environment variable OPENAI_API_KEY")
+    assert redact("the ollama server") == "the ollama server"
+    assert key

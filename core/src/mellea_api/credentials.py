@@ -77,14 +77,14 @@ def _from_argument(target: Target, field: CredentialField, given: Any) -> Secret
             next_step="Give it as text.",
             backend=target.backend,
         )
-    return Secret(given, source="argument")
+    return Secret(given, source="argument", masked=field.secret)
 
 
 def _from_environment(field: CredentialField, environ: Mapping[str, str]) -> Secret | None:
     for variable in field.variables:
         value = environ.get(variable, "")
         if value.strip():
-            return Secret(value, source=f"environment variable {variable}")
+            return Secret(value, source=f"environment variable {variable}", masked=field.secret)
     return None
 
 

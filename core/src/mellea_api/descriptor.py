@@ -182,7 +182,8 @@ class BackendDescriptor:
         options: The option rules; for one option the first that holds counts.
         models: The catalogue, the default model first.
         base_url_variables: Environment variables that name the server, in order.
-        default_base_url: The server that is called when none is named.
+        default_base_url: The server that is called when none is named. A backend with neither
+            this nor variables calls no server, and `base_url=` is an error.
         official_hosts: Host names, as globs, of the provider's own servers. Empty: there is no
             difference between servers.
         model_identifier: The attribute of Mellea's `ModelIdentifier` that holds this backend's

@@ -11,7 +11,7 @@ __all__ = ["Secret", "redact"]
 _MASK: Final = "[secret]"
 # A secret shorter than this is not searched for in other text: masking every "a" would destroy
 # messages and hide nothing.
-_SHORTEST_REDACTED: Final = 6
+_SHORTEST_REDACTED: Final = 8
 # By identity: in a set, a second secret with the same text would not be held, and no longer be
 # masked once the first is gone.
 _live: weakref.WeakValueDictionary[int, Secret] = weakref.WeakValueDictionary()
@@ -29,6 +29,8 @@ class Secret:
         value: The secret text; surrounding white space, which a file or a shell may have left,
             is removed.
         source: Where it came from, for people: `"argument"`, `"environment variable X"`.
+        masked: Whether the text is masked wherever it turns up; not so for what is kept beside
+            secrets and is none, such as a project's id.
 
     Raises:
         TypeError: If the value is not text.
@@ -42,13 +44,14 @@ class Secret:
 
     __slots__ = ("__weakref__", "_value", "source")
 
-    def __init__(self, value: str, *, source: str) -> None:
+    def __init__(self, value: str, *, source: str, masked: bool = True) -> None:
         if not isinstance(value, str):
             raise TypeError(f"a secret is text, not {type(value).__name__}")
         self._value = value.strip()
         self.source = source
-        with _live_lock:
-            _live[id(self)] = self
+        if masked:
+            with _live_lock:
+                _live[id(self)] = self
 
     def reveal(self) -> str:
         """Return the secret itself; keep it in no variable that outlives the call."""

@@ -65,3 +65,8 @@ def test_it_needs_no_credentials() -> None:
         "primer-3",
         "primer-2",
     }
+
+
+def test_an_address_is_refused_since_there_is_no_server_to_call() -> None:
+    with pytest.raises(mellea_api.ConfigurationError, match="calls no server"):
+        mellea_api.start_session("ngram", base_url="http://127.0.0.1:1/")

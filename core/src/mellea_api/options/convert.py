@@ -14,7 +14,14 @@ from attrs import field, frozen
 
 from mellea_api.errors import PluginError
 
-__all__ = ["NOTHING", "Conversion", "Converted", "find_conversion", "system_message"]
+__all__ = [
+    "NOTHING",
+    "Conversion",
+    "Converted",
+    "find_conversion",
+    "system_message",
+    "tools_as_json",
+]
 
 NOTHING: Final = object()
 """As a `Converted` value: the option says what happens anyway, and nothing is sent for it."""
@@ -49,7 +56,21 @@ def system_message(value: str) -> Converted:
     return Converted(value, [{"role": "system", "content": value}])
 
 
-_BUILT_IN: Final[Mapping[str, Conversion]] = {"system_message": system_message}
+def tools_as_json(value: Any) -> Converted:
+    """Show tools as the provider sees them; plain functions (Mellea 0.3) by name alone."""
+    named = value.items() if isinstance(value, Mapping) else ((None, tool) for tool in value)
+    shown = []
+    for key, tool in named:
+        name = key or getattr(tool, "name", None) or getattr(tool, "__name__", type(tool).__name__)
+        described = getattr(tool, "as_json_tool", None)
+        shown.append(described or {"type": "function", "function": {"name": str(name)}})
+    return Converted(value, shown)
+
+
+_BUILT_IN: Final[Mapping[str, Conversion]] = {
+    "system_message": system_message,
+    "tools_as_json": tools_as_json,
+}
 
 
 def find_conversion(name: str) -> Conversion:

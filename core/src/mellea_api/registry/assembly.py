@@ -40,7 +40,8 @@ def assemble(
         manager = new_manager(
             ("mellea-api", defaults),
             (entry.name, plugin),
-            *((name, extension) for name, extension, _ in loaded),
+            # Pluggy asks what was registered last first; extensions are asked in name order.
+            *((name, extension) for name, extension, _ in reversed(loaded)),
         )
     except Exception as error:
         raise broken(entry, f"pluggy refuses it: {error}") from error

@@ -213,7 +213,7 @@ class Backend:
 
     def _review(self, request: OptionsRequest) -> Iterable[Sequence[OptionPatch] | None]:
         answers = self._ask("review_options", list, request=request) or []
-        return reversed(answers)  # pluggy answers last registered first; we go by name
+        return answers
 
     def _normalize(self, request: OptionsRequest) -> NormalizedOptions:
         answer = self._ask("normalize_options", NormalizedOptions, request=request)

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from mellea_api.descriptor import Native, OptionRule
+from mellea_api.descriptor import OptionRule
+from mellea_api.options.text import TEXT_RULES
 
 __all__ = ["RULES"]
 
@@ -26,34 +27,11 @@ _SAMPLED: Final = (
     "repetition_penalty",
 )
 _MODEL: Final = "mellea_api_ngram.sampling.Sampling"
-_BASE: Final = "mellea_api.backend.TextBackend"
 
 RULES: Final[tuple[OptionRule, ...]] = (
     *(OptionRule(name=name, chat=name, completion=name, source=_MODEL) for name in _SAMPLED),
-    # Mellea's own names look like @@@this@@@. The base class acts on these two.
-    OptionRule(
-        name="system_prompt",
-        chat=Native(key="@@@system_prompt@@@", wire="messages"),
-        convert="system_message",
-        reason="stands before the conversation, as its first message",
-        source=_BASE,
-    ),
-    OptionRule(
-        name="stream",
-        chat=Native(key="@@@stream@@@", wire="stream"),
-        source=_BASE,
-    ),
+    *TEXT_RULES,  # what the base class does: the system prompt, and streaming
     # A rule that names no place says why there is none.
-    OptionRule(
-        name="system_prompt",
-        reason="a raw prompt stands for itself; write the instruction into it",
-        source=_BASE,
-    ),
-    OptionRule(
-        name="stream",
-        reason="Mellea waits for the whole of a raw completion",
-        source=_BASE,
-    ),
     OptionRule(
         name="context_window",
         reason="how far the model looks back is a matter of the model; choose another one",

@@ -185,6 +185,7 @@ def _canonical() -> Iterator[OptionRule]:
     yield OptionRule(
         name="tools",
         chat=Native(key="@@@tools@@@", wire="tools"),
+        convert="tools_as_json",
         reason="sent where the call says tool_calls=True; Mellea describes each tool in JSON",
         source=_MELLEA,
     )

@@ -5,7 +5,6 @@ Each keeps the meaning; a rule in `options` or `families` says for which models 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from mellea_api.options.convert import NOTHING, Converted
@@ -18,7 +17,6 @@ __all__ = [
     "effort_and_template",
     "free_body",
     "tool_by_name",
-    "tools_as_json",
     "unsaid",
     "with_logprobs",
     "without_credentials",
@@ -84,17 +82,6 @@ def tool_by_name(value: Any) -> Converted:
     if isinstance(value, str) and value not in ("auto", "none", "required"):
         return Converted({"type": "function", "function": {"name": value}})
     return Converted(value)
-
-
-def tools_as_json(value: Any) -> Converted:
-    """Show tools as the provider sees them; plain functions (Mellea 0.3) by name alone."""
-    named = value.items() if isinstance(value, Mapping) else ((None, tool) for tool in value)
-    shown = []
-    for key, tool in named:
-        name = key or getattr(tool, "name", None) or getattr(tool, "__name__", type(tool).__name__)
-        described = getattr(tool, "as_json_tool", None)
-        shown.append(described or {"type": "function", "function": {"name": str(name)}})
-    return Converted(value, shown)
 
 
 def free_body(value: dict[str, Any]) -> Converted:

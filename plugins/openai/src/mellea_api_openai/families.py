@@ -191,12 +191,12 @@ def _tools() -> Iterator[OptionRule]:
     never = "this model calls tools only through the Responses API, which Mellea does not use"
     for name in ("tools", "tool_choice"):
         native = Native(key="@@@tools@@@", wire="tools") if name == "tools" else name
-        conversion = "tools_as_json" if name == "tools" else "tool_by_name"
+        conversion = "tools_as_json" if name == "tools" else convert("tool_by_name")
         for models, thinking in ((_GPT_5_4 + _GPT_5_5, _NOT_ON), (_GPT_6, _OFF)):
             yield OptionRule(
                 name=name,
                 chat=native,
-                convert=convert(conversion),
+                convert=conversion,
                 requires={"thinking": thinking},
                 models=models,
                 server="official",

@@ -139,7 +139,7 @@ _COMMON: Final = (
     OptionRule(
         name="tools",
         chat=Native(key="@@@tools@@@", wire="tools"),
-        convert=convert("tools_as_json"),
+        convert="tools_as_json",
         source=_MELLEA,
     ),
     OptionRule(

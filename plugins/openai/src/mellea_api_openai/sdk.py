@@ -171,6 +171,8 @@ def translate_error(request: ErrorRequest) -> MelleaAPIError | None:
             status, text = error.status_code, error.message
             if error.code == "model_not_found":
                 status = 404
+            elif status == 404 and "not supported in the" in text:
+                status = 400  # the model is there, and not at the raw endpoint
             elif error.code in ("context_length_exceeded", "string_above_max_length"):
                 text = f"context length exceeded: {text}"
             elif error.code in ("content_filter", "content_policy_violation"):

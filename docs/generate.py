@@ -359,26 +359,32 @@ def errors_table() -> str:
 
 
 def commands() -> str:
-    """The help of the command and of each subcommand, as it is printed."""
+    """Each command: how it is called, what it says of itself, and its options."""
     import click
 
-    from mellea_api.cli import main
+    from mellea_api.cli.app import app
 
     parts = []
+    for name, command in app.commands.items():
+        context = click.Context(command, info_name=name)
+        usage = " ".join(["mellea-api", name, *command.collect_usage_pieces(context)])
+        rows = [
+            (code(*found.opts, *found.secondary_opts), _values(found), found.help or "")
+            for found in command.params
+            if isinstance(found, click.Option)
+        ]
+        says = inspect.cleandoc(command.help or "")
+        options = table(("option", "value", ""), rows)
+        parts.append(f"## {name}\n\n```text help\n{usage}\n```\n\n{says}\n\n{options}")
+    return "\n\n".join(parts)
 
-    def add(command: Any, path: str, parent: Any = None) -> None:
-        context = click.Context(command, info_name=path.rpartition(" ")[2], parent=parent)
-        context.max_content_width = context.terminal_width = _WIDTH
-        text = "\n".join(line.rstrip() for line in command.get_help(context).splitlines())
-        if parent is not None:
-            parts.append(f"## {path.removeprefix('mellea-api ')}\n")
-        parts.append(f"```text help\n{text}\n```\n")
-        for name, sub in getattr(command, "commands", {}).items():
-            if not sub.hidden:
-                add(sub, f"{path} {name}", context)
 
-    add(main, "mellea-api")
-    return "\n".join(parts).rstrip()
+def _values(option: Any) -> str:
+    choices = getattr(option.type, "choices", None)
+    text = code(*choices) if choices else (option.metavar or "")
+    default = option.default
+    plain = isinstance(default, str | float) and not option.is_flag
+    return f"{text}, else `{default}`" if plain else text
 
 
 PARTS: dict[str, Callable[[], str]] = {

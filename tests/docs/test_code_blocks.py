@@ -36,7 +36,12 @@ from support.ollama_server import OllamaServer
 from support.openai_server import OpenAIServer
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+DISTRIBUTIONS = ("core", "plugins/ollama", "plugins/openai", "examples/ngram")
+PAGES = [
+    ROOT / "README.md",
+    *(ROOT / folder / "README.md" for folder in DISTRIBUTIONS),
+    *sorted((ROOT / "docs").rglob("*.md")),
+]
 FENCE = re.compile(
     r"^```(?P<language>\w*)[ ]*(?P<info>[^\n]*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL
 )

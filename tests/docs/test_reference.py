@@ -302,10 +302,16 @@ def anchors(page: Path) -> set[str]:
 
 
 LINKED = [
-    ROOT / "README.md",
-    ROOT / "tests/README.md",
-    *sorted(ROOT.glob("*/*/README.md")),
-    ROOT / "core/README.md",
+    *(
+        path
+        for pattern in (
+            "README.md",
+            "[a-z]*/README.md",
+            "plugins/*/README.md",
+            "examples/*/README.md",
+        )
+        for path in sorted(ROOT.glob(pattern))
+    ),
     *PAGES,
 ]
 

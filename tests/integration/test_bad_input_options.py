@@ -80,7 +80,8 @@ def test_they_stop_a_session_before_anybody_is_asked(found: Provider, case: str)
     assert found.server.requests == []
 
 
-@pytest.mark.parametrize("case", WRONG | NOT_A_NUMBER)
+# What is in `extra` may not be sent everywhere, and is then not looked at.
+@pytest.mark.parametrize("case", [case for case in WRONG | NOT_A_NUMBER if "in extra" not in case])
 def test_they_stop_a_call_on_every_way(found: Provider, case: str) -> None:
     options, words = (WRONG | NOT_A_NUMBER)[case]
     session = found.session()

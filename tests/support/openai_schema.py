@@ -280,7 +280,8 @@ def check_model_limits(body: Mapping[str, Any]) -> None:
         )
     refused = [
         *_UNSUPPORTED_WHEN_REASONING,
-        *(("stop",) if not body["model"].startswith("o1") else ()),
+        # The specification excepts o3 and o4-mini, and what came after; these two take it.
+        *(("stop",) if not body["model"].startswith(("o1", "o3-mini")) else ()),
     ]
     for name in refused:
         if body.get(name) not in (None, False):

@@ -170,7 +170,7 @@ def translate_error(request: ErrorRequest) -> MelleaAPIError | None:
         if isinstance(error, openai.APIStatusError):
             status, text = error.status_code, error.message
             if error.code == "model_not_found":
-                status = 404
+                status, text = 404, text if "model" in text else f"model not found: {text}"
             elif status == 404 and "not supported in the" in text:
                 status = 400  # the model is there, and not at the raw endpoint
             elif error.code in ("context_length_exceeded", "string_above_max_length"):

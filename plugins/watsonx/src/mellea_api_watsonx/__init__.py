@@ -1,0 +1,113 @@
+"""The watsonx.ai backend of mellea-api: IBM Cloud, and Cloud Pak for Data.
+
+This module is what the entry point names: it is light, and holds the hooks. `options` says what
+becomes of each option, `regions` which addresses there are, `models` is the catalogue, and `sdk`
+alone imports the SDK.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from mellea_api import (
+    BackendDescriptor,
+    CredentialField,
+    CredentialReport,
+    CredentialRequest,
+    ErrorRequest,
+    MelleaAPIError,
+    ModelInfo,
+    ModelsRequest,
+    SessionRequest,
+    hookimpl,
+)
+from mellea_api_watsonx.models import CATALOGUE
+from mellea_api_watsonx.options import RULES
+from mellea_api_watsonx.regions import OFFICIAL_HOSTS
+
+if TYPE_CHECKING:
+    from mellea import MelleaSession
+
+__all__ = [
+    "create_session",
+    "describe_backend",
+    "list_models",
+    "translate_error",
+    "validate_credentials",
+]
+
+
+@hookimpl
+def describe_backend(name: str) -> BackendDescriptor:
+    """Describe watsonx.ai."""
+    return BackendDescriptor(
+        name=name,
+        summary="IBM watsonx.ai, on IBM Cloud or Cloud Pak for Data",
+        default_model=CATALOGUE[0].id,
+        credentials=(
+            CredentialField(
+                name="api_key",
+                variables=("WATSONX_API_KEY", "WATSONX_APIKEY"),
+                help="Keys are made at https://cloud.ibm.com/iam/apikeys.",
+            ),
+            CredentialField(
+                name="project_id",
+                variables="WATSONX_PROJECT_ID",
+                secret=False,
+                help="It is on the Manage tab of the project, under General.",
+            ),
+            CredentialField(
+                name="username",
+                variables="WATSONX_USERNAME",
+                secret=False,
+                required="never",
+                help="Cloud Pak for Data alone asks for it.",
+            ),
+        ),
+        options=RULES,
+        models=CATALOGUE,
+        base_url_variables=("WATSONX_URL",),
+        default_base_url="https://us-south.ml.cloud.ibm.com",
+        official_hosts=OFFICIAL_HOSTS,
+        model_identifier="watsonx_name",
+        start_hint="Check the address (WATSONX_URL or base_url=), the network and its proxy "
+        "(HTTPS_PROXY).",
+        model_hint="`mellea-api models watsonx` shows the models of the region.",
+    )
+
+
+@hookimpl
+def validate_credentials(request: CredentialRequest) -> CredentialReport | None:
+    """Try the key and the project, if that is asked for."""
+    if not request.probe or request.missing:
+        return None
+    from mellea_api_watsonx import sdk
+
+    return sdk.probe(request)
+
+
+@hookimpl
+def list_models(request: ModelsRequest) -> Sequence[ModelInfo] | None:
+    """List the models of the region, the catalogue if it is not to be asked."""
+    if not request.live:
+        return None
+    from mellea_api_watsonx import sdk
+
+    return sdk.list_models(request)
+
+
+@hookimpl
+def create_session(request: SessionRequest) -> MelleaSession:
+    """Create a session, after seeing that the key, the project and the model are right."""
+    from mellea_api_watsonx import sdk
+
+    return sdk.create_session(request)
+
+
+@hookimpl
+def translate_error(request: ErrorRequest) -> MelleaAPIError | None:
+    """Say what the watsonx.ai SDK raises in the library's terms."""
+    from mellea_api_watsonx import sdk
+
+    return sdk.translate_error(request)

@@ -1,0 +1,188 @@
+"""What watsonx.ai's refusals mean: read from the JSON of its three services.
+
+The token service, the projects service and watsonx.ai itself each have a shape of their own,
+and the SDK often hands over nothing but the text. Neither it nor a network is needed here.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+from attrs import frozen
+
+from mellea_api import (
+    CredentialError,
+    ErrorRequest,
+    MelleaAPIError,
+    PermissionDeniedError,
+    translation,
+)
+from mellea_api.requests import Target
+
+__all__ = ["by_answer", "by_project", "by_text"]
+
+# What the codes mean where the status alone would be understood as something else.
+_STATUS: Final[Mapping[str, int]] = {
+    "BXNIM0415E": 401,  # the key is not there; answered with 400
+    "authentication_token_expired": 401,
+    "authentication_token_not_valid": 401,
+    "model_no_support_for_function": 400,  # the model is there, and cannot do this; 404
+    "model_not_supported": 404,
+    "token_quota_reached": 429,  # the plan's tokens are used up; 403
+}
+_STREAMED: Final = re.compile(
+    r"Request failed with: \(?(?P<text>.*?)\)? \(?(?P<status>\d{3})\)$", re.DOTALL
+)
+
+
+@frozen
+class _Said:
+    """What an answer says of a failure."""
+
+    words: str
+    code: str = ""
+    status: int | None = None
+
+
+def _read(text: str) -> _Said | None:
+    """Return what a service's JSON says; None if it is none of theirs."""
+    try:
+        found: Any = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(found, dict):
+        return None
+    status = next(
+        (
+            found[name]
+            for name in ("status_code", "statusCode", "_statusCode_", "code")
+            if isinstance(found.get(name), int)
+        ),
+        None,
+    )
+    errors = found.get("errors")
+    if isinstance(errors, list) and errors and isinstance(errors[0], dict):
+        words = "; ".join(str(one.get("message", "")) for one in errors if isinstance(one, dict))
+        return _Said(words, str(errors[0].get("code", "")), status)
+    words = next(
+        (
+            str(found[name])
+            for name in ("errorMessage", "message", "reason", "error")
+            if found.get(name)
+        ),
+        "",
+    )
+    code = str(found.get("errorCode", ""))
+    return _Said(f"{words} ({code})" if code else words, code, status) if words else None
+
+
+def by_answer(
+    request: ErrorRequest, status: int, text: str, headers: Mapping[str, str] | None = None
+) -> MelleaAPIError:
+    """Return the error for an answer with an HTTP status of 400 to 599.
+
+    Args:
+        request: What was being done.
+        status: The status.
+        text: The answer's body.
+        headers: The answer's headers.
+    """
+    said = _read(text)
+    if said is None:
+        if status < 500 and status not in (401, 403, 407, 429):
+            return translation.unreadable(request, f"HTTP {status} with {text[:60]!r}")
+        return translation.by_status(request, status, text, headers)
+    words = said.words.rstrip(".")
+    if said.code == "no_associated_service_instance_error":
+        return _project_error(
+            PermissionDeniedError,
+            request,
+            status,
+            f"The project cannot call models: {translation.said(words).rstrip('.')}.",
+            "Associate a watsonx.ai Runtime service with the project (Manage, Services and "
+            "integrations), in the region of WATSONX_URL; or check WATSONX_PROJECT_ID.",
+        )
+    status = _STATUS.get(said.code, status)
+    lowered = words.lower()
+    if status == 404 and "model" not in lowered and said.code == "model_not_supported":
+        words = f"model: {words}"
+    if status == 400 and "token" in lowered and "exceed" in lowered:
+        words = f"context length exceeded: {words}"
+    return translation.by_status(request, status, words, headers)
+
+
+def by_text(request: ErrorRequest, text: str) -> MelleaAPIError | None:
+    """Return the error for what the SDK says of a streamed answer, or None if it says nothing.
+
+    Args:
+        request: What was being done.
+        text: The SDK's message, with the status in it; or the JSON of an event.
+    """
+    failed = _STREAMED.search(text)
+    if failed is not None:
+        return by_answer(request, int(failed["status"]), failed["text"])
+    said = _read(text)
+    if said is None:
+        return None
+    status = said.status if said.status is not None and 400 <= said.status <= 599 else 500
+    return by_answer(request, status, text)
+
+
+def by_project(request: ErrorRequest, text: str) -> MelleaAPIError:
+    """Return the error for a project that the projects service does not give out.
+
+    Args:
+        request: What was being done.
+        text: The answer's body, which is all that the SDK keeps.
+    """
+    said = _read(text)
+    if said is None:
+        return translation.unreadable(request, f"instead of the project, {text[:60]!r}")
+    status = said.status or 404
+    if status >= 500 or status == 429:
+        return translation.by_status(request, status, said.words)
+    words = translation.said(said.words).rstrip(".")
+    if status in (401, 403):
+        return _project_error(
+            PermissionDeniedError,
+            request,
+            status,
+            f"The key may not use the project of WATSONX_PROJECT_ID: {words}.",
+            "Make its owner a member of the project (Manage, Access control), or give another "
+            "WATSONX_PROJECT_ID.",
+        )
+    return _project_error(
+        CredentialError,
+        request,
+        status,
+        f"There is no project with the id of WATSONX_PROJECT_ID: {words}.",
+        "Check WATSONX_PROJECT_ID, or project_id=, and that WATSONX_URL is the project's region. "
+        + _help(request.target),
+    )
+
+
+def _help(target: Target) -> str:
+    fields = target.descriptor.credentials
+    return next((field.help for field in fields if field.name == "project_id"), "")
+
+
+def _project_error(
+    kind: type[CredentialError | PermissionDeniedError],
+    request: ErrorRequest,
+    status: int,
+    reason: str,
+    next_step: str,
+) -> MelleaAPIError:
+    target = request.target
+    facts: dict[str, Any] = {
+        "backend": target.backend,
+        "model_id": target.model_id,
+        "base_url": target.base_url or target.descriptor.default_base_url,
+        "status": status,
+    }
+    if issubclass(kind, CredentialError):
+        facts |= {"field": "project_id", "variables": ("WATSONX_PROJECT_ID",)}
+    return kind(reason, next_step=next_step.strip(), **facts)

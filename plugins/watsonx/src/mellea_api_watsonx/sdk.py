@@ -1,0 +1,496 @@
+"""The one module of this plugin that imports the watsonx.ai SDK, and Mellea.
+
+Mellea makes the SDK's client twice, each time two of them: four tokens, two projects and two
+lists of models before the first prompt. Here one connection serves every event loop, with one
+token, one look at the project and one at the models.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import difflib
+import functools
+import logging
+import os
+import ssl
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import httpx
+from ibm_watsonx_ai import APIClient, Credentials, wml_client_error
+from ibm_watsonx_ai.foundation_models import ModelInference
+
+from mellea_api import (
+    BackendUnavailableError,
+    ConfigurationError,
+    CredentialError,
+    CredentialReport,
+    CredentialRequest,
+    ErrorRequest,
+    MelleaAPIError,
+    ModelInfo,
+    ModelNotFoundError,
+    ModelsRequest,
+    PermissionDeniedError,
+    RequestTimeoutError,
+    Secret,
+    SessionRequest,
+    Target,
+    credentials,
+    translation,
+)
+from mellea_api.authoring import (
+    UnreadableAnswerError,
+    call_with_deadline,
+    construct,
+    run_with_deadline,
+)
+from mellea_api.logs import logger
+from mellea_api.secrets import redact
+from mellea_api_watsonx.failures import by_answer, by_project, by_text
+from mellea_api_watsonx.options import EXTRA_PARAMETERS
+from mellea_api_watsonx.regions import checked_url, is_cloud
+
+__all__ = ["create_session", "list_models", "probe", "translate_error"]
+
+_PATIENCE = 30.0
+"""Seconds for each answer while a session is opened, where there is no timeout."""
+_LONGEST_ANSWER = 1800.0
+"""Seconds for an answer of the model where there is no timeout, as in the SDK."""
+_API_VERSION = "2025-02-11"
+_MOST_PER_PAGE = 200
+_VERIFY = "WX_CLIENT_VERIFY_REQUESTS"
+
+Held = TypeVar("Held")
+
+
+# ------------------------------------------------------------------------------- the connection
+
+
+class _PerLoop(Generic[Held]):
+    """One thing per event loop, made when it is first asked for there.
+
+    httpx binds connections to a loop, and asyncio its locks.
+
+    Args:
+        make: Makes one.
+    """
+
+    def __init__(self, make: Callable[[], Held]) -> None:
+        self._make = make
+        self._held: dict[asyncio.AbstractEventLoop | None, Held] = {}
+        self._lock = threading.Lock()
+
+    def here(self) -> Held:
+        """Return the one of the running loop, or of no loop."""
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            loop = None
+        with self._lock:
+            for gone in [held for held in self._held if held is not None and held.is_closed()]:
+                del self._held[gone]
+            if loop not in self._held:
+                self._held[loop] = self._make()
+            return self._held[loop]
+
+    def items(self) -> list[tuple[asyncio.AbstractEventLoop | None, Held]]:
+        """Return what there is, by its loop."""
+        with self._lock:
+            return list(self._held.items())
+
+
+class _AsyncClient(httpx.AsyncClient):
+    """One client for all event loops; the SDK's own serves the loop that it is first used in."""
+
+    def __init__(self, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self._clients = _PerLoop(lambda: httpx.AsyncClient(**arguments))
+
+    async def send(self, request: httpx.Request, **arguments: Any) -> httpx.Response:
+        return await self._clients.here().send(request, **arguments)
+
+    def close(self) -> None:
+        """Close the connections, in the loops that they belong to."""
+        for loop, client in self._clients.items():
+            if loop is not None and loop.is_running():
+                asyncio.run_coroutine_threadsafe(client.aclose(), loop)
+
+
+class _Connection:
+    """The SDK's client, logged in and in its project; safe to share between threads and loops.
+
+    Args:
+        url: The address, checked.
+        given: Credentials by field name.
+        timeout: Seconds between two signs of life of an answer.
+    """
+
+    def __init__(self, url: str, given: Mapping[str, Secret], timeout: float | None) -> None:
+        self.url = url
+        self.project_id = given["project_id"].reveal()
+        username = given.get("username")
+        # With clients of its own the SDK goes on without checking certificates as soon as that
+        # check fails, for the whole process and without a word.
+        http: dict[str, Any] = {
+            "verify": _trusted(),
+            "timeout": httpx.Timeout(timeout or _LONGEST_ANSWER, connect=10.0),
+        }
+        self._sync, self._async = httpx.Client(**http), _AsyncClient(**http)
+        try:
+            self.client = APIClient(
+                Credentials(
+                    url=url,
+                    api_key=given["api_key"].reveal(),
+                    username=username.reveal() if username else None,
+                ),
+                httpx_client=self._sync,
+                async_httpx_client=self._async,
+            )
+            self.client.set.default_project(self.project_id)
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._sync.close()
+        self._async.close()
+
+
+def _trusted() -> ssl.SSLContext | bool:
+    """Return what the SDK's own variable says of certificates."""
+    value = os.environ.get(_VERIFY, "").strip()
+    if value.lower() == "false":
+        return False
+    if value.lower() in ("", "true"):
+        return httpx.create_ssl_context()
+    folder = Path(value).is_dir()
+    try:
+        return ssl.create_default_context(
+            cafile=None if folder else value, capath=value if folder else None
+        )
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigurationError(
+            f"Cannot use {_VERIFY}={value!r}: {error}.",
+            next_step="Set it to a file or folder of certificates (PEM), or to 'true'.",
+            variable=_VERIFY,
+        ) from error
+
+
+def _connect(target: Target, given: Mapping[str, Secret], timeout: float | None) -> _Connection:
+    """Log in and enter the project.
+
+    Raises:
+        ConfigurationError: If the address is no address of watsonx.ai.
+        CredentialError: If it is Cloud Pak for Data, and there is no user name.
+    """
+    url = checked_url(target, APIClient.PLATFORM_URLS_MAP)
+    if not is_cloud(url):
+        logger.info("%s is no region of IBM Cloud: taken for Cloud Pak for Data", url)
+        for field in target.descriptor.credentials:
+            if field.name == "username" and field.name not in given:
+                raise credentials.missing_error(target, field)
+    return call_with_deadline(lambda: _Connection(url, given, timeout), timeout or _PATIENCE)
+
+
+class _Inference(ModelInference):
+    """The SDK's model: what Mellea has no argument for stands among the parameters."""
+
+    async def achat(self, messages: Any, params: Any = None, **arguments: Any) -> Any:
+        await self._see_to_the_token()
+        return await super().achat(messages, **_arguments(params, arguments))
+
+    async def achat_stream(self, messages: Any, params: Any = None, **arguments: Any) -> Any:
+        await self._see_to_the_token()
+        return await super().achat_stream(messages, **_arguments(params, arguments))
+
+    def generate(self, prompt: Any = None, params: Any = None, **arguments: Any) -> Any:
+        return super().generate(prompt, **_arguments(params, arguments))
+
+    async def _see_to_the_token(self) -> None:
+        # In the SDK's own way a token is renewed under a lock that is bound to one loop.
+        await asyncio.to_thread(getattr, self._client, "token")
+
+
+def _arguments(params: Any, arguments: dict[str, Any]) -> dict[str, Any]:
+    params = dict(params or {})
+    extra = params.pop(EXTRA_PARAMETERS, {})
+    if "tool_choice" in params:
+        arguments |= {"tool_choice": params.pop("tool_choice"), "tool_choice_option": None}
+    elif "tool_choice_option" in params:
+        arguments["tool_choice_option"] = params.pop("tool_choice_option")
+    return {**arguments, "params": {**params, **extra}}
+
+
+# ---------------------------------------------------------------------------------- the models
+
+
+async def _specs(url: str, token: str | None) -> list[dict[str, Any]]:
+    """Ask which models there are; IBM Cloud tells everybody, Cloud Pak for Data its users."""
+    headers = {"authorization": f"Bearer {token}"} if token else {}
+    page = {"version": _API_VERSION, "limit": str(_MOST_PER_PAGE)}
+    found: list[dict[str, Any]] = []
+    async with httpx.AsyncClient(verify=_trusted(), headers=headers, timeout=None) as http:
+        while True:
+            answer = await http.get(f"{url}/ml/v1/foundation_model_specs", params=page)
+            answer.raise_for_status()
+            said = answer.json()
+            models = said.get("resources") if isinstance(said, dict) else None
+            if not isinstance(models, list) or not all(_is_model(model) for model in models):
+                raise UnreadableAnswerError(f"{answer.text[:60]!r} is no list of models")
+            found += models
+            following = said.get("next")
+            href = following.get("href") if isinstance(following, dict) else None
+            start = httpx.URL(href).params.get("start") if isinstance(href, str) else None
+            if not models or not start or start == page.get("start"):
+                return found
+            page["start"] = start
+
+
+def _is_model(found: Any) -> bool:
+    return isinstance(found, dict) and isinstance(found.get("model_id"), str)
+
+
+def _ids(found: Any) -> set[str]:
+    """Return the ids of a list of things with an `id`."""
+    things = found if isinstance(found, list) else []
+    return {str(thing.get("id")) for thing in things if isinstance(thing, dict)}
+
+
+def _writes(spec: Mapping[str, Any]) -> bool:
+    functions = _ids(spec.get("functions"))
+    return not functions or bool(functions & {"text_chat", "text_generation"})
+
+
+def list_models(request: ModelsRequest) -> list[ModelInfo]:
+    """Ask the region which models write text (`GET /ml/v1/foundation_model_specs`)."""
+    target = request.target
+    url = checked_url(target, APIClient.PLATFORM_URLS_MAP)
+    token = None
+    if not is_cloud(url):
+        connection = _connect(target, request.credentials, request.timeout)
+        token = connection.client.token
+        connection.close()
+    specs = run_with_deadline(lambda: _specs(url, token), request.timeout)
+    return [
+        _info(spec, target.descriptor.default_model)
+        for spec in sorted(specs, key=lambda spec: spec["model_id"])
+        if _writes(spec) and "withdrawn" not in _ids(spec.get("lifecycle"))
+    ]
+
+
+def _info(spec: Mapping[str, Any], default: str) -> ModelInfo:
+    limits = spec.get("model_limits")
+    length = limits.get("max_sequence_length") if isinstance(limits, dict) else None
+    size = spec.get("number_params")
+    about = spec.get("short_description") or spec.get("label") or ""
+    return ModelInfo(
+        id=spec["model_id"],
+        description=" ".join(str(about).split()),
+        size=size.upper() if isinstance(size, str) and size else None,
+        context_length=length if isinstance(length, int) else None,
+        default=spec["model_id"] == default,
+        source="live",
+    )
+
+
+def _check_model(target: Target, connection: _Connection, patience: float) -> None:
+    """See that the region has the model; it costs nothing."""
+    token = None if is_cloud(connection.url) else connection.client.token
+    specs = run_with_deadline(lambda: _specs(connection.url, token), patience)
+    spec = next((spec for spec in specs if spec["model_id"] == target.model_id), None)
+    if spec is not None:
+        stages = _ids(spec.get("lifecycle")) & {"deprecated", "constricted"}
+        if stages:
+            logger.warning(
+                "watsonx.ai calls the model %s %s: choose another before it is withdrawn.",
+                target.model_id,
+                " and ".join(sorted(stages)),
+            )
+        return
+    known = sorted(spec["model_id"] for spec in specs if _writes(spec))
+    near = difflib.get_close_matches(target.model_id, known, n=3, cutoff=0.4)
+    listed = (*near, *(name for name in known if name not in near))
+    there = f"It has {', '.join(listed[:8])}" if listed else "It has no models"
+    raise ModelNotFoundError(
+        f"watsonx.ai at {connection.url} does not have the model {target.model_id!r}. {there}.",
+        next_step="Use one of them, another region (WATSONX_URL), or validate=False if the "
+        "region has models that it does not list.",
+        backend=target.backend,
+        model_id=target.model_id,
+        base_url=connection.url,
+        status=404,
+        known=listed,
+    )
+
+
+# ---------------------------------------------------------------------------------- the session
+
+
+def create_session(request: SessionRequest) -> Any:
+    """Log in, look at the project and the model, and build Mellea's session.
+
+    Raises:
+        ModelNotFoundError: If the region does not have the model.
+        CredentialError: If the key is rejected, or the project is not there.
+        PermissionDeniedError: If the key may not use the project.
+        BackendUnavailableError: If watsonx.ai cannot be reached.
+        ConfigurationError: If the address or `validate` cannot be used.
+    """
+    target = request.target
+    validate = target.settings.get("validate", True)
+    if not isinstance(validate, bool):
+        raise ConfigurationError(
+            f"Cannot use validate={validate!r} for the watsonx backend.",
+            next_step="Use validate=False to open a session without asking for the model.",
+            backend=target.backend,
+        )
+    connection = _connect(target, request.credentials, request.timeout)
+    try:
+        if validate:
+            _check_model(target, connection, request.timeout or _PATIENCE)
+        from mellea import MelleaSession
+
+        return MelleaSession(construct(_backend_class(), target, "validate", connection=connection))
+    except BaseException:
+        connection.close()
+        raise
+
+
+@functools.cache
+def _backend_class() -> Any:
+    from mellea.backends.watsonx import WatsonxAIBackend as Original
+
+    class WatsonxAIBackend(Original):  # type: ignore[misc]
+        """Mellea's backend on one connection, with every parameter of the endpoint."""
+
+        def __init__(
+            self,
+            model_id: str,
+            formatter: Any = None,
+            *,
+            connection: _Connection,
+            max_retries: int | None = None,
+            delay_time: float | None = None,
+            retry_status_codes: Sequence[int] | None = None,
+        ) -> None:
+            self._connection = connection
+            # Mellea's constructor asks for the model; the locks within belong to one loop.
+            self._models = _PerLoop(
+                lambda: _Inference(
+                    model_id=model_id,
+                    api_client=connection.client,
+                    validate=False,
+                    max_retries=max_retries,
+                    delay_time=delay_time,
+                    retry_status_codes=retry_status_codes,
+                )
+            )
+            # The key stays with the connection: what Mellea would do with it is not done.
+            super().__init__(
+                model_id,
+                formatter,
+                connection.url,
+                api_key="",
+                project_id=connection.project_id,
+            )
+
+        @property
+        def _model(self) -> ModelInference:
+            getattr(self, "_raise_if_closed", lambda: None)()
+            return self._models.here()
+
+        def filter_chat_completions_kwargs(self, model_options: dict[str, Any]) -> dict[str, Any]:
+            # All that comes here has been through the rules; Mellea would drop half of it.
+            return {
+                name: value for name, value in model_options.items() if not name.startswith("@@@")
+            }
+
+        if hasattr(Original, "close"):  # Mellea 0.3's cleanup would close what others still use
+
+            def close(self) -> None:
+                super().close()
+                self._connection.close()
+
+            async def aclose(self) -> None:
+                await super().aclose()
+                self._connection.close()
+
+    return WatsonxAIBackend
+
+
+# ----------------------------------------------------------------------- credentials and errors
+
+
+def probe(request: CredentialRequest) -> CredentialReport:
+    """Try the key and the project: a token and a look at the project, which cost nothing."""
+    report = credentials.report_from_fields(request)
+    target = request.target
+    try:
+        _connect(target, request.credentials, request.timeout).close()
+    except Exception as error:
+        asked = ErrorRequest(
+            target=target, operation="credentials", error=error, timeout=request.timeout
+        )
+        failure = error if isinstance(error, MelleaAPIError) else translate_error(asked)
+        failure = failure or translation.by_kind(asked) or translation.unreachable(asked, error)
+        status: Any = "unchecked"
+        if isinstance(failure, CredentialError):
+            status = "rejected" if failure.status else "missing"
+        elif isinstance(failure, PermissionDeniedError):
+            status = "forbidden"
+        elif isinstance(failure, BackendUnavailableError | RequestTimeoutError):
+            status = "unreachable"
+        message = str(failure)
+    else:
+        status, message = "present", "The key was tried, and the project is there."
+    return CredentialReport(
+        backend=target.backend, status=status, fields=report.fields, message=message
+    )
+
+
+def translate_error(request: ErrorRequest) -> MelleaAPIError | None:
+    """Say what the SDK raises in the library's terms, by status and code first."""
+    strange: wml_client_error.WMLClientError | None = None
+    for error in translation.chain(request.error):
+        if isinstance(error, httpx.HTTPStatusError | wml_client_error.ApiRequestFailure):
+            answer: Any = error.response
+            return by_answer(request, answer.status_code, answer.text, answer.headers)
+        if isinstance(error, wml_client_error.InvalidCredentialsError):
+            return by_answer(request, 401, error.error_msg.partition("Error: ")[2])
+        if isinstance(error, wml_client_error.CannotSetProjectOrSpace):
+            return by_project(request, str(error.reason))
+        if isinstance(error, wml_client_error.ExceededLimitOfAPICalls):
+            return by_answer(request, 429, str(error.reason))
+        if isinstance(error, wml_client_error.GovCloudEnvironmentConsentError):
+            return ConfigurationError(
+                translation.said(error.error_msg),
+                next_step="Set WATSONX_ACCEPT_GOV_ENV to True.",
+                backend=request.target.backend,
+                variable="WATSONX_ACCEPT_GOV_ENV",
+            )
+        if isinstance(error, wml_client_error.WMLClientError):
+            found = by_text(request, str(error.reason or error.error_msg))
+            if found is not None:
+                return found
+            strange = strange or error
+        if type(error) is Exception and str(error).startswith("Could not parse"):
+            return translation.unreadable(request, error)
+    if strange is not None:
+        # What it came from may be known to everybody: a connection that was refused, say.
+        return translation.by_kind(request) or translation.unreadable(request, strange)
+    return None
+
+
+class _Redacting(logging.Filter):
+    """The SDK logs what it raises, and so what a server repeats of what it was sent."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.msg, record.args = redact(record.getMessage()), None
+        return True
+
+
+logging.getLogger(wml_client_error.__name__).addFilter(_Redacting())

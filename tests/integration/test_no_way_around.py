@@ -36,49 +36,69 @@ def backend(request: pytest.FixtureRequest) -> BackendName:
     return name
 
 
-@pytest.fixture(params=WAYS, ids=[way.name for way in WAYS])
-def way(request: pytest.FixtureRequest, backend: BackendName) -> Way:
-    found: Way = request.param
-    if found.only is not None and found.only[0] != backend:
-        pytest.skip(f"{found.name}: {found.only[1]}")
-    return found
+DEFAULTS = {"max_tokens": DEFAULT, "temperature": 0.5}
+CALLS = {"max_completion_tokens": CALL}
 
 
-def opened(way: Way, backend: BackendName, limit: str, **arguments: object) -> Iterator[Stage]:
-    options = {limit: DEFAULT, "temperature": 0.5}
-    context = "chat" if way.chat else "simple"
+def gone(way: Way, backend: BackendName, registry: Registry | None = None) -> Iterator[Stage]:
+    """Goes a way, and yields the stage as it then is."""
+    if way.only is not None and way.only[0] != backend:
+        pytest.skip(f"{way.name}: {way.only[1]}")
     with stage(
         backend,
         raw=way.raw,
         text=way.text,
-        model_options=options,
-        context_type=context,
-        **arguments,
-    ) as opened:
-        yield opened
-
-
-def test_each_call_is_normalized_once(way: Way, backend: BackendName, stamping: Registry) -> None:
-    for on in opened(way, backend, "@@@max_new_tokens@@@", registry=stamping):
-        on.call = {"max_tokens": CALL}
+        model_options=DEFAULTS,
+        context_type="chat" if way.chat else "simple",
+        registry=registry,
+    ) as on:
+        on.call = copy.copy(CALLS)
         restart()
         way.go(on)
-        assert on.limits() == way.limits
+        yield on
+
+
+@pytest.mark.parametrize("way", WAYS, ids=[way.name for way in WAYS])
+def test_each_call_is_normalized_once(way: Way, backend: BackendName, stamping: Registry) -> None:
+    for on in gone(way, backend, stamping):
         # A call that went around has no number, one that went through twice leaves a gap.
         assert sorted(on.values("seed")) == list(range(1, len(on.sent) + 1))
+        check_wire(way, on)
 
 
-def test_what_reaches_the_provider(way: Way, backend: BackendName) -> None:
-    defaults, call = {"max_tokens": DEFAULT, "temperature": 0.5}, {"max_completion_tokens": CALL}
-    for on in opened(way, backend, "max_tokens"):
-        on.call = copy.copy(call)
-        way.go(on)
-        assert on.limits() == way.limits  # the call beats the default, under any name
-        assert set(on.values("temperature")) == way.temperatures
-        assert on.problems() == []
-        if way.name != "budget_forcing":  # Mellea's own code writes into the dict
-            assert on.call == call
-        assert on.session.backend.model_options == defaults
-        report = options_report(on.session)
-        assert report is not None
-        assert report.decision("max_tokens") is not None
+STRAIGHT = [
+    way
+    for way in WAYS
+    if way.name
+    in (
+        "chat",
+        "instruct_judge_and_repair",
+        "transform_by_a_tool",
+        "generative_with_a_backend",
+        "structured_output",
+        "streamed",
+        "many_threads",
+        "from_chat_context",
+        "raw",
+        "budget_forcing",
+    )
+]
+
+
+@pytest.mark.parametrize("way", STRAIGHT, ids=[way.name for way in STRAIGHT])
+def test_without_any_extension_too(way: Way, backend: BackendName) -> None:
+    """Most sessions have none, and their options then take a shorter path."""
+    for on in gone(way, backend):
+        check_wire(way, on)
+
+
+def check_wire(way: Way, on: Stage) -> None:
+    assert on.limits() == way.limits  # the call beats the default, under any name
+    assert set(on.values("temperature")) == way.temperatures
+    assert on.problems() == []
+    if way.name != "budget_forcing":  # Mellea's own code writes into the dict
+        assert on.call == CALLS
+    assert on.session.backend.model_options == DEFAULTS
+    report = options_report(on.session)
+    assert report is not None
+    assert report.decision("max_tokens") is not None

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mellea_api import _mellea
 from mellea_api.cli.output import Output, command, printable
 from mellea_api.cli.values import parse_assignments
 from mellea_api.errors import MelleaAPIError
@@ -75,10 +76,10 @@ def chat(
         prompt = sys.stdin.read()
     if prompt is not None and not prompt.strip():
         raise click.UsageError("The prompt is empty.")
-    with _nothing_on_stdout(output):
+    with _mellea_on_stderr(output.debug):
         from mellea_api.runtime import MelleaRuntime
 
-        runtime = MelleaRuntime(
+        with MelleaRuntime(
             backend,
             model,
             options,
@@ -86,30 +87,26 @@ def chat(
             timeout=timeout,
             base_url=base_url,
             unsupported=unsupported,
-        )
-    with runtime:
-        speak = _Speaker(output, runtime, stream=stream)
-        if prompt is not None:
-            speak(prompt)
-        else:
-            _converse(output, runtime, speak)
+        ) as runtime:
+            speak = _Speaker(output, runtime, stream=stream)
+            if prompt is not None:
+                speak(prompt)
+            else:
+                _converse(output, runtime, speak)
 
 
 @contextlib.contextmanager
-def _nothing_on_stdout(output: Output) -> Iterator[None]:
-    """Keep standard output for the answer: Mellea's log goes there of its own accord.
-
-    Its handler takes the stream that is there when Mellea is imported.
-    """
-    with contextlib.redirect_stdout(sys.stderr):
-        from mellea_api import _mellea
-
-        for logger in _mellea.loggers():
-            logger.setLevel(logging.INFO if output.debug else logging.WARNING)
+def _mellea_on_stderr(debug: bool) -> Iterator[None]:
+    """Keep standard output for the answer: Mellea's log goes there of its own accord."""
+    with contextlib.ExitStack() as stack:
+        with contextlib.redirect_stdout(sys.stderr):  # while Mellea is imported
+            loggers = _mellea.loggers()
+        for logger in loggers:
+            stack.callback(logger.setLevel, logger.level)
+            logger.setLevel(logging.INFO if debug else logging.WARNING)
             for handler in logger.handlers:
-                if isinstance(handler, logging.StreamHandler) and not isinstance(
-                    handler, logging.FileHandler
-                ):
+                if type(handler) is logging.StreamHandler:
+                    stack.callback(handler.setStream, handler.stream)
                     handler.setStream(sys.stderr)
         yield
 
@@ -121,7 +118,6 @@ class _Speaker:
         self._output = output
         self._runtime = runtime
         self._stream = stream
-        self.speaking = False
 
     def __call__(self, prompt: str) -> None:
         if self._output.as_json:

@@ -57,16 +57,16 @@ class Program:
             _report(error)
 
     def _run_file(self, path: str) -> None:
+        full = os.path.join(os.getcwd(), path)
         main = _new_main()
-        main.__dict__["__file__"] = path
+        main.__dict__["__file__"] = full
         main.__dict__["__cached__"] = None
-        main.__dict__["__loader__"] = SourceFileLoader("__main__", path)
+        main.__dict__["__loader__"] = SourceFileLoader("__main__", full)
         sys.argv = [path, *self.arguments]
-        _set_first_path(os.path.dirname(os.path.realpath(path)))
-        with io.open_code(os.path.abspath(path)) as file:
+        _set_first_path(os.path.dirname(os.path.realpath(full)))
+        with io.open_code(full) as file:
             source = file.read()
-        code = compile(source, path, "exec", dont_inherit=True)
-        exec(code, main.__dict__)
+        exec(compile(source, full, "exec", dont_inherit=True), main.__dict__)
 
     def _run_module(self, module: str) -> None:
         import runpy

@@ -1,0 +1,117 @@
+"""`mellea-api models`."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+from support.fake_plugins import GOOD
+from support.faults import black_hole, refused
+from support.ollama_server import OllamaServer
+from support.openai_server import OpenAIServer
+
+import mellea_api
+
+HANGS = GOOD + "\n@hookimpl\ndef list_models(request):\n    import time; time.sleep(60)\n"
+
+
+@pytest.fixture
+def servers(monkeypatch: pytest.MonkeyPatch) -> Any:
+    with OllamaServer(["tiny:latest"]) as ollama, OpenAIServer() as openai:
+        monkeypatch.setenv("OLLAMA_HOST", ollama.base_url)
+        monkeypatch.setenv("OPENAI_BASE_URL", openai.base_url)
+        monkeypatch.setenv("OPENAI_API_KEY", "sk-good")
+        yield ollama, openai
+
+
+def by_backend(found: Any) -> dict[str, Any]:
+    return {row["backend"]: row for row in found["backends"]}
+
+
+@pytest.mark.usefixtures("servers")
+def test_all_backends_are_asked(invoke: Any, invoke_json: Any) -> None:
+    found = by_backend(invoke_json("models"))
+    assert [model["id"] for model in found["ollama"]["models"]] == ["tiny:latest"]
+    assert {model["source"] for model in found["openai"]["models"]} == {"live"}
+    assert found["ngram"]["error"] is None
+    result = invoke("models")
+    assert result.exit_code == 0
+    assert any(line.startswith("ollama   tiny:latest") for line in result.stdout.splitlines())
+
+
+def test_a_failing_backend_stands_beside_the_others_with_its_reason(
+    servers: Any, invoke: Any, invoke_json: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-wrong-and-secret")
+    found = by_backend(invoke_json("models"))
+    assert found["openai"]["models"] is None
+    assert found["openai"]["error"]["type"] == "CredentialError"
+    assert found["ollama"]["models"]
+    result = invoke("models")
+    assert result.exit_code == 0
+    assert "openai: " in result.stderr
+    assert "sk-wrong-and-secret" not in result.output
+    assert "sk-wrong-and-secret" not in str(found)
+
+
+def test_exit_codes_tell_why_one_backend_failed(invoke: Any) -> None:
+    with refused() as nobody:
+        assert invoke("models", "ollama", "--base-url", nobody.base_url).exit_code == 3
+    with black_hole() as nobody:
+        slow = invoke("models", "ollama", "--base-url", nobody.base_url, "--timeout", "0.3")
+        assert slow.exit_code == 3
+    assert invoke("models", "openai").exit_code == 4
+    assert invoke("models", "nobody").exit_code == 1
+    assert invoke("models", "--base-url", "http://127.0.0.1:1").exit_code == 2
+    assert invoke("models", "--timeout", "0").exit_code == 2
+
+
+def test_if_all_fail_the_exit_code_says_so(invoke: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MELLEA_API_DISABLE", "ngram")
+    with refused() as nobody:
+        monkeypatch.setenv("OLLAMA_HOST", nobody.base_url)
+        mellea_api.refresh()
+        assert invoke("models").exit_code == 1  # one cannot be reached, the other has no key
+        monkeypatch.setenv("MELLEA_API_DISABLE", "ngram,openai")
+        mellea_api.refresh()
+        assert invoke("models").exit_code == 3
+
+
+@pytest.mark.usefixtures("servers")
+def test_a_plugin_that_never_answers_holds_up_nobody(invoke_json: Any, install: Any) -> None:
+    install("stuck", HANGS)
+    began = time.monotonic()
+    found = by_backend(invoke_json("models", "--timeout", "0.5"))
+    assert time.monotonic() - began < 10
+    assert found["stuck"]["error"]["type"] == "RequestTimeoutError"
+    assert found["ollama"]["models"]
+
+
+@pytest.mark.usefixtures("servers")
+def test_a_broken_plugin_brings_nobody_down(invoke_json: Any, install: Any) -> None:
+    install("bad", "raise RuntimeError('oops')")
+    found = by_backend(invoke_json("models"))
+    assert found["bad"]["error"]["type"] == "PluginError"
+    assert found["ollama"]["models"]
+
+
+def test_offline_is_the_catalogue(invoke_json: Any) -> None:
+    found = by_backend(invoke_json("models", "--offline"))
+    assert found["ollama"]["models"][0]["id"] == "granite4:micro"
+    assert {model["source"] for model in found["openai"]["models"]} == {"catalogue"}
+    assert by_backend(invoke_json("models", "ollama", "--offline")).keys() == {"ollama"}
+
+
+def test_a_server_without_models_says_so(invoke: Any) -> None:
+    with OllamaServer([]) as empty:
+        result = invoke("models", "ollama", "--base-url", empty.base_url)
+    assert result.exit_code == 0
+    assert "it has no models" in result.stderr
+
+
+def test_names_from_a_server_do_not_steer_the_terminal(invoke: Any) -> None:
+    with OllamaServer(["evil\x1b[31m:latest"]) as server:
+        result = invoke("models", "ollama", "--base-url", server.base_url)
+    assert "evil" in result.stdout
+    assert "\x1b" not in result.stdout

@@ -34,7 +34,7 @@ def find_address(
     if given is None:
         for variable in descriptor.base_url_variables:
             if environ.get(variable, "").strip():
-                source, address = variable, environ[variable].strip()
+                source, address = variable, environ[variable]
                 break
         else:
             return None, "default"
@@ -45,12 +45,13 @@ def find_address(
             next_step="Leave base_url out.",
             backend=descriptor.name,
         )
-    problem = _problem(str(address))
+    address = str(address).strip()
+    problem = _problem(address)
     if problem is None:
-        return str(address), source
+        return address, source
     name = "base_url" if source == "argument" else source
     raise ConfigurationError(
-        f"Cannot use {name}={str(address)!r:.200} for the {descriptor.name} backend: {problem}.",
+        f"Cannot use {name}={address!r:.200} for the {descriptor.name} backend: {problem}.",
         next_step="Give the server's address as text, such as "
         f"{descriptor.default_base_url or 'http://127.0.0.1:8000/v1'}.",
         backend=descriptor.name,
@@ -60,7 +61,7 @@ def find_address(
 
 def _problem(address: str) -> str | None:
     """Return what is wrong with an address: a URL, or one without a scheme."""
-    if not address.strip():
+    if not address:
         return "it is empty"
     # urlsplit() takes such characters out without a word.
     if not address.isprintable() or " " in address:

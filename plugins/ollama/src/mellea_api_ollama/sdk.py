@@ -128,11 +128,15 @@ def _pull(target: Target) -> None:
         Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as progress,
     ):
         tasks: dict[str, Any] = {}
+        status = None
         for update in client.pull(target.model_id, stream=True):
-            name = update.digest or update.status or ""
+            status = update.status
+            name = update.digest or status or ""
             if name not in tasks:
-                tasks[name] = progress.add_task(update.status or "pulling", total=update.total)
+                tasks[name] = progress.add_task(status or "pulling", total=update.total)
             progress.update(tasks[name], completed=update.completed or 0, total=update.total)
+    if status != "success":
+        raise ConnectionError(f"the download of {target.model_id} broke off at {status!r}")
     logger.info("pulled %s in %.0f s", target.model_id, time.monotonic() - began)
 
 

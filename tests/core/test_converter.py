@@ -1,0 +1,168 @@
+"""Values become plain JSON data and come back; secrets do not."""
+
+from __future__ import annotations
+
+import collections.abc
+import inspect
+import json
+import types
+import typing
+from typing import Any, Literal, Union
+
+import attrs
+import pytest
+from cattrs.errors import ClassValidationError
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mellea_api import (
+    BackendUnavailableError,
+    OptionError,
+    OptionProblem,
+    OptionRule,
+    Secret,
+    SessionRequest,
+    Target,
+    descriptor,
+    reports,
+    requests,
+)
+from mellea_api.converter import converter
+from mellea_api.testing.strategies import json_values
+
+LIVE = {requests.ErrorRequest}
+"""Holds an exception: it is of this process only."""
+
+CLASSES = [
+    cls
+    for module in (descriptor, reports, requests)
+    for _, cls in inspect.getmembers(module, attrs.has)
+    if cls.__module__ == module.__name__ and cls not in LIVE
+]
+
+
+def values(hint: Any) -> st.SearchStrategy[Any]:
+    """Generate values of a field's type."""
+    if hint is Any:
+        return st.none() | json_values()
+    if attrs.has(hint):
+        hints = typing.get_type_hints(hint)
+        fields = {field.name: values(hints[field.name]) for field in attrs.fields(hint)}
+        if hint is SessionRequest:
+            fields["context"] = st.sampled_from(["simple", "chat"])
+        return st.builds(hint, **fields)
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Literal:
+        return st.sampled_from(arguments)
+    if origin in (Union, types.UnionType):
+        return st.one_of([values(argument) for argument in arguments])
+    if origin is tuple:
+        return st.lists(values(arguments[0]), max_size=2).map(tuple)
+    if origin is collections.abc.Mapping:
+        if arguments[1] is Secret:
+            return st.just({})  # secrets have tests of their own
+        return st.dictionaries(st.text(max_size=5), values(arguments[1]), max_size=2)
+    simple: dict[Any, st.SearchStrategy[Any]] = {
+        str: st.text(max_size=8),
+        int: st.integers(),
+        bool: st.booleans(),
+        float: st.floats(allow_nan=False, allow_infinity=False) | st.integers(),
+        type(None): st.none(),
+    }
+    return simple[hint]
+
+
+@pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)
+@given(data=st.data())
+def test_every_value_goes_through_json_and_comes_back(cls: Any, data: st.DataObject) -> None:
+    value = data.draw(values(cls))
+    text = json.dumps(converter().unstructure(value), allow_nan=False)
+    again = converter().structure(json.loads(text), cls)
+    assert again == value
+    assert json.dumps(converter().unstructure(again)) == text
+
+
+def test_every_class_is_meant() -> None:
+    assert {cls.__name__ for cls in CLASSES} >= {
+        "BackendDescriptor",
+        "CredentialReport",
+        "ModelInfo",
+        "NormalizedOptions",
+        "OptionsRequest",
+        "SessionRequest",
+        "Target",
+    }
+
+
+def test_the_converter_is_one() -> None:
+    assert converter() is converter()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"name": "x", "unknown": 1},
+        {},
+        {"name": 5},
+        {"name": "x", "reserved": 1},
+        {"name": "x", "minimum": True},
+        {"name": "x", "minimum": "5"},
+        {"name": "x", "max_items": 1.0},
+        {"name": "x", "server": "other"},
+        {"name": "x", "chat": {"key": "a"}},
+    ],
+)
+def test_what_does_not_fit_is_refused(wrong: Any) -> None:
+    with pytest.raises(ClassValidationError):
+        converter().structure(wrong, OptionRule)
+
+
+def test_a_secret_goes_nowhere_and_comes_from_nowhere() -> None:
+    target = Target(
+        descriptor=descriptor.BackendDescriptor(name="x", summary="", default_model="m"),
+        model_id="m",
+        settings={"client": Secret("sk-also-secret", source="argument")},
+    )
+    request = SessionRequest(
+        target=target, credentials={"api_key": Secret("sk-123456789", source="argument")}
+    )
+    data = converter().unstructure(request)
+    assert data["credentials"] == {"api_key": "[secret]"}
+    assert data["target"]["settings"] == {"client": "[secret]"}
+    assert "sk-" not in json.dumps(data)
+    with pytest.raises(ClassValidationError):
+        converter().structure(data, SessionRequest)
+    with pytest.raises(TypeError, match="not made from data"):
+        converter().structure("[secret]", Secret)
+
+
+def test_what_json_does_not_have_is_described_without_its_secrets() -> None:
+    secret = Secret("sk-123456789", source="argument")
+
+    class Tool:
+        def __repr__(self) -> str:
+            return f"Tool({secret.reveal()})"
+
+    decision = reports.OptionDecision(
+        name="tools", spelling="tools", outcome="kept", value=[Tool(), (1, {2})]
+    )
+    assert converter().unstructure(decision)["value"] == ["Tool([secret])", [1, [2]]]
+
+
+def test_an_error_becomes_its_facts() -> None:
+    error = OptionError(
+        "No.", next_step="Do.", backend="x", problems=(OptionProblem("stop[0]", "is empty"),)
+    )
+    assert converter().unstructure({"error": error}) == {
+        "error": {
+            "type": "OptionError",
+            "message": "No. Do.",
+            "reason": "No.",
+            "next_step": "Do.",
+            "backend": "x",
+            "variable": None,
+            "problems": [{"path": "stop[0]", "message": "is empty"}],
+        }
+    }
+    down = BackendUnavailableError("No.", next_step="Do.", backend="x", status=503)
+    assert converter().unstructure(down)["status"] == 503

@@ -264,6 +264,8 @@ def _when(rule: OptionRule) -> str:
         conditions.append(known if name == rule.name else f"with `{name}` {known}")
     if rule.models:
         conditions.insert(0, f"models {code(*rule.models)}")
+    if rule.not_models:
+        conditions.insert(0, f"not models {code(*rule.not_models)}")
     return f"{', '.join(conditions)}: " if conditions else ""
 
 
@@ -275,7 +277,8 @@ def cell(rules: Iterable[OptionRule], endpoint: str) -> str:
         if not speaks:
             continue
         said.append(_when(rule) + outcome(rule, endpoint))
-        if not (rule.requires or rule.models or (rule.mellea and rule.supported)):
+        conditional = rule.requires or rule.models or rule.not_models
+        if not (conditional or (rule.mellea and rule.supported)):
             break
     return "<br>".join(said) or "not supported: no such option there"
 

@@ -1,0 +1,26 @@
+"""A loopback provider with instant answers, in a process of its own.
+
+`python server.py ollama` or `openai`: the strict server of the tests. It prints its address and
+serves until its input ends.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+
+
+def main(provider: str) -> None:
+    """Serves."""
+    from support.ollama_server import OllamaServer
+    from support.openai_server import OpenAIServer
+
+    with OllamaServer(("tiny", "small")) if provider == "ollama" else OpenAIServer() as server:
+        print(server.base_url, flush=True)
+        sys.stdin.read()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

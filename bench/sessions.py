@@ -1,0 +1,103 @@
+"""A session beside a bare one of Mellea, on one loopback server with instant answers."""
+
+from __future__ import annotations
+
+import json
+import logging
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import mellea
+from measure import in_process, ratio, section
+from mellea.backends import ModelOption
+
+import mellea_api
+from mellea_api.runtime import MelleaRuntime
+
+MODELS = {"ollama": ("tiny", "small"), "openai": ("gpt-4o", "gpt-4o-mini")}
+OURS = {"temperature": 0.7, "max_tokens": 100, "top_p": 0.9, "stop": ["END"]}
+# The same, spelt so that Mellea itself sends all of it.
+THEIRS = {ModelOption.MAX_NEW_TOKENS if k == "max_tokens" else k: v for k, v in OURS.items()}
+
+
+@contextmanager
+def server(provider: str) -> Iterator[str]:
+    """Starts a loopback provider; gives its address."""
+    command = [sys.executable, str(Path(__file__).with_name("server.py")), provider]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        yield process.stdout.readline().strip()
+        process.stdin.close()
+
+
+def measure_backend(provider: str) -> list[dict[str, Any]]:
+    model, other = MODELS[provider]
+    where = f"{provider}, Mellea {version('mellea')}"
+    with server(provider) as base_url:
+        arguments: dict[str, Any] = {"base_url": base_url}
+        if provider == "openai":
+            arguments["api_key"] = "sk-good"
+
+        def bare() -> Any:
+            return mellea.start_session(provider, model_id=model, **arguments)
+
+        one, control = bare(), bare()
+        ours = mellea_api.start_session(provider, model, **arguments)
+        plain, with_options = "`session.chat`", "`session.chat` with four options"
+        bare_plain, bare_options = "bare Mellea", "bare Mellea with four options"
+        again = "bare Mellea on another session"
+        chats = in_process(
+            {
+                plain: lambda: ours.chat("Hello!"),
+                bare_plain: lambda: one.chat("Hello!"),
+                with_options: lambda: ours.chat("Hello!", model_options=dict(OURS)),
+                bare_options: lambda: one.chat("Hello!", model_options=dict(THEIRS)),
+                again: lambda: control.chat("Hello!"),
+            },
+            rounds=100,
+            calls=10,
+        )
+        with MelleaRuntime(provider, model, **arguments) as runtime:
+            runtime.switch_model(other)
+            models = [model, other]
+
+            def switch() -> None:
+                models.reverse()
+                runtime.switch_model(models[1])
+
+            back, start = "`runtime.switch_model` back", "`mellea.start_session`"
+            switching = in_process({back: switch, start: bare}, rounds=20, calls=1)
+    return [
+        section(
+            f"A chat on {where}",
+            "The last row is Mellea against itself: what differs there is noise.",
+            [
+                ratio(chats, plain, bare_plain),
+                ratio(chats, with_options, bare_options),
+                ratio(chats, again, bare_plain),
+            ],
+        ),
+        section(
+            f"Going back to a model used before on {where}",
+            "",
+            [ratio(switching, back, start)],
+        ),
+    ]
+
+
+def measure() -> list[dict[str, Any]]:
+    """Measures both backends."""
+    logging.disable(logging.CRITICAL)
+    return [found for provider in MODELS for found in measure_backend(provider)]
+
+
+if __name__ == "__main__":
+    json.dump(measure(), sys.stdout)

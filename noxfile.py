@@ -215,6 +215,24 @@ def coverage(session: nox.Session) -> None:
     session.run("coverage", "report")
 
 
+@nox.session(python="3.11", default=False)
+def bench(session: nox.Session) -> None:
+    """Measure costs beside Mellea and other libraries (not part of the default run)."""
+    folders = [f"./{folder}" for folder in DISTRIBUTIONS.values()]
+    # Without the constraints: what litellm needs is not what they pin.
+    session.install(*folders, f"mellea=={NEWEST}", "-r", "bench/requirements.txt")
+    oldest = min(MELLEA_LINES)
+    older = Path(session.create_tmp()) / "older"
+    session.run("python", "-m", "venv", str(older))
+    python = str(older / ("Scripts" if os.name == "nt" else "bin") / "python")
+    session.run(
+        *(python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"),
+        *("-c", f"constraints/mellea-{oldest}.txt", *folders),
+        external=True,
+    )
+    session.run("python", "bench/run.py", "--older", python, *session.posargs)
+
+
 @nox.session(default=False)
 def pins(session: nox.Session) -> None:
     """Write the files in `constraints/` anew (not part of the default run)."""

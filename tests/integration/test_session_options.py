@@ -154,6 +154,64 @@ def test_new_defaults_hold_from_the_next_call_on(backend: BackendName) -> None:
         assert on.limits() == {5: 2, None: 1}
 
 
+def test_what_is_written_into_the_defaults_is_checked_and_holds(backend: BackendName) -> None:
+    with stage(backend, model_options={"max_tokens": 11}) as on:
+        options = on.session.backend.model_options
+        options["seed"] = 3
+        on.session.backend.model_options.update(max_tokens=7)
+        with pytest.raises(OptionError):
+            on.session.backend.model_options["temprature"] = 1
+        with pytest.raises(OptionError):
+            on.session.backend.model_options["num_predict"] = 5  # beside max_tokens = 7
+        on.session.chat(QUESTION)
+        assert on.limits() == {7: 1}
+        assert on.values("seed") == [3]
+        on.session.backend.model_options.pop("seed")
+        del on.session.backend.model_options["max_tokens"]
+        assert on.session.backend.model_options == {}
+        on.session.chat(QUESTION)
+        assert on.values("seed") == [3, None]
+
+
+def test_a_task_that_began_in_a_call_reads_the_defaults_when_the_call_is_over(
+    backend: BackendName,
+) -> None:
+    with stage(backend, model_options={"max_tokens": 11}) as on:
+        read: list[dict[str, Any]] = []
+        begun = asyncio.Event()
+        over = asyncio.Event()
+
+        async def later() -> None:
+            begun.set()
+            await over.wait()
+            read.append(dict(on.session.backend.model_options))
+
+        tasks = []
+        walk = type(on.session.backend).do_generate_walk
+
+        async def walk_and_begin(self: Any, action: Any) -> Any:
+            tasks.append(asyncio.create_task(later()))
+            return await walk(self, action)
+
+        async def program() -> None:
+            on.session.backend.__dict__["do_generate_walk"] = walk_and_begin.__get__(
+                on.session.backend
+            )
+            await on.session.achat(QUESTION)
+            over.set()
+            await asyncio.gather(*tasks)
+
+        asyncio.run(program())
+        assert begun.is_set()
+        assert read
+        assert all(seen == {"max_tokens": 11} for seen in read)
+
+
+def test_a_tool_that_cannot_be_called_is_an_error_of_its_own(backend: BackendName) -> None:
+    with stage(backend) as on, pytest.raises(OptionError, match=r"tools\[0\] must be a tool"):
+        on.session.chat(QUESTION, model_options={"tools": [{"type": "function"}]})
+
+
 def test_bad_defaults_are_refused_and_the_old_ones_stay(backend: BackendName) -> None:
     with stage(backend, model_options={"max_tokens": 11}) as on:
         for bad in ({"temprature": 1}, {"max_tokens": 0}, {"max_tokens": 1, "num_predict": 2}):

@@ -15,7 +15,7 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from mellea_api import _mellea, translation
@@ -23,8 +23,10 @@ from mellea_api.errors import MelleaAPIError, PluginError, SessionClosedError
 from mellea_api.generation import ATTRIBUTE, REPORT, calling_var, seam_of
 from mellea_api.logs import mark_records
 from mellea_api.options.pipeline import OptionPipeline, Rendered
+from mellea_api.options.view import OptionsView
 from mellea_api.reports import NormalizedOptions
 from mellea_api.requests import ErrorRequest
+from mellea_api.secrets import Secret
 
 __all__ = ["Adoption", "adopt", "adoption_of", "options_report"]
 
@@ -45,6 +47,7 @@ class Adoption:
         translate: Says an SDK's exception in our terms, or answers None.
         timeout: Seconds allowed for each whole call; None for no limit.
         run_id: Names the run in log records and telemetry.
+        secrets: The credentials in use: only what lives is masked in what a provider says.
 
     Attributes:
         last: The options of the call that began last, on any thread.
@@ -58,6 +61,7 @@ class Adoption:
         *,
         timeout: float | None = None,
         run_id: str | None = None,
+        secrets: Iterable[Secret] = (),
     ) -> None:
         self.pipeline = pipeline
         self.timeout = timeout
@@ -65,6 +69,7 @@ class Adoption:
         self.last: Rendered | None = None
         self.user_options: dict[str, Any] = {}
         self._translate = translate
+        self._secrets = tuple(secrets)
         self._lock = threading.Lock()
         self._running = 0
         self._closed = False
@@ -163,15 +168,17 @@ def options_report(of: Any) -> NormalizedOptions | None:
     """Return what became of the options of a call.
 
     Args:
-        of: An answer of Mellea (a `ModelOutputThunk`), for that call; or a session or its
-            backend, for the call that began last there.
+        of: An answer of Mellea (a `ModelOutputThunk` or a `SamplingResult`), for that call; or a
+            session or its backend, for the call that began last there. (`session.chat` returns
+            a bare message, which knows of no call: ask the session.)
 
     Returns:
         The report; None if there was no call, or it did not go through this library.
     """
-    rendered = getattr(of, "__dict__", {}).get(REPORT)
-    if isinstance(rendered, Rendered):
-        return rendered.report
+    for answer in (of, getattr(of, "result", None)):
+        rendered = getattr(answer, "__dict__", {}).get(REPORT)
+        if isinstance(rendered, Rendered):
+            return rendered.report
     adoption = adoption_of(of) or adoption_of(getattr(of, "backend", None))
     return adoption.last.report if adoption is not None and adoption.last is not None else None
 
@@ -235,9 +242,11 @@ def _adopted_class(cls: type) -> type:
 
 def _get_options(backend: Any) -> dict[str, Any]:
     # Mellea would merge what it finds here into each call; there it must find nothing.
-    if calling_var.get():
+    call = calling_var.get()
+    if call is not None and call.in_seam:
         return {}
-    return dict(backend.__dict__[ATTRIBUTE].user_options)
+    adoption: Adoption = backend.__dict__[ATTRIBUTE]
+    return OptionsView(adoption.user_options, adoption.set_options)
 
 
 def _set_options(backend: Any, options: Mapping[str, Any] | None) -> None:

@@ -32,10 +32,10 @@ ATTRIBUTE: Final = "_mellea_api"
 REPORT: Final = "_mellea_api_report"
 """The attribute of a thunk that holds what became of its options."""
 
-calling_var: Final[contextvars.ContextVar[bool]] = contextvars.ContextVar(
-    "mellea_api_calling", default=False
+calling_var: Final[contextvars.ContextVar[Call | None]] = contextvars.ContextVar(
+    "mellea_api_calling", default=None
 )
-"""Whether a seam is at work: Mellea must then find no options but those it is handed."""
+"""The call whose seam is at work: Mellea must then find no options but those it is handed."""
 
 _STUMBLES: Final = (AssertionError, AttributeError, IndexError, KeyError, TypeError)
 
@@ -69,6 +69,9 @@ class Call:
         adoption: What the core keeps with the backend.
         rendered: The call's options.
         endpoint: Whether it is a chat or a raw prompt.
+
+    Attributes:
+        in_seam: Whether the seam is still at work.
     """
 
     def __init__(self, adoption: Adoption, rendered: Rendered, endpoint: Endpoint) -> None:
@@ -76,6 +79,8 @@ class Call:
         self._rendered = rendered
         self._endpoint = endpoint
         self._deadline: float | None = None
+        # Tasks that begin in a seam inherit its context and outlive it: the call itself knows.
+        self.in_seam = True
 
     async def run(self, generation: Coroutine[Any, Any, Any]) -> Any:
         """Run what a seam of Mellea does, and follow the thunks that it returns."""
@@ -85,7 +90,7 @@ class Call:
         except BaseException:
             generation.close()
             raise
-        calling = calling_var.set(True)
+        calling = calling_var.set(self)
         run_id = run_id_var.set(adoption.run_id or run_id_var.get())
         mark_span()
         failure: BaseException | None = None
@@ -100,6 +105,7 @@ class Call:
         finally:
             run_id_var.reset(run_id)
             calling_var.reset(calling)
+            self.in_seam = False
             if failure is not None or result is None:
                 adoption.end()
         if failure is not None:

@@ -183,10 +183,22 @@ def _seconds(value: Any) -> float | int:
 def _tools(value: Any) -> Any:
     """Accept what Mellea takes: tools as a list, or by name; their make is Mellea's business."""
     if isinstance(value, Mapping):
-        return _entries(value)
+        found: Any = _entries(value)
+        for name, tool in found.items():
+            _tool(f"[{shown(name)}]", tool)
+        return found
     if isinstance(value, Sequence) and not isinstance(value, str | bytes):
-        return _items(value)
+        found = _items(value)
+        for position, tool in enumerate(found):
+            _tool(f"[{position}]", tool)
+        return found
     raise ValueError(f"must be a list of tools, or tools by name, not {shown(value)}")
+
+
+def _tool(where: str, tool: Any) -> None:
+    # Mellea asserts that each can be called; a description in JSON cannot.
+    if not (callable(tool) or callable(getattr(tool, "run", None))):
+        raise ValueError(f"{where} must be a tool that can be called, not {shown(tool)}")
 
 
 def _tool_choice(value: Any) -> Any:

@@ -12,7 +12,6 @@ import os
 import sysconfig
 from pathlib import Path
 
-import gguf
 import numpy as np
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
@@ -24,7 +23,7 @@ SPECIAL_TOKENS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 VOCABULARY_SIZE = 1000
 CONTEXT_LENGTH = 2048
 
-_WIDTH, _FEED_FORWARD, _LAYERS, _HEADS, _KV_HEADS = 64, 128, 2, 4, 2
+WIDTH, FEED_FORWARD, LAYERS, HEADS, KV_HEADS = 64, 128, 2, 4, 2
 # Modules that every supported Python has, and long enough for a thousand merges.
 _CORPUS = (
     "argparse.py",
@@ -48,18 +47,20 @@ def build_gguf(path: Path, seed: int = 0) -> Path:
     Returns:
         `path`.
     """
-    vocabulary, merges = _train_tokenizer()
+    import gguf  # here: the same model is made for transformers, where nobody has it
+
+    vocabulary, merges = train_tokenizer()
     # A file that another process may read appears whole or not at all.
     partial = path.with_name(f"{path.name}.{os.getpid()}.part")
     writer = gguf.GGUFWriter(partial, "llama")
     writer.add_name("tiny")
     writer.add_context_length(CONTEXT_LENGTH)
-    writer.add_embedding_length(_WIDTH)
-    writer.add_block_count(_LAYERS)
-    writer.add_feed_forward_length(_FEED_FORWARD)
-    writer.add_head_count(_HEADS)
-    writer.add_head_count_kv(_KV_HEADS)
-    writer.add_rope_dimension_count(_WIDTH // _HEADS)
+    writer.add_embedding_length(WIDTH)
+    writer.add_block_count(LAYERS)
+    writer.add_feed_forward_length(FEED_FORWARD)
+    writer.add_head_count(HEADS)
+    writer.add_head_count_kv(KV_HEADS)
+    writer.add_rope_dimension_count(WIDTH // HEADS)
     writer.add_layer_norm_rms_eps(1e-5)
     writer.add_vocab_size(len(vocabulary))
     writer.add_file_type(gguf.LlamaFileType.ALL_F32)
@@ -82,7 +83,7 @@ def build_gguf(path: Path, seed: int = 0) -> Path:
     writer.add_add_bos_token(False)
     writer.add_chat_template(CHATML)
 
-    for name, tensor in _weights(vocabulary, seed).items():
+    for name, tensor in random_weights(vocabulary, seed).items():
         writer.add_tensor(name, tensor)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
@@ -92,7 +93,7 @@ def build_gguf(path: Path, seed: int = 0) -> Path:
     return path
 
 
-def _train_tokenizer() -> tuple[list[str], list[str]]:
+def train_tokenizer() -> tuple[list[str], list[str]]:
     """A byte-level BPE of the standard library's sources: tokens by id, and the merges in order."""
     folder = Path(sysconfig.get_paths()["stdlib"])
     tokenizer = Tokenizer(models.BPE())
@@ -121,7 +122,7 @@ def _train_tokenizer() -> tuple[list[str], list[str]]:
     return vocabulary, merges
 
 
-def _weights(vocabulary: list[str], seed: int) -> dict[str, np.ndarray]:
+def random_weights(vocabulary: list[str], seed: int) -> dict[str, np.ndarray]:
     """Random weights by GGUF tensor name, with a bias built in so that the text is printable ASCII.
 
     A llama has no output bias, so the first dimension of the residual stream is made a constant: every token has 1
@@ -135,28 +136,28 @@ def _weights(vocabulary: list[str], seed: int) -> dict[str, np.ndarray]:
 
     # The scale gives logits a spread of about 2, so that temperature, top_p and min_p have something to choose from.
     embedding, output = (
-        normal(len(vocabulary), _WIDTH, scale=1.0),
-        normal(len(vocabulary), _WIDTH, scale=0.3),
+        normal(len(vocabulary), WIDTH, scale=1.0),
+        normal(len(vocabulary), WIDTH, scale=0.3),
     )
     embedding[:, 0] = 1.0
     output[:, 0] = [0.0 if _may_be_written(token) else -100.0 for token in vocabulary]
     weights = {
         "token_embd.weight": embedding,
-        "output_norm.weight": np.ones(_WIDTH, np.float32),
+        "output_norm.weight": np.ones(WIDTH, np.float32),
         "output.weight": output,
     }
-    kv_width = _WIDTH // _HEADS * _KV_HEADS
-    for layer in range(_LAYERS):
+    kv_width = WIDTH // HEADS * KV_HEADS
+    for layer in range(LAYERS):
         block = {
-            "attn_norm": np.ones(_WIDTH, np.float32),
-            "attn_q": normal(_WIDTH, _WIDTH),
-            "attn_k": normal(kv_width, _WIDTH),
-            "attn_v": normal(kv_width, _WIDTH),
-            "attn_output": normal(_WIDTH, _WIDTH),
-            "ffn_norm": np.ones(_WIDTH, np.float32),
-            "ffn_gate": normal(_FEED_FORWARD, _WIDTH),
-            "ffn_up": normal(_FEED_FORWARD, _WIDTH),
-            "ffn_down": normal(_WIDTH, _FEED_FORWARD),
+            "attn_norm": np.ones(WIDTH, np.float32),
+            "attn_q": normal(WIDTH, WIDTH),
+            "attn_k": normal(kv_width, WIDTH),
+            "attn_v": normal(kv_width, WIDTH),
+            "attn_output": normal(WIDTH, WIDTH),
+            "ffn_norm": np.ones(WIDTH, np.float32),
+            "ffn_gate": normal(FEED_FORWARD, WIDTH),
+            "ffn_up": normal(FEED_FORWARD, WIDTH),
+            "ffn_down": normal(WIDTH, FEED_FORWARD),
         }
         block["attn_output"][0] = 0.0
         block["ffn_down"][0] = 0.0

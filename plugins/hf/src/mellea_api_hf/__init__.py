@@ -1,0 +1,117 @@
+"""The Hugging Face backend of mellea-api: models inside the process, run by transformers.
+
+This module is what the entry point names: it is light, and holds the hooks. `options` says what
+transformers does with each option, `models` is the catalogue, `token` finds the token file, and
+`sdk` and what it uses (`weights`, `generation`) alone import Mellea and the libraries below it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from mellea_api import (
+    BackendDescriptor,
+    CredentialField,
+    CredentialQuery,
+    CredentialReport,
+    CredentialRequest,
+    ErrorRequest,
+    MelleaAPIError,
+    ModelInfo,
+    ModelsRequest,
+    NormalizedOptions,
+    OptionsRequest,
+    Secret,
+    SessionRequest,
+    hookimpl,
+)
+from mellea_api_hf.models import CATALOGUE
+from mellea_api_hf.options import RULES, normalize
+from mellea_api_hf.token import VARIABLES, stored_token
+
+if TYPE_CHECKING:
+    from mellea import MelleaSession
+
+__all__ = [
+    "create_session",
+    "describe_backend",
+    "find_credential",
+    "list_models",
+    "normalize_options",
+    "translate_error",
+    "validate_credentials",
+]
+
+
+@hookimpl
+def describe_backend(name: str) -> BackendDescriptor:
+    """Describe transformers on this machine."""
+    return BackendDescriptor(
+        name=name,
+        summary="Models inside the process, run by Hugging Face transformers",
+        default_model=CATALOGUE[0].id,
+        credentials=(
+            CredentialField(
+                name="token",
+                variables=VARIABLES,
+                required="never",  # a fact of the model: public ones need none
+                help="Tokens are made at https://huggingface.co/settings/tokens; only gated and "
+                "private models need one.",
+            ),
+        ),
+        options=RULES,
+        models=CATALOGUE,
+        model_identifier="hf_model_name",
+        start_hint="Check the network, HF_ENDPOINT and HF_HUB_OFFLINE; what is in the local cache "
+        "works offline.",
+        model_hint="Check the id at https://huggingface.co/{model}, or give a folder on disk.",
+    )
+
+
+@hookimpl
+def find_credential(request: CredentialQuery) -> Secret | None:
+    """Find the token that `hf auth login` left in a file."""
+    return stored_token() if request.field.name == "token" else None
+
+
+@hookimpl
+def validate_credentials(request: CredentialRequest) -> CredentialReport | None:
+    """With `probe`, ask the Hub who the token belongs to, and whether the model is open to it."""
+    if not request.probe:
+        return None
+    from mellea_api_hf import sdk
+
+    return sdk.validate_credentials(request)
+
+
+@hookimpl
+def list_models(request: ModelsRequest) -> Sequence[ModelInfo] | None:
+    """List what is in the local cache, then the catalogue; with `hub=True` what the Hub has."""
+    if not request.live:
+        return None
+    from mellea_api_hf import sdk
+
+    return sdk.list_models(request)
+
+
+@hookimpl
+def create_session(request: SessionRequest) -> MelleaSession:
+    """Create a session; its model is loaded once in a process, and downloaded if need be."""
+    from mellea_api_hf import sdk
+
+    return sdk.create_session(request)
+
+
+@hookimpl
+def normalize_options(request: OptionsRequest) -> NormalizedOptions:
+    """Say options as `generate()` takes them."""
+    return normalize(request)
+
+
+@hookimpl
+def translate_error(request: ErrorRequest) -> MelleaAPIError | None:
+    """Say what huggingface_hub and transformers raise in the library's terms."""
+    from mellea_api_hf import sdk
+
+    return sdk.translate_error(request)

@@ -1,0 +1,340 @@
+"""One generation: what `generate()` is called with, and what is done with its text.
+
+Mellea's backend is kept for its prompts, its formats and its answers. On the way into
+`generate()` it is replaced, since there its lines differ: 0.3 and 0.6 give every option to the
+chat template and to `generate()` alike, pass no tokenizer (so that `stop_strings` raises) and no
+attention mask; all seed the process's random numbers before the generation's turn has come, and
+leave the stop text in the answer.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import functools
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final
+
+from mellea_api import ContextLengthError, OptionError
+from mellea_api.errors import OptionProblem
+from mellea_api.logs import logger
+from mellea_api.requests import Policy
+from mellea_api_hf.options import TEMPLATE
+from mellea_api_hf.weights import Weights, randomness
+
+__all__ = ["Generation", "current", "cut", "hold_back", "template_variables"]
+
+SEED: Final = "@@@seed@@@"
+_MAX_TOKENS: Final = "@@@max_new_tokens@@@"
+_STOP: Final = "@@@stop_sequences@@@"
+_THINKING: Final = "@@@thinking@@@"
+_SCORES: Final = {"output_scores": "@@@logits@@@", "output_logits": "@@@raw_logits@@@"}
+
+_MELLEAS: Final = frozenset(
+    {
+        "attention_mask",
+        "input_ids",
+        "inputs",
+        "logits_processor",
+        "past_key_values",
+        "return_dict_in_generate",
+        "stopping_criteria",
+        "streamer",
+        "use_cache",
+        *_SCORES,
+    }
+)
+"""The arguments of `generate()` that are Mellea's business; all others come from the options."""
+
+_THINKING_VARIABLES: Final = ("think", "thinking", "enable_thinking")
+# What transformers itself gives every template, under names that a template does not declare.
+_GIVEN_VARIABLES: Final = frozenset({"documents", "messages", "tools"})
+
+_current: Final[contextvars.ContextVar[Generation | None]] = contextvars.ContextVar(
+    "mellea_api_hf_generation", default=None
+)
+
+
+def current() -> Generation | None:
+    """Return the generation that is being prepared or run here."""
+    return _current.get()
+
+
+class Generation:
+    """What one call asks for beside its prompt.
+
+    Args:
+        options: The call's options as the rules rendered them.
+        weights: What generates.
+        model_id: Its name, for messages.
+        policy: What to do about a variable that the chat template does not have.
+
+    Attributes:
+        cancelled: Set when nobody waits for the answer any more.
+        raw: Whether the prompt goes past the chat template.
+        stops: The texts at which it ends.
+        stopped: Whether it ended at one of them.
+
+    Raises:
+        OptionError: If the chat template lacks a variable, under the policy `error`.
+    """
+
+    def __init__(
+        self, options: Mapping[str, Any], weights: Weights, model_id: str, policy: Policy = "warn"
+    ) -> None:
+        self.cancelled = threading.Event()
+        self.raw = False
+        self.stopped = False
+        self.stops: list[str] = list(options.get(_STOP) or ())
+        self._seed: int | None = options.get(SEED)
+        self._options = options
+        self._weights = weights
+        self._model_id = model_id
+        self._policy = policy
+        self._arguments = {
+            name: value
+            for name, value in options.items()
+            if not name.startswith("@@@") and name != TEMPLATE
+        }
+        if _MAX_TOKENS in options:
+            self._arguments["max_new_tokens"] = options[_MAX_TOKENS]
+
+    @contextlib.contextmanager
+    def going_on(self) -> Iterator[None]:
+        """Make it the current one; the tasks and threads that are begun inside inherit that."""
+        token = _current.set(self)
+        try:
+            yield
+        finally:
+            _current.reset(token)
+
+    def template(self) -> dict[str, Any]:
+        """Return the variables for the chat template.
+
+        Raises:
+            OptionError: If it lacks one of them, under the policy `error`.
+        """
+        given = dict(self._options.get(TEMPLATE) or {})
+        thinking = self._options.get(_THINKING)
+        if not given and thinking is None:
+            return given
+        declared = template_variables(getattr(self._weights.tokenizer, "chat_template", None))
+        missing = [name for name in given if name not in declared | _GIVEN_VARIABLES]
+        if thinking is not None:
+            places = thinking_variables(thinking, declared)
+            given = {**places, **given}
+            # A model that does not think does as it is told, if that is not to.
+            if not places and thinking not in (False, "none"):
+                missing.append("thinking")
+        if missing:
+            self._lacks(missing)
+        return given
+
+    def _lacks(self, names: list[str]) -> None:
+        problems = [OptionProblem(name, "is no variable of its chat template") for name in names]
+        if self._policy == "error":
+            raise OptionError(
+                f"Cannot use the model options for hf model {self._model_id!r}: "
+                + "; ".join(f"{problem.path} {problem.message}" for problem in problems)
+                + ".",
+                next_step="Leave it out, or use a model whose template has it.",
+                backend="hf",
+                problems=tuple(problems),
+            )
+        if self._policy == "warn" and (self._model_id, *names) not in _warned:
+            _warned.add((self._model_id, *names))
+            logger.warning(
+                "The chat template of %s has no variable for %s: it has no effect.",
+                self._model_id,
+                ", ".join(names),
+            )
+
+    def run(self, generate: Callable[..., Any], given: Mapping[str, Any], inputs: Any) -> Any:
+        """Call `generate()`.
+
+        Args:
+            generate: The model's.
+            given: What Mellea would call it with.
+            inputs: The prompt's tokens, where Mellea gives them by position.
+
+        Returns:
+            What it returned, as the class that Mellea reads.
+        """
+        streamer = given.get("streamer")
+        try:
+            arguments = self._prepared(given, inputs)
+            if streamer is not None and self.stops:
+                hold_back(streamer, self)
+            with randomness(self._seed, self._weights.device):
+                return _readable(generate(**arguments))
+        except BaseException:
+            # Who reads the stream would wait for ever; the error comes after its end.
+            if streamer is not None:
+                streamer.end()
+            raise
+
+    def _prepared(self, given: Mapping[str, Any], inputs: Any) -> dict[str, Any]:
+        import torch
+        from transformers import StoppingCriteriaList
+
+        arguments = {name: value for name, value in given.items() if name in _MELLEAS}
+        for name, option in _SCORES.items():
+            # 0.3 and 0.6 keep the scores of every token of the vocabulary, and do not read them.
+            if not self._options.get(option):
+                arguments.pop(name, None)
+        if inputs is not None:
+            arguments["inputs"] = inputs
+        tokens: Any = arguments.get("inputs", arguments.get("input_ids"))
+        arguments.setdefault("attention_mask", torch.ones_like(tokens))
+        tokenizer = self._weights.tokenizer
+        arguments.setdefault("pad_token_id", tokenizer.pad_token_id)
+        arguments.update(self._arguments)
+        if self.stops:
+            arguments.update(stop_strings=self.stops, tokenizer=tokenizer)
+        arguments["stopping_criteria"] = StoppingCriteriaList(
+            [*(arguments.get("stopping_criteria") or ()), _when_set(self.cancelled)]
+        )
+        self._limit(arguments, int(tokens.shape[-1]))
+        return arguments
+
+    def _limit(self, arguments: dict[str, Any], prompt: int) -> None:
+        """See that the prompt fits, and let the answer end where the model ends it."""
+        context = self._weights.context_length
+        if context is None:
+            return
+        if prompt >= context:
+            raise ContextLengthError(
+                f"The prompt is too long for {self._model_id!r}: it has {prompt} tokens, and the "
+                f"model sees {context}.",
+                next_step="Shorten it, or use a model with a larger context.",
+                backend="hf",
+                model_id=self._model_id,
+            )
+        own = self._weights.model.generation_config
+        # Without a limit of anybody's, transformers stops after 20 tokens.
+        unlimited = own.max_new_tokens is None and own.max_length in (None, 20)
+        if "max_new_tokens" not in arguments and unlimited:
+            arguments["max_new_tokens"] = context - prompt
+
+    def cut(self, text: str) -> str:
+        """Return an answer without the stop text, and what came with it."""
+        position = cut(text, self.stops)
+        if position is None:
+            return text
+        self.stopped = True
+        return text[:position]
+
+
+_warned: Final[set[tuple[str, ...]]] = set()
+
+
+def _readable(result: Any) -> Any:
+    """Return what a search over beams found as a class that every line of Mellea reads."""
+    from transformers.generation.utils import GenerateDecoderOnlyOutput
+
+    if isinstance(result, GenerateDecoderOnlyOutput):
+        return result
+    return GenerateDecoderOnlyOutput(
+        sequences=result.sequences, past_key_values=result.past_key_values
+    )
+
+
+def _when_set(event: threading.Event) -> Any:
+    import torch
+    from transformers import StoppingCriteria
+
+    class WhenSet(StoppingCriteria):  # type: ignore[misc,unused-ignore]
+        """Ends a generation that nobody waits for any more."""
+
+        def __call__(self, input_ids: Any, scores: Any, **_: Any) -> Any:
+            return torch.full(
+                (input_ids.shape[0],), event.is_set(), device=input_ids.device, dtype=torch.bool
+            )
+
+    return WhenSet()
+
+
+@functools.lru_cache(maxsize=64)
+def template_variables(template: Any) -> frozenset[str]:
+    """Return the names that a chat template takes from outside.
+
+    Args:
+        template: Its text; anything else declares nothing.
+    """
+    if not isinstance(template, str) or not template:
+        return frozenset()
+    import jinja2
+    import jinja2.meta
+
+    environment = jinja2.Environment(extensions=["jinja2.ext.loopcontrols"], autoescape=True)
+    try:
+        return frozenset(jinja2.meta.find_undeclared_variables(environment.parse(template)))
+    except jinja2.TemplateSyntaxError:
+        return frozenset()
+
+
+def thinking_variables(value: bool | str, declared: frozenset[str]) -> dict[str, Any]:
+    """Return the variables that say to a chat template whether, and how hard, to think.
+
+    >>> thinking_variables("low", frozenset({"enable_thinking"}))
+    {'enable_thinking': True}
+    >>> thinking_variables("low", frozenset({"enable_thinking", "reasoning_effort"}))
+    {'enable_thinking': True, 'reasoning_effort': 'low'}
+    """
+    found: dict[str, Any] = {}
+    switch = next((name for name in _THINKING_VARIABLES if name in declared), None)
+    if switch is not None:
+        found[switch] = value not in (False, "none")
+    if "reasoning_effort" in declared and isinstance(value, str):
+        found["reasoning_effort"] = value
+    return found
+
+
+def cut(text: str, stops: list[str]) -> int | None:
+    """Return where the first of the stop texts begins, or None if there is none.
+
+    >>> cut("a, b. c", [".", ","])
+    1
+    """
+    found = [position for stop in stops if (position := text.find(stop)) >= 0]
+    return min(found, default=None)
+
+
+def _begun(text: str, stops: list[str]) -> int:
+    """Return how many characters at the end may be the beginning of a stop text.
+
+    >>> _begun("one <en", ["<end>", "en."])
+    3
+    """
+    longest = max(map(len, stops)) - 1
+    for length in range(min(longest, len(text)), 0, -1):
+        if any(stop.startswith(text[-length:]) for stop in stops):
+            return length
+    return 0
+
+
+def hold_back(streamer: Any, generation: Generation) -> None:
+    """Have a streamer keep the stop text, and what may become one, to itself.
+
+    Args:
+        streamer: One of transformers' that hands on text.
+        generation: Knows the stop texts, and learns that one was met.
+    """
+    hand_on = streamer.on_finalized_text
+    held = ""
+
+    def on_finalized_text(text: str, stream_end: bool = False) -> None:
+        nonlocal held
+        ready = ""
+        if not generation.stopped:
+            held += text
+            ready, waiting = generation.cut(held), 0
+            if len(ready) == len(held) and not stream_end:
+                waiting = _begun(held, generation.stops)
+            ready = ready[: len(ready) - waiting]
+            held = held[len(ready) :]
+        if ready or stream_end:
+            hand_on(ready, stream_end=stream_end)
+
+    streamer.on_finalized_text = on_finalized_text

@@ -1,0 +1,214 @@
+"""Tokenizers and models, loaded once in a process and shared while somebody uses them."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import threading
+import time
+import weakref
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+from attrs import define, field, frozen
+
+from mellea_api import ModelNotFoundError, Secret
+from mellea_api.logs import logger
+from mellea_api_hf.token import from_file
+
+__all__ = ["Recipe", "Weights", "load", "randomness"]
+
+
+@frozen(kw_only=True)
+class Recipe:
+    """What is to be loaded, and how. Equal recipes give the same weights.
+
+    Args:
+        model_id: An id on the Hub, or a folder.
+        revision: A branch, tag or commit on the Hub; None for the newest.
+        device: `cpu`, `cuda`, `cuda:1`, `mps`; None for the best there is.
+        dtype: The type of the weights, such as `bfloat16`; `auto` is that of the checkpoint.
+        trust_remote_code: Whether code that comes with the model may run.
+        token: Lets in to gated and private models; it is no part of what is loaded.
+    """
+
+    model_id: str
+    revision: str | None = None
+    device: str | None = None
+    dtype: str = "auto"
+    trust_remote_code: bool = False
+    token: Secret | None = field(default=None, eq=False, repr=False)
+
+
+@define(eq=False)
+class Weights:
+    """A tokenizer and a model in memory.
+
+    Attributes:
+        lock: Whoever generates holds it: one generation at a time.
+    """
+
+    tokenizer: Any
+    model: Any
+    device: Any
+    lock: threading.RLock = field(factory=threading.RLock)
+
+    @property
+    def context_length(self) -> int | None:
+        """Tokens that the model can see, or None if its configuration does not say."""
+        found = getattr(self.model.config, "max_position_embeddings", None)
+        return found if isinstance(found, int) else None
+
+
+_loaded: Final[weakref.WeakValueDictionary[Recipe, Weights]] = weakref.WeakValueDictionary()
+_loading: Final[dict[Recipe, threading.Lock]] = {}
+_loading_lock: Final = threading.Lock()
+
+
+def load(recipe: Recipe, *, share: bool = True) -> Weights:
+    """Return weights, those in memory if somebody has them.
+
+    Progress is seen on standard error (the bars of huggingface_hub and transformers) and in
+    the log. It may be called on several threads; the same recipe is then loaded once.
+
+    Args:
+        recipe: What to load.
+        share: False always loads, and nobody else is given the result.
+
+    Raises:
+        ModelNotFoundError: If a folder is meant that is not there.
+        OSError: As huggingface_hub and transformers raise it.
+    """
+    if not share:
+        return _read(recipe)
+    with _loading_lock:
+        lock = _loading.setdefault(recipe, threading.Lock())
+    with lock:
+        found = _loaded.get(recipe)
+        if found is None:
+            found = _loaded[recipe] = _read(recipe)
+        else:
+            logger.debug("%s is in memory already", recipe.model_id)
+        return found
+
+
+def _read(recipe: Recipe) -> Weights:
+    place = _place(recipe.model_id)
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    token = recipe.token
+    common: dict[str, Any] = {
+        "revision": recipe.revision or "main",
+        "trust_remote_code": recipe.trust_remote_code,
+        # huggingface_hub reads the file itself, and renews what is in it.
+        "token": None if token is None or from_file(token) else token.reveal(),
+    }
+    began = time.monotonic()
+    logger.info("loading %s", recipe.model_id)
+    # The tokenizer first: it is small, and a wrong id or a closed gate shows at once.
+    tokenizer = AutoTokenizer.from_pretrained(place, **common)
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token  # else several prompts at once cannot be padded
+    tokenizer.padding_side = "left"  # on the right, the answer would follow the padding
+    device = torch.device(recipe.device or _best_device())
+    model = AutoModelForCausalLM.from_pretrained(
+        place, device_map=str(device), **common, **_dtype(recipe.dtype)
+    ).eval()
+    logger.info("loaded %s on %s in %.1f s", recipe.model_id, device, time.monotonic() - began)
+    return Weights(tokenizer, model, device)
+
+
+def _place(model_id: str) -> str:
+    """Return the folder or id that is meant; a folder that is not there is no id on the Hub."""
+    path = Path(model_id).expanduser()
+    if path.is_dir():
+        return str(path)
+    if path.is_absolute() or model_id.startswith((".", "~")):
+        raise ModelNotFoundError(
+            f"There is no folder {model_id!r} with a model.",
+            next_step="Give a folder that save_pretrained() wrote, or an id on the Hub such as "
+            "meta-llama/Llama-3.2-3B-Instruct.",
+            backend="hf",
+            model_id=model_id,
+        )
+    return model_id
+
+
+def _best_device() -> str:
+    import torch
+
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def _dtype(name: str) -> dict[str, str]:
+    version = importlib.metadata.version("transformers").split(".")
+    # 4.56 renamed the argument; the old name warns from then on.
+    renamed = (int(version[0]), int(version[1])) >= (4, 56)
+    return {"dtype" if renamed else "torch_dtype": name}
+
+
+class _Dice:
+    """Lets many roll at once, or one alone.
+
+    torch has one source of random numbers a process: a seeded generation gives the same answer
+    again only if no other model draws from it meanwhile.
+    """
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._rolling = 0
+        self._alone = False
+
+    @contextlib.contextmanager
+    def shared(self) -> Iterator[None]:
+        with self._changed:
+            self._changed.wait_for(lambda: not self._alone)
+            self._rolling += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._rolling -= 1
+                self._changed.notify_all()
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        with self._changed:
+            self._changed.wait_for(lambda: not self._alone)
+            self._alone = True  # first, so that a stream of others cannot starve this one
+            self._changed.wait_for(lambda: self._rolling == 0)
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._alone = False
+                self._changed.notify_all()
+
+
+_dice: Final = _Dice()
+
+
+@contextlib.contextmanager
+def randomness(seed: int | None, device: Any) -> Iterator[None]:
+    """Have what happens inside draw the random numbers of a seed, and the program its own after.
+
+    Args:
+        seed: The seed; None for whatever comes next.
+        device: Where the model is.
+    """
+    if seed is None:
+        with _dice.shared():
+            yield
+        return
+    import torch
+
+    forked: dict[str, Any] = {"devices": []}
+    if device.type != "cpu":
+        forked = {"devices": [device.index or 0], "device_type": device.type}
+    with _dice.alone(), torch.random.fork_rng(**forked):
+        torch.manual_seed(seed)
+        yield

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import itertools
 import json
 import os
@@ -32,8 +33,12 @@ Invoke = Callable[..., Result]
 def invoke() -> Invoke:
     """Runs the command in this process: the arguments as one text per word."""
 
+    # Before click 8.2 standard error is apart only where that is asked for; since then, always.
+    mixes = "mix_stderr" in inspect.signature(CliRunner).parameters
+    runner = CliRunner(mix_stderr=False) if mixes else CliRunner()
+
     def run(*arguments: str, stdin: str | None = None) -> Result:
-        return CliRunner().invoke(
+        return runner.invoke(
             app, list(arguments), input=stdin, prog_name="mellea-api", catch_exceptions=False
         )
 

@@ -27,9 +27,7 @@ class _RunCommand(click.Command):
         return super().parse_args(ctx, args)
 
 
-@click.command(
-    cls=_RunCommand, context_settings={"allow_interspersed_args": False}, no_args_is_help=True
-)
+@click.command(cls=_RunCommand, context_settings={"allow_interspersed_args": False})
 @click.option("-m", "module", metavar="MODULE", help="Run a module, as python -m does.")
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="PROGRAM.py [ARGS]...")
 def run(module: str | None, arguments: Sequence[str]) -> Program:

@@ -14,6 +14,7 @@ import logging
 import os
 import ssl
 import threading
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -119,6 +120,14 @@ class _AsyncClient(httpx.AsyncClient):
                 asyncio.run_coroutine_threadsafe(client.aclose(), loop)
 
 
+class _Client(APIClient):  # type: ignore[misc]
+    """The SDK's client, which renews its token on any loop."""
+
+    async def _aget_headers(self, **arguments: Any) -> Any:
+        # The SDK's own renews it under a lock that is bound to the first loop that waits for it.
+        return await asyncio.to_thread(self._get_headers, **arguments)
+
+
 class _Connection:
     """The SDK's client, logged in and in its project; safe to share between threads and loops.
 
@@ -139,8 +148,9 @@ class _Connection:
             "timeout": httpx.Timeout(timeout or _LONGEST_ANSWER, connect=10.0),
         }
         self._sync, self._async = httpx.Client(**http), _AsyncClient(**http)
+        weakref.finalize(self, self._sync.close)  # Mellea before 0.8 closes nothing
         try:
-            self.client = APIClient(
+            self.client = _Client(
                 Credentials(
                     url=url,
                     api_key=given["api_key"].reveal(),
@@ -196,23 +206,17 @@ def _connect(target: Target, given: Mapping[str, Secret], timeout: float | None)
     return call_with_deadline(lambda: _Connection(url, given, timeout), timeout or _PATIENCE)
 
 
-class _Inference(ModelInference):
+class _Inference(ModelInference):  # type: ignore[misc]
     """The SDK's model: what Mellea has no argument for stands among the parameters."""
 
     async def achat(self, messages: Any, params: Any = None, **arguments: Any) -> Any:
-        await self._see_to_the_token()
         return await super().achat(messages, **_arguments(params, arguments))
 
     async def achat_stream(self, messages: Any, params: Any = None, **arguments: Any) -> Any:
-        await self._see_to_the_token()
         return await super().achat_stream(messages, **_arguments(params, arguments))
 
     def generate(self, prompt: Any = None, params: Any = None, **arguments: Any) -> Any:
         return super().generate(prompt, **_arguments(params, arguments))
-
-    async def _see_to_the_token(self) -> None:
-        # In the SDK's own way a token is renewed under a lock that is bound to one loop.
-        await asyncio.to_thread(getattr, self._client, "token")
 
 
 def _arguments(params: Any, arguments: dict[str, Any]) -> dict[str, Any]:

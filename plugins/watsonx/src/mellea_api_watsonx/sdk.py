@@ -111,7 +111,11 @@ class _AsyncClient(httpx.AsyncClient):
         self._clients = _PerLoop(lambda: httpx.AsyncClient(**arguments))
 
     async def send(self, request: httpx.Request, **arguments: Any) -> httpx.Response:
-        return await self._clients.here().send(request, **arguments)
+        answer = await self._clients.here().send(request, **arguments)
+        if not arguments.get("stream"):
+            # Before it asks again, the SDK closes an answer as if it were a synchronous one.
+            answer.stream = httpx.ByteStream(answer.content)
+        return answer
 
     def close(self) -> None:
         """Close the connections, in the loops that they belong to."""
@@ -160,6 +164,11 @@ class _Connection:
                 async_httpx_client=self._async,
             )
             self.client.set.default_project(self.project_id)
+        except (AttributeError, IndexError, KeyError, TypeError) as error:
+            self.close()
+            raise UnreadableAnswerError(
+                f"the SDK stumbled over it: {type(error).__name__}: {error}"
+            ) from error
         except BaseException:
             self.close()
             raise

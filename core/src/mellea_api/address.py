@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from mellea_api.descriptor import BackendDescriptor
 from mellea_api.errors import ConfigurationError
 
-__all__ = ["find_address"]
+__all__ = ["find_address", "shown_address"]
+
+_USER: Final = re.compile(r"(^|//)[^/@\s'\"]+@")
+
+
+def shown_address(address: str) -> str:
+    """Return a text with an address in it as others may see it: without user and password.
+
+    >>> shown_address("http://me:secret@127.0.0.1:8000/v1")
+    'http://[secret]@127.0.0.1:8000/v1'
+    """
+    return _USER.sub(r"\1[secret]@", address)
 
 
 def find_address(
@@ -40,8 +52,8 @@ def find_address(
             return None, "default"
     elif not descriptor.base_url_variables and descriptor.default_base_url is None:
         raise ConfigurationError(
-            f"Cannot use base_url={str(given)!r:.200}: the {descriptor.name} backend calls no "
-            "server.",
+            f"Cannot use base_url={shown_address(str(given))!r:.200}: the {descriptor.name} "
+            "backend calls no server.",
             next_step="Leave base_url out.",
             backend=descriptor.name,
         )
@@ -51,7 +63,8 @@ def find_address(
         return address, source
     name = "base_url" if source == "argument" else source
     raise ConfigurationError(
-        f"Cannot use {name}={address!r:.200} for the {descriptor.name} backend: {problem}.",
+        f"Cannot use {name}={shown_address(address)!r:.200} for the {descriptor.name} backend: "
+        f"{problem}.",
         next_step="Give the server's address as text, such as "
         f"{descriptor.default_base_url or 'http://127.0.0.1:8000/v1'}.",
         backend=descriptor.name,

@@ -104,6 +104,7 @@ class MelleaRuntime:
         # Arguments such as a key or an address belong to the backend that they were given for.
         self._arguments = {name: {**backend_kwargs, "base_url": base_url}}
         wanted = self._wanted(name, model_id, self._options, self._arguments[name])
+        self._arguments[name] |= wanted.request.credentials  # as secrets, which nothing shows
         session = self._open(wanted, context)
         self._current, self._session = wanted, session
         self._conversation = not _is_simple(session.ctx)
@@ -293,7 +294,7 @@ class MelleaRuntime:
             # The newest context: a call may have ended while the new model was built.
             _mellea.apply_context(session, self.session.ctx)
             self._current, self._session, self._options = wanted, session, options
-            self._arguments[name] = arguments
+            self._arguments[name] = {**arguments, **wanted.request.credentials}
             self._sessions.move_to_end(wanted.key)
             while len(self._sessions) > _KEPT:
                 self._close(next(iter(self._sessions)))

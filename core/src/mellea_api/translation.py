@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from mellea_api import errors
+from mellea_api.address import shown_address
 from mellea_api.requests import ErrorRequest
 from mellea_api.secrets import redact
 
@@ -42,31 +43,38 @@ def chain(error: BaseException) -> Iterator[BaseException]:
 def said(text: object) -> str:
     """Return what a provider said as a message can hold it: one line, short, no key."""
     line = " ".join(redact(str(text)).split())
-    line = _SECRETIVE.sub("[secret]", line)
+    line = _SECRETIVE.sub("[secret]", shown_address(line))
     return line if len(line) <= _MOST_TEXT else f"{line[: _MOST_TEXT - 1]}…"
 
 
 def caused(typed: errors.MelleaAPIError, error: BaseException) -> errors.MelleaAPIError:
     """Give an error its cause: the original, or where that shows a secret, its redacted text."""
-    text = f"{error} {error.args!r}"
-    if redact(text) != text:
-        error = RuntimeError(f"{type(error).__name__}: {redact(str(error))}")
+    if any(_shows_secret(found) for found in chain(error)):
+        said_safely = RuntimeError(f"{type(error).__name__}: {redact(str(error))}")
+        error = said_safely.with_traceback(error.__traceback__)
     typed.__cause__ = error
     typed.__suppress_context__ = True
     return typed
 
 
+def _shows_secret(error: BaseException) -> bool:
+    # SDKs keep the answer's body in an attribute, which other tools than a traceback show.
+    text = f"{error} {error.args!r} {vars(error)!r}"
+    return redact(text) != text
+
+
 def _where(request: ErrorRequest) -> str:
     address = request.target.base_url or request.target.descriptor.default_base_url
-    return f" at {address}" if address else ""
+    return f" at {shown_address(address)}" if address else ""
 
 
 def _facts(request: ErrorRequest, status: int | None = None) -> dict[str, Any]:
     target = request.target
+    address = target.base_url or target.descriptor.default_base_url
     return {
         "backend": target.backend,
         "model_id": target.model_id,
-        "base_url": target.base_url or target.descriptor.default_base_url,
+        "base_url": address and shown_address(address),
         "status": status,
     }
 

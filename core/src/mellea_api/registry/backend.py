@@ -338,7 +338,11 @@ class Backend:
                 f"create_session returned a {type(session).__name__} instead of a MelleaSession",
             )
         adoption = Adoption(
-            pipeline, self.translate, timeout=request.timeout, run_id=request.run_id
+            pipeline,
+            self.translate,
+            timeout=request.timeout,
+            run_id=request.run_id,
+            secrets=found.values(),
         )
         adoption.user_options = dict(request.options)
         adopt(session.backend, adoption)

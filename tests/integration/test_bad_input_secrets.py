@@ -1,0 +1,264 @@
+"""A key is in no output of anything that fails, also where the provider repeats it."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import io
+import logging
+import pickle
+import traceback
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from support import faults
+from support.faults import FaultServer
+from support.messages import Reply
+from support.openai_schema import error_body
+from support.openai_server import OpenAIServer
+
+pytest.importorskip("mellea_api_ollama")
+pytest.importorskip("mellea_api_openai")
+
+import mellea_api
+from mellea_api.runtime import MelleaRuntime
+from mellea_api.streaming import stream_chat
+
+# No text of a provider masks this by its look: only because it is a living secret.
+CANARY = "canary/Zm9vYmFyYmF6cXV4/0123456789"
+TIMEOUT = 1.0
+
+
+def outputs(error: BaseException) -> Iterator[tuple[str, str]]:
+    """Every way of showing an error, by name."""
+    yield "str", str(error)
+    yield "repr", repr(error)
+    yield "traceback", "".join(traceback.format_exception(error))
+    stream = io.StringIO()
+    traceback.print_exception(error, file=stream)
+    yield "printed", stream.getvalue()
+    yield "pickle", repr(pickle.dumps(error))
+    yield "copy", str(copy.copy(error)) + str(copy.deepcopy(error))
+    yield "vars", repr(vars(error))
+    seen: set[int] = set()
+    pending: list[BaseException | None] = [error]
+    while pending:
+        found = pending.pop()
+        if found is None or id(found) in seen:
+            continue
+        seen.add(id(found))
+        yield f"chain: {type(found).__name__}", f"{found} {found!r} {found.args!r}"
+        for name, value in vars(found).items():
+            if isinstance(value, str | bytes | dict | list | tuple):
+                yield f"chain: {type(found).__name__}.{name}", repr(value)
+        # A context that is suppressed is not printed, and is still there for who looks.
+        pending += [found.__cause__, None if found.__suppress_context__ else found.__context__]
+
+
+@pytest.fixture
+def clean(
+    caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> Callable[[BaseException], None]:
+    """Fails where the key was shown anywhere."""
+    # Not the root: below httpx, each header of an answer is logged, whatever is in it.
+    for name in ("mellea_api", "openai", "httpx", "ollama", "mellea", "asyncio"):
+        caplog.set_level(logging.DEBUG, name)
+
+    def check(error: BaseException) -> None:
+        assert isinstance(error, mellea_api.MelleaAPIError), repr(error)
+        shown = dict(outputs(error))
+        captured = capfd.readouterr()
+        shown |= {"stdout": captured.out, "stderr": captured.err}
+        for record in caplog.records:
+            text = f"{record.getMessage()} {record.args!r} {record.exc_text or ''}"
+            if record.exc_info and record.exc_info[1]:
+                text += "".join(traceback.format_exception(record.exc_info[1]))
+            shown[f"log {record.name}"] = shown.get(f"log {record.name}", "") + text
+        assert [name for name, text in shown.items() if CANARY in text] == []
+
+    return check
+
+
+def raw(session: Any) -> Any:
+    from mellea.core import CBlock
+
+    return asyncio.run(session.backend.generate_from_raw([CBlock("x")], ctx=session.ctx))
+
+
+def start(url: str, key: Any = CANARY, **arguments: Any) -> Any:
+    arguments = {"api_key": key, "max_retries": 0} | arguments
+    return mellea_api.start_session("openai", "gpt-4o", base_url=url, **arguments)
+
+
+def failing(url: str, key: Any = CANARY) -> dict[str, Callable[[], Any]]:
+    """All that can be done with a server and fail."""
+
+    def unchecked() -> Any:
+        return start(url, key, check=False, timeout=TIMEOUT)
+
+    def runtime(**more: Any) -> MelleaRuntime:
+        return MelleaRuntime("openai", api_key=key, base_url=url, timeout=TIMEOUT, **more)
+
+    return {
+        "session": lambda: start(url, key, timeout=TIMEOUT),
+        "models": lambda: mellea_api.list_models(
+            "openai", api_key=key, base_url=url, timeout=TIMEOUT
+        ),
+        "chat": lambda: unchecked().chat("Hello!"),
+        "instruct": lambda: unchecked().instruct("Hello!"),
+        "achat": lambda: asyncio.run(unchecked().achat("Hello!")),
+        "stream": lambda: list(stream_chat(unchecked(), "Hello!")),
+        "raw": lambda: raw(unchecked()),
+        "runtime": runtime,
+        "runtime chat": lambda: runtime(check=False, max_retries=0).chat("Hello!"),
+        "runtime stream": lambda: list(runtime(check=False, max_retries=0).stream("Hello!")),
+    }
+
+
+WAYS = tuple(failing(""))
+
+
+@pytest.mark.parametrize("given", ["argument", "Secret", "environment"])
+@pytest.mark.parametrize("way", WAYS)
+def test_a_rejected_key_is_not_shown(
+    monkeypatch: pytest.MonkeyPatch,
+    clean: Callable[[BaseException], None],
+    way: str,
+    given: str,
+) -> None:
+    if given == "environment":
+        monkeypatch.setenv("OPENAI_API_KEY", CANARY)
+    keys = {"argument": CANARY, "Secret": mellea_api.Secret(CANARY, source="a test")}
+    with OpenAIServer(echo_key=True) as server:
+        with pytest.raises(mellea_api.CredentialError) as caught:
+            failing(server.base_url, keys.pop(given, None))[way]()
+        assert any(CANARY in found.headers.get("authorization", "") for found in server.requests)
+    clean(caught.value)
+
+
+def repeating(kind: str) -> FaultServer:
+    """A server that repeats the key in whatever it answers."""
+    bodies = {
+        "html": lambda key: Reply(body=f"<html>{key}</html>".encode()),
+        "text": lambda key: Reply(text=key),
+        "json": lambda key: Reply(json={key: key}),
+        "invalid json": lambda key: Reply(
+            body=f'{{"a": {key}'.encode(), headers={"content-type": "application/json"}
+        ),
+        "400": lambda key: Reply(400, json=error_body(key, key, key, key)),
+        "403": lambda key: Reply(403, json=error_body(key, key, key, key)),
+        "404": lambda key: Reply(404, json=error_body(f"model {key} not found", None, None, "")),
+        "429": lambda key: Reply(429, json={"error": key}, headers={"retry-after": "7"}),
+        "500": lambda key: Reply(500, text=key),
+        "header": lambda key: Reply(500, json={}, headers={"x-key": key}),
+    }
+    return FaultServer(
+        lambda request: bodies[kind](
+            request.headers.get("authorization", "Bearer ").removeprefix("Bearer ")
+        )
+    )
+
+
+@pytest.mark.parametrize("way", ["session", "models", "chat", "stream", "raw", "runtime chat"])
+@pytest.mark.parametrize(
+    "kind",
+    ["html", "text", "json", "invalid json", "400", "403", "404", "429", "500", "header"],
+)
+def test_what_the_provider_repeats_is_masked(
+    clean: Callable[[BaseException], None], kind: str, way: str
+) -> None:
+    with repeating(kind) as server:
+        try:
+            failing(server.base_url)[way]()
+        except Exception as error:
+            failure = error
+        else:
+            assert kind in ("403", "400", "404"), "it passed for an answer"
+            assert way == "session"  # which goes on where the list of models is forbidden
+            return
+    clean(failure)
+
+
+FAULTS = [
+    *((fault, way) for fault in ("refused", "truncated_json", "status_500") for way in WAYS),
+    *(("black_hole", way) for way in ("session", "models", "stream")),
+]
+
+
+@pytest.mark.parametrize(("fault", "way"), FAULTS)
+def test_no_other_failure_shows_it(
+    clean: Callable[[BaseException], None], fault: str, way: str
+) -> None:
+    with faults.named(fault) as url, pytest.raises(mellea_api.MelleaAPIError) as caught:
+        failing(url)[way]()
+    clean(caught.value)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"model_options": {"temperature": 9}},
+        {"frobnicate": 1},
+        {"timeout": -1},
+        {"context_type": "endless"},
+        {"url": "http://127.0.0.1:port"},
+        {"server": "mine"},
+    ],
+)
+def test_no_bad_argument_beside_it_shows_it(
+    clean: Callable[[BaseException], None], arguments: dict[str, Any]
+) -> None:
+    arguments = dict(arguments)
+    with OpenAIServer(api_key=CANARY) as server, pytest.raises(mellea_api.MelleaAPIError) as caught:
+        start(arguments.pop("url", server.base_url), **arguments)
+    clean(caught.value)
+
+
+def test_what_is_no_text_is_not_shown(clean: Callable[[BaseException], None]) -> None:
+    with pytest.raises(mellea_api.ConfigurationError, match="api_key") as caught:
+        start("http://127.0.0.1:9/v1", api_key=[CANARY])
+    clean(caught.value)
+
+
+def test_objects_that_hold_it_do_not_show_it(
+    caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A good session, with everything logged that our loggers and Mellea's log."""
+    caplog.set_level(logging.DEBUG)
+    with OpenAIServer(api_key=CANARY) as server:
+        runtime = MelleaRuntime("openai", base_url=server.base_url, api_key=CANARY)
+        assert runtime.chat("Hello!") == "4"
+        report = mellea_api.validate_credentials("openai", api_key=CANARY)
+        backend = runtime.session.backend
+        shown = [
+            repr(runtime),
+            str(runtime),
+            repr(vars(runtime)),
+            repr(backend),
+            repr(vars(backend).get("_mellea_api")),
+            repr(runtime.session),
+            repr(report),
+            repr(mellea_api.options_report(runtime.session)),
+            caplog.text,
+            *capfd.readouterr(),
+        ]
+        runtime.cleanup()
+    assert [text for text in shown if CANARY in text] == []
+
+
+def test_a_key_in_an_address_is_not_shown(clean: Callable[[BaseException], None]) -> None:
+    """As some gateways want it."""
+    password = CANARY.replace("/", "-")
+    with faults.named("refused") as url:
+        for backend, kind in (
+            ("ollama", mellea_api.BackendUnavailableError),
+            ("openai", mellea_api.BackendUnavailableError),
+        ):
+            with pytest.raises(kind) as caught:
+                mellea_api.start_session(backend, base_url=url.replace("//", f"//user:{password}@"))
+            clean(caught.value)
+            assert password not in "".join(text for _, text in outputs(caught.value))
+    with pytest.raises(mellea_api.ConfigurationError) as wrong:
+        mellea_api.start_session("ollama", base_url=f"http://user:{password}@127.0.0.1:port")
+    assert password not in "".join(text for _, text in outputs(wrong.value))

@@ -207,6 +207,17 @@ def test_a_task_that_began_in_a_call_reads_the_defaults_when_the_call_is_over(
         assert all(seen == {"max_tokens": 11} for seen in read)
 
 
+def test_the_message_of_a_chat_has_the_report_of_its_call(backend: BackendName) -> None:
+    with stage(backend) as on:
+        first = on.session.chat(QUESTION, model_options={"max_tokens": 5})
+        second = on.session.chat(QUESTION, model_options={"max_tokens": 6})
+        reports = [options_report(message) for message in (first, second)]
+        sent = [report and report.decision("max_tokens") for report in reports]
+        assert [decision and decision.sent for decision in sent] == [5, 6]
+        assert options_report("4") is None
+        assert options_report([]) is None
+
+
 def test_a_tool_that_cannot_be_called_is_an_error_of_its_own(backend: BackendName) -> None:
     with stage(backend) as on, pytest.raises(OptionError, match=r"tools\[0\] must be a tool"):
         on.session.chat(QUESTION, model_options={"tools": [{"type": "function"}]})

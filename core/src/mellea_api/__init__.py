@@ -18,9 +18,11 @@ if TYPE_CHECKING:
 
     from mellea_api.adoption import options_report
     from mellea_api.api import (
+        create_session,
         explain_options,
         list_models,
         refresh,
+        session_request,
         shared_registry,
         start_session,
         validate_credentials,
@@ -80,9 +82,11 @@ __version__ = "0.1.0"
 _MODULES = {
     "adoption": ("options_report",),
     "api": (
+        "create_session",
         "explain_options",
         "list_models",
         "refresh",
+        "session_request",
         "shared_registry",
         "start_session",
         "validate_credentials",
@@ -181,11 +185,13 @@ __all__ = [
     "SessionRequest",
     "Target",
     "__version__",
+    "create_session",
     "explain_options",
     "hookimpl",
     "list_models",
     "options_report",
     "refresh",
+    "session_request",
     "shared_registry",
     "start_session",
     "validate_credentials",

@@ -20,7 +20,7 @@ from typing import Any, Final
 
 from mellea_api import _mellea, translation
 from mellea_api.errors import MelleaAPIError, PluginError, SessionClosedError
-from mellea_api.generation import ATTRIBUTE, REPORT, calling_var, seam_of
+from mellea_api.generation import ATTRIBUTE, calling_var, rendered_of, seam_of
 from mellea_api.logs import mark_records
 from mellea_api.options.pipeline import OptionPipeline, Rendered
 from mellea_api.options.view import OptionsView
@@ -168,16 +168,16 @@ def options_report(of: Any) -> NormalizedOptions | None:
     """Return what became of the options of a call.
 
     Args:
-        of: An answer of Mellea (a `ModelOutputThunk` or a `SamplingResult`), for that call; or a
-            session or its backend, for the call that began last there. (`session.chat` returns
-            a bare message, which knows of no call: ask the session.)
+        of: An answer of Mellea (a `ModelOutputThunk`, a `SamplingResult`, or the `Message` that
+            `session.chat` returns), for that call; or a session or its backend, for the call
+            that began last there.
 
     Returns:
         The report; None if there was no call, or it did not go through this library.
     """
     for answer in (of, getattr(of, "result", None)):
-        rendered = getattr(answer, "__dict__", {}).get(REPORT)
-        if isinstance(rendered, Rendered):
+        rendered = rendered_of(answer)
+        if rendered is not None:
             return rendered.report
     adoption = adoption_of(of) or adoption_of(getattr(of, "backend", None))
     return adoption.last.report if adoption is not None and adoption.last is not None else None

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from mellea_api import credentials
 from mellea_api.descriptor import Endpoint, ModelInfo, Server
 from mellea_api.errors import ConfigurationError
-from mellea_api.options.pipeline import Unknown
+from mellea_api.options.spelling import Unknown
 from mellea_api.registry import Registry
 from mellea_api.reports import CredentialReport, NormalizedOptions
 from mellea_api.requests import Policy, SessionRequest, Target
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from mellea_api.registry.backend import Backend
 
 __all__ = [
+    "create_session",
     "explain_options",
     "list_models",
     "refresh",
@@ -30,8 +31,16 @@ __all__ = [
     "validate_credentials",
 ]
 
-_lock = threading.Lock()
-_shared: Registry | None = None
+
+class _Shared:
+    """The one registry that is shared, and the lock under which it is replaced."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.registry: Registry | None = None
+
+
+_shared = _Shared()
 
 
 def shared_registry() -> Registry:
@@ -40,11 +49,10 @@ def shared_registry() -> Registry:
     Raises:
         ConfigurationError: If an environment variable about plugins is malformed.
     """
-    global _shared
-    with _lock:
-        if _shared is None:
-            _shared = Registry.discover()
-        return _shared
+    with _shared.lock:
+        if _shared.registry is None:
+            _shared.registry = Registry.discover()
+        return _shared.registry
 
 
 def refresh() -> Registry:
@@ -52,10 +60,9 @@ def refresh() -> Registry:
 
     Sessions that are running keep what they have.
     """
-    global _shared
     found = Registry.discover()
-    with _lock:
-        _shared = found
+    with _shared.lock:
+        _shared.registry = found
     return found
 
 
@@ -118,8 +125,6 @@ def start_session(
         BackendUnavailableError: The backend cannot be reached.
         RequestTimeoutError: The backend did not answer in time.
     """
-    from mellea_api import _mellea
-
     if ctx is not None and context_type is not None:
         raise ConfigurationError(
             "Cannot start a session with both ctx= and context_type=.",
@@ -131,9 +136,8 @@ def start_session(
         session_arguments["plugins"] = list(plugins)
     if allow_context_type_change is not None:
         session_arguments["allow_context_type_change"] = allow_context_type_change
-    backend = (shared_registry() if registry is None else registry).backend(backend_name)
     request = session_request(
-        backend,
+        backend_name,
         model_id,
         context=ctx if ctx is not None else context_type or "simple",
         model_options=model_options,
@@ -143,15 +147,31 @@ def start_session(
         unknown=unknown,
         run_id=run_id,
         session_arguments=session_arguments,
+        registry=registry,
         **backend_kwargs,
     )
-    request = _mellea.prepare_start(request)
-    session: MelleaSession = backend.create_session(request)
+    return create_session(request, registry=registry)
+
+
+def create_session(request: SessionRequest, *, registry: Registry | None = None) -> MelleaSession:
+    """Build the session that a request asks for: here and now, with the credentials found here.
+
+    A request pickles: a worker process is sent one, and calls this.
+
+    Args:
+        request: What to build.
+        registry: Where to look for the backend; None for the shared registry.
+
+    Raises:
+        MelleaAPIError: As `start_session` raises.
+    """
+    found = (shared_registry() if registry is None else registry).backend(request.target.backend)
+    session: MelleaSession = found.create_session(request)
     return session
 
 
 def session_request(
-    backend: Backend,
+    backend: str | Backend,
     model_id: Any = None,
     *,
     context: Any = "simple",
@@ -162,15 +182,20 @@ def session_request(
     unknown: Unknown = "error",
     run_id: str | None = None,
     session_arguments: Mapping[str, Any] | None = None,
+    registry: Registry | None = None,
     **backend_kwargs: Any,
 ) -> SessionRequest:
     """Return the request that `start_session` makes, to be sent to where the session is built.
 
-    The arguments are those of `start_session`.
+    The arguments are those of `start_session`; `create_session` builds it.
 
     Raises:
         ConfigurationError: If an argument cannot be used.
+        BackendNotFoundError: If there is no such backend.
+        PluginError: If its plugin is broken.
     """
+    if isinstance(backend, str):
+        backend = (shared_registry() if registry is None else registry).backend(backend)
     target, given = _target(backend, model_id, base_url, backend_kwargs)
     return SessionRequest(
         target=target,

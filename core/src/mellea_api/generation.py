@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import functools
+import weakref
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Final
 
@@ -24,13 +25,27 @@ from mellea_api.telemetry import mark_span
 if TYPE_CHECKING:
     from mellea_api.adoption import Adoption
 
-__all__ = ["ATTRIBUTE", "REPORT", "Call", "calling_var", "seam_of"]
+__all__ = ["ATTRIBUTE", "Call", "calling_var", "rendered_of", "seam_of"]
 
 ATTRIBUTE: Final = "_mellea_api"
 """The attribute of an adopted backend that holds its `Adoption`."""
 
-REPORT: Final = "_mellea_api_report"
-"""The attribute of a thunk that holds what became of its options."""
+_reports: weakref.WeakKeyDictionary[Any, Rendered] = weakref.WeakKeyDictionary()
+
+
+def rendered_of(answer: Any) -> Rendered | None:
+    """Return the options of the call that an answer came from: a thunk, or Mellea's message."""
+    try:
+        return _reports.get(answer)
+    except TypeError:  # not hashable, or not to be referred to weakly
+        return None
+
+
+def _remember(answer: Any, rendered: Rendered) -> None:
+    # Strings and a program's own types are values; Mellea's objects are the answers themselves.
+    if type(answer).__module__.startswith("mellea."):
+        _reports[answer] = rendered
+
 
 calling_var: Final[contextvars.ContextVar[Call | None]] = contextvars.ContextVar(
     "mellea_api_calling", default=None
@@ -137,7 +152,7 @@ class Call:
         pending = 0
         ended = _Countdown(adoption.end)
         for thunk in _mellea.thunks(result):
-            thunk.__dict__[REPORT] = self._rendered
+            _remember(thunk, self._rendered)
             lost = _mellea.lost_error(thunk)
             if lost is not None:
                 adoption.end()
@@ -173,7 +188,10 @@ class Call:
         async def typed_astream() -> Any:
             token = run_id_var.set(adoption.run_id or run_id_var.get())
             try:
-                return await astream(thunk)
+                text = await astream(thunk)
+                if thunk.is_computed():
+                    _remember(thunk.parsed_repr, self._rendered)
+                return text
             except Exception as error:
                 # Once computed, only the program's own parsing can fail: that is its own error.
                 failure = error if thunk.is_computed() else adoption.translated(error)

@@ -390,7 +390,7 @@ class MelleaRuntime:
         request = evolve(wanted.request, context=context)
         from_environment = wanted.request.target.model_id == self._environment.model_id
         with blame("MELLEA_MODEL_ID" if from_environment else None, ModelNotFoundError):
-            session: MelleaSession = wanted.backend.create_session(_mellea.prepare_start(request))
+            session: MelleaSession = wanted.backend.create_session(request)
         with self._lock:
             return self._sessions.setdefault(wanted.key, session)
 

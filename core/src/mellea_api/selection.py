@@ -15,7 +15,7 @@ from attrs import evolve, frozen
 from mellea_api.api import session_request
 from mellea_api.environment import DEFAULT_BACKEND, RuntimeEnvironment, from_variable
 from mellea_api.errors import BackendNotFoundError, MelleaAPIError, OptionError
-from mellea_api.options.pipeline import overlay
+from mellea_api.options.spelling import overlay
 from mellea_api.registry import Backend, Registry
 from mellea_api.requests import SessionRequest
 

@@ -58,7 +58,7 @@ def mark_spans() -> None:
 def mark_span() -> None:
     """Put the run id on the span that is open: the program's own, where it has one."""
     trace = sys.modules.get("opentelemetry.trace")
-    if trace is not None:
+    if trace is not None and run_id_var.get() is not None:
         _mark(trace.get_current_span())
 
 

@@ -13,7 +13,8 @@ from support.fake_options import DESCRIPTOR, MODULE, described, target
 
 from mellea_api import OptionError, OptionRule, PluginError
 from mellea_api.options.canonical import CANONICAL, INTERNAL
-from mellea_api.options.pipeline import OptionPipeline, Rendered, overlay
+from mellea_api.options.pipeline import OptionPipeline, Rendered
+from mellea_api.options.spelling import overlay
 
 
 def render(options: Any, policy: Any = "drop", **settings: Any) -> Rendered:

@@ -16,8 +16,9 @@ from mellea_api import Native, OptionError, OptionRule, Target
 from mellea_api.descriptor import Endpoint
 from mellea_api.options.canonical import CANONICAL
 from mellea_api.options.checks import CHECKS
-from mellea_api.options.pipeline import OptionPipeline, canonicalise, merge
+from mellea_api.options.pipeline import OptionPipeline
 from mellea_api.options.plan import plan_for
+from mellea_api.options.spelling import canonicalise, merge
 from mellea_api.testing.strategies import (
     invalid_values,
     json_values,

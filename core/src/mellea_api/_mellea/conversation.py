@@ -44,7 +44,7 @@ async def send_message(session: Any, prompt: str, options: dict[str, Any]) -> tu
         silence_context_type_warning=True,
         **({} if allowed is None else {"allow_context_type_change": allowed}),
     )
-    return answer  # noqa: RET504 - the name has a type, what Mellea returns has none here
+    return answer
 
 
 def event_loop() -> asyncio.AbstractEventLoop:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Coroutine, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
@@ -46,17 +47,29 @@ def seams(cls: type) -> Iterator[tuple[str, Endpoint]]:
         yield "generate_from_chat_context", "chat"
 
 
-def thunks(result: Any) -> list[Any]:
-    """Return the thunks in what a seam returned, whatever its shape."""
+@functools.cache
+def _thunk_and_task() -> tuple[Any, Any]:
+    """Return two classes that every call needs and that cost too much to import with this module.
+
+    An import statement that is run again takes microseconds.
+    """
+    import asyncio
+
     from mellea.core import ModelOutputThunk
 
-    if isinstance(result, ModelOutputThunk):
+    return ModelOutputThunk, asyncio.Task
+
+
+def thunks(result: Any) -> list[Any]:
+    """Return the thunks in what a seam returned, whatever its shape."""
+    thunk_class, _ = _thunk_and_task()
+    if isinstance(result, thunk_class):
         return [result]
     first = result[0] if isinstance(result, tuple) and result else result
-    if isinstance(first, ModelOutputThunk):
+    if isinstance(first, thunk_class):
         return [first]
     if isinstance(first, list):
-        return [item for item in first if isinstance(item, ModelOutputThunk)]
+        return [item for item in first if isinstance(item, thunk_class)]
     return []
 
 
@@ -68,11 +81,10 @@ def generation_of(thunk: Any) -> tuple[Any, str]:
 
 def generation_task(thunk: Any) -> asyncio.Task[Any] | None:
     """Return the task that generates a thunk's value, or None."""
-    import asyncio
-
+    _, task_class = _thunk_and_task()
     holder, prefix = generation_of(thunk)
-    task = getattr(holder, f"{prefix}generate", None)
-    return task if isinstance(task, asyncio.Task) else None
+    task: asyncio.Task[Any] | None = getattr(holder, f"{prefix}generate", None)
+    return task if isinstance(task, task_class) else None
 
 
 def queue_of(thunk: Any) -> asyncio.Queue[Any]:

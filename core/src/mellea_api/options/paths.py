@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-__all__ = ["PathTaken", "own", "place", "split"]
+__all__ = ["PathTakenError", "own", "place", "split"]
 
 
-class PathTaken(ValueError):
+class PathTakenError(ValueError):
     """Something else already stands at that place; the text is the place."""
 
 
@@ -58,7 +58,7 @@ def place(into: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
         value: What to put there.
 
     Raises:
-        PathTaken: If something else stands there or on the way.
+        PathTakenError: If something else stands there or on the way.
 
     >>> body = {"extra_body": {"min_p": 0.1}}
     >>> place(body, ("extra_body", "top_k"), 5)
@@ -69,7 +69,7 @@ def place(into: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
     for step in path[:-1]:
         here = here.setdefault(step, {})
         if not isinstance(here, dict):
-            raise PathTaken(".".join(path))
+            raise PathTakenError(".".join(path))
     last = path[-1]
     if last not in here:
         here[last] = dict(value) if isinstance(value, dict) else value
@@ -79,4 +79,4 @@ def place(into: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
     elif isinstance(here[last], list) and isinstance(value, list) and path == ("messages",):
         here[last] = [*here[last], *value]
     elif here[last] != value:
-        raise PathTaken(".".join(path))
+        raise PathTakenError(".".join(path))

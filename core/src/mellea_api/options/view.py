@@ -36,21 +36,24 @@ class OptionsView(dict[str, Any]):
             raise KeyError(name)
         self._write({key: value for key, value in self.items() if key != name})
 
-    def __ior__(self, other: Any) -> Self:
+    def __ior__(self, other: Any) -> Self:  # type: ignore[misc, override, unused-ignore]
         self.update(other)
         return self
 
     def update(self, *others: Any, **more: Any) -> None:
+        """Write several options at once."""
         changed = dict(self)
         changed.update(*others, **more)
         self._write(changed)
 
     def setdefault(self, name: str, default: Any = None) -> Any:
+        """Write an option unless there is one, and return it."""
         if name not in self:
             self[name] = default
         return self[name]
 
     def pop(self, name: str, *default: Any) -> Any:
+        """Take an option out, and return it."""
         if name not in self and default:
             return default[0]
         value = self[name]
@@ -58,10 +61,12 @@ class OptionsView(dict[str, Any]):
         return value
 
     def popitem(self) -> tuple[str, Any]:
+        """Take the option out that was written last."""
         name = next(reversed(self))
         return name, self.pop(name)
 
     def clear(self) -> None:
+        """Take all options out."""
         self._write({})
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -21,7 +21,8 @@ from mellea_api.descriptor import (
 )
 from mellea_api.errors import ConfigurationError, MelleaAPIError, ModelNotFoundError, PluginError
 from mellea_api.logs import logger, run_id_var
-from mellea_api.options.pipeline import OptionPipeline, Unknown
+from mellea_api.options.pipeline import OptionPipeline
+from mellea_api.options.spelling import Unknown
 from mellea_api.registry.discovery import EntryPoint
 from mellea_api.registry.loading import broken
 from mellea_api.reports import CredentialReport, NormalizedOptions, OptionPatch
@@ -212,8 +213,7 @@ class Backend:
         )
 
     def _review(self, request: OptionsRequest) -> Iterable[Sequence[OptionPatch] | None]:
-        answers = self._ask("review_options", list, request=request) or []
-        return answers
+        return self._ask("review_options", list, request=request) or []
 
     def _normalize(self, request: OptionsRequest) -> NormalizedOptions:
         answer = self._ask("normalize_options", NormalizedOptions, request=request)
@@ -312,6 +312,7 @@ class Backend:
         """
         from mellea_api.adoption import Adoption, adopt  # asyncio, which only a session needs
 
+        request = _mellea.prepare_start(request)
         target = request.target
         pipeline = self.pipeline(target, policy=request.policy, unknown=request.unknown)
         pipeline.set_defaults(request.options)  # before anything costs time or opens a connection

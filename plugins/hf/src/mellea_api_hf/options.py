@@ -231,6 +231,7 @@ def _canonical() -> Iterator[OptionRule]:
     )
     for name in ("@@@logits@@@", "@@@raw_logits@@@"):
         yield _mellea(name, name, "", mellea="0.7", type="boolean", source="mellea 0.7.0")
+        yield _refused(name, "Mellea 0.7 or newer returns scores", "mellea 0.7.0")
 
 
 # ------------------------------------------------------------- further arguments of generate()

@@ -61,6 +61,7 @@ def test_what_asks_nobody_imports_no_sdk(line: str) -> None:
 def test_the_list_of_backends_imports_none_of_them() -> None:
     plugins = ("mellea_api_ollama", "mellea_api_openai", "mellea_api_ngram", "pluggy", "cattrs")
     assert imported(plugins, "backends") == ""
+    assert imported(plugins, "backends", "--json") == ""
 
 
 def test_the_script_and_the_module_are_the_same_command(command: Any) -> None:

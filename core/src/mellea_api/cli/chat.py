@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mellea_api import _mellea
 from mellea_api.cli.output import Output, command, printable
 from mellea_api.cli.values import parse_assignments
 from mellea_api.errors import MelleaAPIError
@@ -98,6 +97,8 @@ def chat(
 @contextlib.contextmanager
 def _mellea_on_stderr(debug: bool) -> Iterator[None]:
     """Keep standard output for the answer: Mellea's log goes there of its own accord."""
+    from mellea_api import _mellea
+
     with contextlib.ExitStack() as stack:
         with contextlib.redirect_stdout(sys.stderr):  # while Mellea is imported
             loggers = _mellea.loggers()

@@ -59,10 +59,14 @@ class Output:
 
     def data(self, value: Any, *, indent: int | None = 2) -> None:
         """Print a value as JSON."""
-        from mellea_api.converter import converter
 
-        plain = converter().unstructure(value)
-        click.echo(json.dumps(plain, indent=indent, ensure_ascii=not _speaks_unicode()))
+        def plain(value: Any) -> Any:
+            from mellea_api.converter import converter  # costs more than all of `backends`
+
+            return converter().unstructure(value)
+
+        unicode = _speaks_unicode()
+        click.echo(json.dumps(value, indent=indent, ensure_ascii=not unicode, default=plain))
 
     def line(self, text: str = "") -> None:
         """Print a line of the result."""

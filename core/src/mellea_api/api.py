@@ -194,7 +194,9 @@ def session_request(
         BackendNotFoundError: If there is no such backend.
         PluginError: If its plugin is broken.
     """
-    if isinstance(backend, str):
+    from mellea_api.registry.backend import Backend
+
+    if not isinstance(backend, Backend):
         backend = (shared_registry() if registry is None else registry).backend(backend)
     target, given = _target(backend, model_id, base_url, backend_kwargs)
     return SessionRequest(

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-__all__ = ["Ratio", "clean_environment", "in_process", "processes", "ratio", "section"]
+__all__ = ["Ratio", "clean_environment", "in_process", "in_turns", "processes", "ratio", "section"]
 
 _FOREIGN = ("MELLEA_", "OPENAI_", "OLLAMA_", "LLM_", "LITELLM_", "ANY_LLM_", "PYTHON")
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
@@ -85,6 +85,36 @@ def in_process(
             for _ in range(calls):
                 function()
             samples[name].append(time.perf_counter() - begin)
+    return samples
+
+
+def in_turns(
+    contenders: Mapping[str, Callable[[], object]], *, rounds: int, calls: int
+) -> dict[str, list[float]]:
+    """Times functions that take milliseconds in turns, call by call.
+
+    Args:
+        contenders: What to call, by name.
+        rounds: How many samples of each.
+        calls: How many calls of each a round has; their median is the sample, so that a call
+            during which something else had the processor does not count.
+
+    Returns:
+        Seconds a sample, by name.
+    """
+    names = list(contenders)
+    for name in names:
+        contenders[name]()
+    samples: dict[str, list[float]] = {name: [] for name in names}
+    for _ in range(rounds):
+        taken: dict[str, list[float]] = {name: [] for name in names}
+        for turn in range(calls):
+            for name in _moved_on(names, turn):
+                begin = time.perf_counter()
+                contenders[name]()
+                taken[name].append(time.perf_counter() - begin)
+        for name in names:
+            samples[name].append(statistics.median(taken[name]))
     return samples
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import mellea
-from measure import in_process, ratio, section
+from measure import in_turns, ratio, section
 from mellea.backends import ModelOption
 
 import mellea_api
@@ -54,7 +54,7 @@ def measure_backend(provider: str) -> list[dict[str, Any]]:
         plain, with_options = "`session.chat`", "`session.chat` with four options"
         bare_plain, bare_options = "bare Mellea", "bare Mellea with four options"
         again = "bare Mellea on another session"
-        chats = in_process(
+        chats = in_turns(
             {
                 plain: lambda: ours.chat("Hello!"),
                 bare_plain: lambda: one.chat("Hello!"),
@@ -62,8 +62,8 @@ def measure_backend(provider: str) -> list[dict[str, Any]]:
                 bare_options: lambda: one.chat("Hello!", model_options=dict(THEIRS)),
                 again: lambda: control.chat("Hello!"),
             },
-            rounds=100,
-            calls=10,
+            rounds=20,
+            calls=50,
         )
         with MelleaRuntime(provider, model, **arguments) as runtime:
             runtime.switch_model(other)
@@ -74,7 +74,7 @@ def measure_backend(provider: str) -> list[dict[str, Any]]:
                 runtime.switch_model(models[1])
 
             back, start = "`runtime.switch_model` back", "`mellea.start_session`"
-            switching = in_process({back: switch, start: bare}, rounds=20, calls=1)
+            switching = in_turns({back: switch, start: bare}, rounds=10, calls=5)
     return [
         section(
             f"A chat on {where}",

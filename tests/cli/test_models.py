@@ -68,12 +68,12 @@ def test_exit_codes_tell_why_one_backend_failed(invoke: Any) -> None:
 
 
 def test_if_all_fail_the_exit_code_says_so(invoke: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MELLEA_API_DISABLE", "ngram")
+    monkeypatch.setenv("MELLEA_API_PLUGINS", "ollama,openai")
     with refused() as nobody:
         monkeypatch.setenv("OLLAMA_HOST", nobody.base_url)
         mellea_api.refresh()
         assert invoke("models").exit_code == 1  # one cannot be reached, the other has no key
-        monkeypatch.setenv("MELLEA_API_DISABLE", "ngram,openai")
+        monkeypatch.setenv("MELLEA_API_PLUGINS", "ollama")
         mellea_api.refresh()
         assert invoke("models").exit_code == 3
 

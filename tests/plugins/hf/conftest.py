@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+# Read when torch is imported: Mellea's grammars would compile a kernel in C++, for half a minute.
+os.environ["TORCHDYNAMO_DISABLE"] = "1"
 
 NEEDED = ("torch", "transformers", "accelerate", "huggingface_hub")
 MISSING = [name for name in NEEDED if importlib.util.find_spec(name) is None]
@@ -79,8 +83,7 @@ def reference(tiny: Path) -> Callable[..., str]:
             found = model.generate(
                 tokens,
                 attention_mask=torch.ones_like(tokens),
-                pad_token_id=tokenizer.pad_token_id,
-                **arguments,
+                **{"pad_token_id": tokenizer.pad_token_id, **arguments},
             )
         return str(tokenizer.decode(found[0, tokens.shape[1] :], skip_special_tokens=True))
 

@@ -12,7 +12,7 @@ from mellea.core import Component
 
 from mellea_api.logs import logger
 from mellea_api.requests import Policy
-from mellea_api_hf.generation import SEED, Generation, current
+from mellea_api_hf.generation import SEED, Generation, Translate, current
 from mellea_api_hf.weights import Weights
 
 __all__ = ["LocalHFBackend"]
@@ -30,16 +30,24 @@ class LocalHFBackend(Original):  # type: ignore[misc]
     _weights: Weights | None = None
     _load: Callable[[], Weights] | None = None
     _policy: Policy = "warn"
+    _translate: Translate = staticmethod(lambda error: None)
 
-    def share(self, weights: Weights, load: Callable[[], Weights], policy: Policy) -> None:
+    def share(
+        self,
+        weights: Weights,
+        load: Callable[[], Weights],
+        policy: Policy,
+        translate: Translate,
+    ) -> None:
         """Take weights that may be shared.
 
         Args:
             weights: What the backend was built with.
             load: Gets them again after `close`.
             policy: What to do about options that the chat template does not have.
+            translate: Says an exception in this library's terms.
         """
-        self._load, self._policy = load, policy
+        self._load, self._policy, self._translate = load, policy, translate
         self._take(weights)
 
     def _take(self, weights: Weights) -> None:
@@ -69,7 +77,8 @@ class LocalHFBackend(Original):  # type: ignore[misc]
         return self._weights
 
     async def _generation(self, options: Mapping[str, Any]) -> Generation:
-        return Generation(options, await self._awake(), str(self.model_id), self._policy)
+        weights = await self._awake()
+        return Generation(options, weights, str(self.model_id), self._policy, self._translate)
 
     async def _generate_from_context_standard(
         self, *args: Any, model_options: Mapping[str, Any], **kwargs: Any

@@ -16,14 +16,17 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
-from mellea_api import ContextLengthError, OptionError
+from mellea_api import ContextLengthError, MelleaAPIError, OptionError
 from mellea_api.errors import OptionProblem
 from mellea_api.logs import logger
 from mellea_api.requests import Policy
+from mellea_api.translation import caused
 from mellea_api_hf.options import TEMPLATE
 from mellea_api_hf.weights import Weights, randomness
 
-__all__ = ["Generation", "current", "cut", "hold_back", "template_variables"]
+__all__ = ["SEED", "Generation", "Translate", "current", "cut", "hold_back", "template_variables"]
+
+Translate = Callable[[BaseException], MelleaAPIError | None]
 
 SEED: Final = "@@@seed@@@"
 _MAX_TOKENS: Final = "@@@max_new_tokens@@@"
@@ -69,6 +72,7 @@ class Generation:
         weights: What generates.
         model_id: Its name, for messages.
         policy: What to do about a variable that the chat template does not have.
+        translate: Says an exception in this library's terms, or answers None.
 
     Attributes:
         cancelled: Set when nobody waits for the answer any more.
@@ -81,7 +85,12 @@ class Generation:
     """
 
     def __init__(
-        self, options: Mapping[str, Any], weights: Weights, model_id: str, policy: Policy = "warn"
+        self,
+        options: Mapping[str, Any],
+        weights: Weights,
+        model_id: str,
+        policy: Policy = "warn",
+        translate: Translate = lambda error: None,
     ) -> None:
         self.cancelled = threading.Event()
         self.raw = False
@@ -92,6 +101,7 @@ class Generation:
         self._weights = weights
         self._model_id = model_id
         self._policy = policy
+        self._translate = translate
         self._arguments = {
             name: value
             for name, value in options.items()
@@ -168,11 +178,15 @@ class Generation:
                 hold_back(streamer, self)
             with randomness(self._seed, self._weights.device):
                 return _readable(generate(**arguments))
-        except BaseException:
+        except BaseException as error:
             # Who reads the stream would wait for ever; the error comes after its end.
             if streamer is not None:
                 streamer.end()
-            raise
+            # Here, since there Mellea 0.3 takes the answer for complete.
+            typed = self._translate(error)
+            if typed is None or typed is error:
+                raise
+            raise caused(typed, error) from typed.__cause__
 
     def _prepared(self, given: Mapping[str, Any], inputs: Any) -> dict[str, Any]:
         import torch

@@ -105,7 +105,11 @@ def create_session(request: SessionRequest) -> Any:
     weights = load(recipe, share=share)
     config = (weights.tokenizer, weights.model, weights.device)
     backend = construct(LocalHFBackend, target, *_OWN, custom_config=config)
-    backend.share(weights, lambda: load(recipe, share=share), request.policy)
+
+    def translate(error: BaseException) -> MelleaAPIError | None:
+        return translate_error(ErrorRequest(target=target, operation="call", error=error))
+
+    backend.share(weights, lambda: load(recipe, share=share), request.policy, translate)
     return MelleaSession(backend)
 
 
@@ -390,7 +394,7 @@ def _offline(target: Target) -> MelleaAPIError:
     )
 
 
-_NO_MODEL: Final = ("does not appear to have", "nrecognized model", "not a valid")
+_NO_MODEL: Final = ("does not appear to have", "nrecognized model", "not a valid", "backend tokenizer")
 """Parts of what transformers says of a folder, or a repository, without a model."""
 
 

@@ -123,11 +123,13 @@ def _read(recipe: Recipe) -> Weights:
 def _place(model_id: str) -> str:
     """Return the folder or id that is meant; a folder that is not there is no id on the Hub."""
     path = Path(model_id).expanduser()
-    if path.is_dir():
+    folder = path.is_dir()
+    if folder and (path / "config.json").is_file():
         return str(path)
-    if path.is_absolute() or model_id.startswith((".", "~")):
+    if folder or path.is_absolute() or model_id.startswith((".", "~")):
+        lacks = f"The folder {model_id!r} has no config.json, so no model is in it."
         raise ModelNotFoundError(
-            f"There is no folder {model_id!r} with a model.",
+            lacks if folder else f"There is no folder {model_id!r}.",
             next_step="Give a folder that save_pretrained() wrote, or an id on the Hub such as "
             "meta-llama/Llama-3.2-3B-Instruct.",
             backend="hf",

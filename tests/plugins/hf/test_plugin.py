@@ -1,0 +1,189 @@
+"""The plugin as a package: light to find, clear where something is missing."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import mellea_api
+
+FORBIDDEN = {
+    "mellea": "it costs half a second",
+    "torch": "it costs seconds",
+    "transformers": "it costs seconds",
+    "huggingface_hub": "it reads the environment when it is imported",
+    "asyncio": "only a call needs it",
+}
+GATED = "meta-llama/Llama-3.2-3B-Instruct"
+
+
+def test_finding_listing_and_explaining_import_no_sdk() -> None:
+    program = (
+        "import sys, mellea_api\n"
+        "assert {'hf', 'huggingface'} <= set(mellea_api.shared_registry())\n"
+        "assert mellea_api.list_models('hf', live=False)\n"
+        "assert mellea_api.validate_credentials('hf')\n"
+        "assert mellea_api.explain_options('hf', {'temperature': 0, 'max_tokens': 5}).wire\n"
+        f"print([name for name in {list(FORBIDDEN)} if name in sys.modules])"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert found.stdout.strip() == "[]", (FORBIDDEN, found.stdout, found.stderr)
+
+
+def test_the_alias_is_the_same_backend() -> None:
+    one, other = (mellea_api.shared_registry().backend(name) for name in ("hf", "huggingface"))
+    assert other.descriptor.name == "huggingface"
+    assert one.descriptor.options == other.descriptor.options
+    assert one.descriptor.default_model == GATED
+
+
+@pytest.mark.parametrize(
+    ("variables", "source"),
+    [
+        ({"HF_TOKEN": "hf_fromtheenvironment123"}, "environment variable HF_TOKEN"),
+        ({"HF_TOKEN_PATH": "{folder}/token"}, "file {folder}/token"),
+        ({"HF_HOME": "{folder}"}, "file {folder}/token"),
+        ({"XDG_CACHE_HOME": "{folder}/.."}, "file {folder}/token"),
+    ],
+)
+def test_the_token_is_found_where_huggingface_hub_finds_it(
+    variables: dict[str, str], source: str, tmp_path: Path
+) -> None:
+    folder = tmp_path / "huggingface"
+    folder.mkdir()
+    (folder / "token").write_text("hf_fromthetokenfile12345\n", "utf-8")
+    for name, value in variables.items():
+        os.environ[name] = value.format(folder=folder)
+    report = mellea_api.validate_credentials("hf")
+    (field,) = report.fields
+    wanted = source.format(folder=folder)
+    assert field.status == "present"
+    assert field.source.replace("huggingface/../", "") == wanted
+    assert "hf_from" not in repr(report)
+
+
+def test_without_a_token_public_models_can_be_had() -> None:
+    report = mellea_api.validate_credentials("hf")
+    assert report.usable
+    assert report.status == "not-needed"
+
+
+def test_a_token_in_no_file_that_can_be_read_is_none(tmp_path: Path) -> None:
+    (tmp_path / "token").write_bytes(b"\xff\xfe\x00")
+    os.environ["HF_HOME"] = str(tmp_path)
+    assert mellea_api.validate_credentials("hf").status == "not-needed"
+
+
+def test_an_address_is_refused_since_models_run_here() -> None:
+    with pytest.raises(mellea_api.ConfigurationError, match="calls no server"):
+        mellea_api.start_session("hf", base_url="http://127.0.0.1:1/")
+
+
+@pytest.mark.parametrize(("mellea", "fine"), [("0.3.0", False), ("0.6.0", False), ("0.8.0", True)])
+def test_a_transformers_that_mellea_does_not_run_on_is_answered_with_the_pip_line(
+    mellea: str, fine: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import importlib.metadata
+
+    from mellea_api_hf import sdk
+
+    real = importlib.metadata.version
+    monkeypatch.setattr(
+        importlib.metadata,
+        "version",
+        lambda name: "5.17.0" if name == "transformers" else real(name),
+    )
+    backend = mellea_api.shared_registry().backend("hf")
+    from attrs import evolve
+
+    target = evolve(backend.target(), mellea_version=mellea)
+    if fine:
+        sdk.check_versions(target)
+        return
+    with pytest.raises(mellea_api.PluginError) as caught:
+        sdk.check_versions(target)
+    assert f'pip install "mellea[hf]=={mellea}" "transformers>=4.53.2,<5"' in str(caught.value)
+
+
+def test_without_transformers_the_pip_line_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    import importlib.metadata
+
+    from mellea_api_hf import sdk
+
+    def missing(name: str) -> str:
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", missing)
+    target = mellea_api.shared_registry().backend("hf").target()
+    with pytest.raises(mellea_api.PluginError, match=r'pip install "mellea\[hf\]"'):
+        sdk.check_versions(target)
+
+
+@pytest.mark.usefixtures("transformers_here")
+class TestModels:
+    """What is said of a model that cannot be had, or of a setting that is wrong."""
+
+    @pytest.mark.parametrize("name", ["/no/such/folder", "./none", "~/none/at/all"])
+    def test_a_folder_that_is_not_there(self, name: str) -> None:
+        with pytest.raises(mellea_api.ModelNotFoundError, match="no folder"):
+            mellea_api.start_session("hf", name)
+
+    def test_a_folder_without_a_model(self, tmp_path: Path) -> None:
+        with pytest.raises(mellea_api.ModelNotFoundError, match=r"config\.json"):
+            mellea_api.start_session("hf", str(tmp_path))
+
+    def test_a_model_of_an_unknown_architecture(self, tmp_path: Path, tiny: Path) -> None:
+        import shutil
+
+        folder = Path(shutil.copytree(tiny, tmp_path / "odd"))
+        config = json.loads((folder / "config.json").read_text("utf-8"))
+        config |= {"model_type": "nosuchthing", "architectures": ["NoSuchForCausalLM"]}
+        (folder / "config.json").write_text(json.dumps(config), "utf-8")
+        with pytest.raises(mellea_api.MelleaAPIError, match=r"(?i)upgrade transformers"):
+            mellea_api.start_session("hf", str(folder))
+
+    @pytest.mark.parametrize(
+        "settings",
+        [
+            {"device": 5},
+            {"dtype": True},
+            {"revision": 1},
+            {"trust_remote_code": "yes"},
+            {"share": "no"},
+            {"use_cachs": True},
+        ],
+    )
+    def test_a_wrong_setting_is_named_before_anything_is_loaded(
+        self, settings: dict[str, Any], tiny: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        caplog.set_level(logging.INFO, "mellea_api")
+        with pytest.raises(mellea_api.ConfigurationError, match=next(iter(settings))):
+            mellea_api.start_session("hf", str(tiny), **settings)
+        assert "loading" not in caplog.text
+
+    def test_a_setting_of_mellea_reaches_it(self, tiny: Path) -> None:
+        session = mellea_api.start_session("hf", str(tiny), use_caches=False)
+        assert session.backend._use_caches is False
+
+    def test_a_model_without_a_chat_template_says_so(
+        self, build: Callable[..., Path], tmp_path: Path
+    ) -> None:
+        import shutil
+
+        folder = Path(shutil.copytree(build(), tmp_path / "base"))
+        config = json.loads((folder / "tokenizer_config.json").read_text("utf-8"))
+        del config["chat_template"]
+        (folder / "tokenizer_config.json").write_text(json.dumps(config), "utf-8")
+        session = mellea_api.start_session("hf", str(folder))
+        with pytest.raises(mellea_api.RequestRefusedError, match="Instruct"):
+            session.chat("Hi", model_options={"max_tokens": 2})

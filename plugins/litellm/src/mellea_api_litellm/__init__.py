@@ -1,0 +1,139 @@
+"""The LiteLLM backend of mellea-api: any model that LiteLLM has a route for.
+
+This module is what the entry point names: it is light, and holds the hooks. `routes` knows what
+follows from a model id, `needs` which credentials, `options` what becomes of each option, and
+`models` lists routes; `sdk` alone imports LiteLLM and Mellea, with the help of `probe`.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from attrs import evolve
+
+from mellea_api import (
+    BackendDescriptor,
+    CredentialField,
+    CredentialReport,
+    CredentialRequest,
+    ErrorRequest,
+    MelleaAPIError,
+    ModelInfo,
+    ModelsRequest,
+    NormalizedOptions,
+    OptionsRequest,
+    SessionRequest,
+    Target,
+    hookimpl,
+)
+from mellea_api_litellm.models import CATALOGUE
+from mellea_api_litellm.options import RULES, rules_for
+from mellea_api_litellm.routes import Route, find
+
+if TYPE_CHECKING:
+    from mellea import MelleaSession
+
+__all__ = [
+    "create_session",
+    "describe_backend",
+    "list_models",
+    "normalize_options",
+    "translate_error",
+    "validate_credentials",
+]
+
+
+@hookimpl
+def describe_backend(name: str) -> BackendDescriptor:
+    """Describe LiteLLM."""
+    return BackendDescriptor(
+        name=name,
+        summary="Any model that LiteLLM has a route for: provider/model",
+        default_model=CATALOGUE[0].id,
+        credentials=(
+            # Which variables, and whether it is needed, follows from the route: see `needs`.
+            CredentialField(
+                name="api_key",
+                required="never",
+                help="The provider's own variable works too; the route says which.",
+            ),
+        ),
+        options=RULES,
+        models=CATALOGUE,
+        default_base_url="",  # the route's own
+        official_hosts=("api.openai.com", "*.api.openai.com"),
+        start_hint="Check the address (base_url=), and that a server is there.",
+        model_hint="A model id is a route, provider/model; `mellea-api models litellm` shows "
+        "those that there are credentials for.",
+    )
+
+
+@hookimpl
+def validate_credentials(request: CredentialRequest) -> CredentialReport | None:
+    """Report on what the route needs."""
+    from mellea_api_litellm import check
+
+    return check.report(request)
+
+
+@hookimpl
+def list_models(request: ModelsRequest) -> Sequence[ModelInfo] | None:
+    """List what there are credentials for, or what a server at `base_url` has."""
+    from mellea_api_litellm import models
+
+    if request.live and request.target.base_url:
+        from mellea_api_litellm import check
+
+        return check.server_models(request)
+    return models.choose(request)
+
+
+@hookimpl
+def normalize_options(request: OptionsRequest) -> NormalizedOptions | None:
+    """Say options in the terms of the route."""
+    from mellea_api_litellm import normalize
+
+    return normalize.options(request, routed(request.target))
+
+
+def routed(target: Target) -> Target:
+    """Return a target whose rules are those of its route."""
+    route = find(target.model_id)
+    if route is None:
+        provider = target.model_id.partition("/")[0] if "/" in target.model_id else ""
+        route = Route(model_id=target.model_id, provider=provider, model=target.model_id)
+    descriptor = _descriptor(target.descriptor.name, route.model_id, route.live, target.server)
+    if descriptor is None:
+        descriptor = evolve(target.descriptor, options=rules_for(route))
+    return evolve(target, descriptor=descriptor)
+
+
+@functools.lru_cache(maxsize=256)
+def _descriptor(name: str, model_id: str, live: bool, server: str) -> BackendDescriptor | None:
+    route = find(model_id)
+    if route is None:
+        return None
+    openai = route.provider in ("openai", "text-completion-openai")
+    return evolve(
+        describe_backend(name),
+        options=rules_for(route, compatible=openai and server == "compatible"),
+        official_hosts=describe_backend(name).official_hosts if openai else (),
+    )
+
+
+@hookimpl
+def create_session(request: SessionRequest) -> MelleaSession:
+    """Create a session, after asking the installed LiteLLM about the route."""
+    from mellea_api_litellm import sdk
+
+    return sdk.create_session(request)
+
+
+@hookimpl
+def translate_error(request: ErrorRequest) -> MelleaAPIError | None:
+    """Say what LiteLLM raises in the library's terms."""
+    from mellea_api_litellm import failures
+
+    return failures.translate(request)

@@ -1,0 +1,52 @@
+"""A call's options on its route: the rules, and what rules cannot say about unchecked names."""
+
+from __future__ import annotations
+
+from attrs import evolve
+
+from mellea_api.errors import OptionProblem
+from mellea_api.options.plan import EXTRA, apply_rules, option_error, spelled
+from mellea_api.reports import NormalizedOptions
+from mellea_api.requests import OptionsRequest, Target
+from mellea_api_litellm.routes import find, snapshot
+
+__all__ = ["options"]
+
+
+def options(request: OptionsRequest, target: Target) -> NormalizedOptions:
+    """Render options by the rules of a target's route.
+
+    Args:
+        request: Canonical options.
+        target: The request's target, with the rules of its route.
+
+    Raises:
+        OptionError: If an option cannot be sent as it was given.
+    """
+    route = find(target.model_id)
+    merges = route is not None and route.merges
+    problems = [
+        OptionProblem(spelled(request.origins.get(name), name), why)
+        for name in request.options
+        if name.startswith(EXTRA) and (why := _refusal(name.removeprefix(EXTRA), merges))
+    ]
+    if problems:
+        raise option_error(target.backend, problems)
+    return apply_rules(evolve(request, target=target))
+
+
+def _refusal(name: str, merges: bool) -> str:
+    """Return why a name cannot be passed on unchecked, or nothing.
+
+    Beside the options LiteLLM takes it for an argument of its own; one that it knows as OpenAI's
+    it would translate, or drop.
+    """
+    if name in ("api_key", "api_base", "base_url"):
+        return "cannot be passed on: give it to start_session"
+    if merges:
+        return ""
+    if name in snapshot()["own"]:
+        return "cannot be passed on: LiteLLM takes it for an argument of its own"
+    if name in snapshot()["parameters"]:
+        return "cannot be passed on unchecked: LiteLLM would translate or drop it; give it directly"
+    return ""

@@ -1,0 +1,417 @@
+"""What becomes of each option on a route: rules, made of what LiteLLM does there.
+
+Mellea's backend always calls LiteLLM with `drop_params=True`, under which LiteLLM leaves out
+whatever it takes to be unsupported, and changes some values, without a word. So nothing that
+would be lost or changed is handed on: the rules refuse it first, and the report says so.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from mellea_api.descriptor import Native, OptionRule
+from mellea_api.options.checks import THINKING_LEVELS
+from mellea_api_litellm import conversions
+from mellea_api_litellm.routes import Route, find, snapshot
+
+__all__ = ["DEFAULT_MODEL", "OWN", "RULES", "rules_for"]
+
+DEFAULT_MODEL: Final = "ollama_chat/granite4:micro"
+
+_MELLEA: Final = "mellea 0.3.0 to 0.8.0, backends/litellm.py"
+_STREAM_TIMEOUT: Final = "mellea 0.7.0, backends/model_options.py"
+_UNSAID: Final = f"{conversions.__name__}:unsaid"
+_EFFORT: Final = f"{conversions.__name__}:effort"
+_TERMS: Final = f"{conversions.__name__}:in_its_terms"
+
+_RESERVED: Final = {
+    "model": "the session's model_id= says it",
+    "messages": "Mellea makes them of the context",
+    "prompt": "Mellea makes it of the action",
+    "response_format": "give a pydantic model as format= of the call",
+    "stream_options": "Mellea asks for the usage itself when it streams",
+    "timeout": "give timeout= of start_session: a deadline for the whole call",
+    "drop_params": "nothing is handed to LiteLLM that it would drop; unsupported= says what "
+    "happens to such options",
+    "additional_drop_params": "leave out what is not to be sent",
+    "api_key": "give api_key= of start_session: options are shown in reports",
+    "api_base": "give base_url= of start_session",
+    "base_url": "give base_url= of start_session",
+    "api_version": "give api_version= of start_session",
+    "function_call": "OpenAI replaced it: Mellea sends tools, so give tool_choice",
+    "extra_headers": "they may hold credentials, and options are shown in reports",
+    "extra_body": "give `extra={...}`: it goes there where the route has such a thing",
+}
+
+OWN: Final = (
+    *("custom_llm_provider", "mock_response", "num_retries", "max_retries", "metadata"),
+    *("fallbacks", "model_list", "deployment_id", "caching", "allowed_openai_params"),
+)
+"""LiteLLM's own arguments that somebody may want to give as options."""
+
+# Its types, where it is not a common option.
+_TYPES: Final = {
+    "parallel_tool_calls": "boolean",
+    "user": "text",
+    "logit_bias": "object",
+    "service_tier": "text",
+    "store": "boolean",
+    "prompt_cache_key": "text",
+    "safety_identifier": "text",
+    "verbosity": "text",
+}
+_PLAIN: Final = (
+    *("temperature", "top_p", "stop", "seed", "presence_penalty", "frequency_penalty"),
+    *("logprobs", "top_logprobs", "tool_choice", *_TYPES),
+)
+_CHAT_ONLY: Final = frozenset(
+    {"logprobs", "top_logprobs", "tool_choice", "parallel_tool_calls", "store", "verbosity"}
+)
+_PENALTIES: Final = ("presence_penalty", "frequency_penalty")
+# What LiteLLM may say in other terms: the meaning is the same.
+_TRANSLATED: Final = frozenset({"tools", "tool_choice", "parallel_tool_calls", "logit_bias"})
+
+_OLLAMA: Final = {
+    "typical_p": "number",
+    "repeat_last_n": "integer",
+    "num_keep": "integer",
+    "num_batch": "integer",
+    "num_gpu": "integer",
+    "main_gpu": "integer",
+    "num_thread": "integer",
+    "use_mmap": "boolean",
+}
+_OLLAMAS: Final = ("ollama", "ollama_chat")
+# By their documentation; LiteLLM passes the names on without knowing them.
+_SERVERS: Final = ("hosted_vllm", "llamafile", "lm_studio", "docker_model_runner", "lemonade")
+_HOSTS: Final = ("deepinfra", "fireworks_ai", "openrouter", "together_ai")
+_TOP_K: Final = ("anthropic", "gemini", "vertex_ai", "watsonx_text")
+
+
+def rules_for(route: Route, *, compatible: bool = False) -> tuple[OptionRule, ...]:
+    """Return the rules of a route.
+
+    Args:
+        route: The route.
+        compatible: Whether an `openai/` route goes to another server than OpenAI's own.
+    """
+    return tuple(_Rules(route, compatible).all())
+
+
+class _Rules:
+    def __init__(self, route: Route, compatible: bool) -> None:
+        self.route = route
+        self.compatible = compatible or route.provider in (*_SERVERS, *_HOSTS)
+        self.source = f"litellm {snapshot()['litellm']}" if not route.live else "this litellm"
+        self.on = f"{route.provider} route" if route.provider else "unknown route"
+
+    def all(self) -> Iterator[OptionRule]:
+        """Yield all rules, the particular before the general."""
+        for name, reason in _RESERVED.items():
+            yield OptionRule(name=name, reserved=True, reason=reason, source=_MELLEA)
+        for name in OWN:
+            why = "an argument of LiteLLM's own, which is no option of a model"
+            yield OptionRule(name=name, reserved=True, reason=why, source=self.source)
+        yield from self._max_tokens()
+        for name in _PLAIN:
+            yield from self._plain(name)
+        yield from self._thinking()
+        yield from self._mellea()
+        yield from self._native()
+        yield (
+            self._refused("*", "LiteLLM has no place for further names")
+            if (not self._passes())
+            else self._rest()
+        )
+
+    # ------------------------------------------------------------------------ what LiteLLM knows
+
+    def _max_tokens(self) -> Iterator[OptionRule]:
+        place = self.route.places.get(self.route.places.get("limit", ""))
+        key = "@@@max_new_tokens@@@"
+        raw = self.route.raw_places
+        if isinstance(place, str):
+            native = Native(key=key, wire=place)
+            yield OptionRule(name="max_tokens", chat=native, source=self.source)
+            if raw is None:
+                yield OptionRule(name="max_tokens", completion=native, source=self.source)
+        if raw is not None:
+            # Mellea calls it max_completion_tokens, which LiteLLM refuses at this endpoint.
+            native = Native(key="extra_body.max_tokens", wire="max_tokens")
+            yield OptionRule(name="max_tokens", completion=native, source=self.source)
+        yield self._refused("max_tokens", f"LiteLLM drops it on {_an(self.on)}")
+
+    def _plain(self, name: str) -> Iterator[OptionRule]:
+        yield from self._at(name, self.route.places.get(name), chat=True)
+        if name not in _CHAT_ONLY:
+            raw = self.route.raw_places
+            places = self.route.places if raw is None else raw
+            yield from self._at(name, places.get(name), chat=False)
+        yield self._refused(name, self._why_not(name))
+
+    def _why_not(self, name: str) -> str:
+        if not self.route.provider:
+            return "LiteLLM does not know this route, as far as is known without asking it"
+        if self.route.places.get(name):
+            return "Mellea's raw endpoint is not given it"
+        return f"LiteLLM drops it on {_an(self.on)}"
+
+    def _at(self, name: str, effect: Any, *, chat: bool) -> Iterator[OptionRule]:
+        """Yield what one endpoint does with one option."""
+        end = "chat" if chat else "completion"
+        facts: dict[str, Any] = {"name": name, "type": _TYPES.get(name), "source": self.source}
+        if not effect:
+            return
+        place = effect if isinstance(effect, str) else _first_place(effect)
+        if name in _PENALTIES and not _means(name, place):
+            why = f"LiteLLM would send it as {place}, which means something else"
+            yield self._refused(name, why)
+            return
+        if isinstance(effect, str):
+            yield OptionRule(**facts, **_place(end, name, place))
+            return
+        if name in _TRANSLATED:
+            for value, sent in effect.items():
+                if not sent or "!" in sent:
+                    why = f"LiteLLM drops {value} on {_an(self.on)}"
+                    yield OptionRule(name=name, requires={name: (json.loads(value),)}, reason=why)
+            yield OptionRule(
+                **facts,
+                convert=_TERMS,
+                reason="LiteLLM says it in the provider's terms",
+                **_place(end, name, ""),
+            )
+            return
+        yield from self._partly(name, effect, place, end, facts)
+
+    def _partly(
+        self, name: str, effect: Mapping[str, Any], place: str, end: str, facts: dict[str, Any]
+    ) -> Iterator[OptionRule]:
+        """Yield rules for what LiteLLM keeps for some values, and changes or drops for others."""
+        tried = {value: json.loads(value) for value in effect}
+        kept = [tried[value] for value, sent in effect.items() if sent == {place: tried[value]}]
+        lost = [tried[value] for value in effect if tried[value] not in kept]
+        native = _place(end, name, place)
+        typical = tried[next(iter(tried))]
+        if typical not in kept:  # only some particular values are kept
+            if kept:
+                yield OptionRule(**facts, **native, requires={name: tuple(kept)})
+            only = f"; only {', '.join(map(str, kept))} is sent" if kept else ""
+            yield self._refused(name, f"LiteLLM drops it on {_an(self.on)}{only}")
+            return
+        numbers = all(isinstance(value, int | float) for value in (*kept, *lost))
+        bounds: dict[str, Any] = {}
+        for value in lost:
+            if numbers and value > max(kept):
+                bounds["maximum"] = max(kept)
+            elif numbers and value < min(kept) and value < 0:
+                bounds["minimum"] = min(kept)
+            else:
+                sent = effect[json.dumps(value)]
+                becomes = next(iter(sent.values()), None)
+                why = (
+                    f"LiteLLM drops {value!r} on {_an(self.on)}"
+                    if becomes is None or "!" in sent
+                    else f"LiteLLM would send {becomes!r} instead"
+                )
+                yield OptionRule(name=name, requires={name: (value,)}, reason=why)
+        yield OptionRule(**facts, **native, **bounds)
+
+    def _thinking(self) -> Iterator[OptionRule]:
+        effect = self.route.places.get("reasoning_effort")
+        key = "@@@thinking@@@"
+        if isinstance(effect, str):
+            yield OptionRule(
+                name="thinking",
+                chat=Native(key=key, wire=effect),
+                convert=_EFFORT,
+                source=self.source,
+            )
+        elif effect:
+            yield from self._levels(effect, key)
+        yield self._refused("thinking", f"LiteLLM cannot say it on {_an(self.on)}")
+
+    def _levels(self, effect: Mapping[str, Any], key: str) -> Iterator[OptionRule]:
+        levels = {level: effect.get(json.dumps(level), {}) for level in THINKING_LEVELS}
+        # What other options have a rule for is not the level's to say.
+        owned = {place for place in self.route.places.values() if isinstance(place, str)}
+        sent: dict[str, dict[str, Any]] = {}
+        for level, found in levels.items():
+            given = _given_as(level)
+            if "!" in found or (not found and level != "none"):
+                why = f"LiteLLM drops the level {level!r} on {_an(self.on)}"
+                yield OptionRule(name="thinking", requires={"thinking": given}, reason=why)
+            elif not found and not any("thinking" in place for place in levels["high"]):
+                why = "LiteLLM drops it here, so that the model would reason as it does by default"
+                yield OptionRule(name="thinking", requires={"thinking": given}, reason=why)
+            elif not found:
+                yield OptionRule(
+                    name="thinking",
+                    chat=Native(key=key, wire="thinking"),
+                    convert=_UNSAID,
+                    requires={"thinking": given},
+                    reason="the model reasons only when asked to; nothing is sent",
+                    source=self.source,
+                )
+            elif level != "none" and found == levels["none"]:
+                why = f"LiteLLM would switch reasoning off for the level {level!r}"
+                yield OptionRule(name="thinking", requires={"thinking": given}, reason=why)
+            else:
+                sent[level] = {where: to for where, to in found.items() if where not in owned}
+        for level, found in sent.items():
+            yield OptionRule(
+                name="thinking",
+                chat=Native(key=key, wire=next(iter(found), "")),
+                convert=conversions.named({level: found}) if found else _EFFORT,
+                requires={"thinking": _given_as(level)},
+                source=self.source,
+            )
+
+    # -------------------------------------------------------------------------- what Mellea adds
+
+    def _mellea(self) -> Iterator[OptionRule]:
+        where = self.route.places.get("system_prompt", "")
+        yield OptionRule(
+            name="system_prompt",
+            chat=Native(key="@@@system_prompt@@@", wire="messages" if where == "messages" else ""),
+            convert="system_message",
+            reason="" if where == "messages" else "sent as the provider has it: LiteLLM sees to it",
+            source=_MELLEA,
+        )
+        yield self._refused("system_prompt", "Mellea's raw endpoint has no messages")
+        stream = self.route.places.get("stream") or {}
+        shown = isinstance(stream, dict) and stream.get("true") == {"stream": True}
+        yield OptionRule(
+            name="stream",
+            chat=Native(key="@@@stream@@@", wire="stream" if shown else ""),
+            source=_MELLEA,
+        )
+        yield OptionRule(
+            name="stream",
+            completion="stream",
+            convert=_UNSAID,
+            requires={"stream": (False,)},
+            reason="Mellea never streams from the raw endpoint; nothing is sent",
+            source=_MELLEA,
+        )
+        yield self._refused("stream", "Mellea cannot stream from the raw endpoint")
+        yield OptionRule(
+            name="stream_timeout",
+            chat=Native(key="@@@stream_timeout@@@", wire=""),
+            mellea="0.7",
+            reason="a limit that Mellea itself keeps; nothing is sent",
+            source=_STREAM_TIMEOUT,
+        )
+        yield self._refused("stream_timeout", "a streamed chat with Mellea 0.7 or newer has it")
+        tools = self.route.places.get("tools")
+        if isinstance(tools, str):
+            yield OptionRule(
+                name="tools",
+                chat=Native(key="@@@tools@@@", wire=tools),
+                convert="tools_as_json",
+                source=_MELLEA,
+            )
+        elif tools and self.route.provider != "ollama":  # which puts them into the prompt
+            yield OptionRule(
+                name="tools",
+                chat=Native(key="@@@tools@@@", wire=""),
+                reason="LiteLLM says it in the provider's terms",
+                source=_MELLEA,
+            )
+        yield self._refused("tools", f"LiteLLM has no tools on {_an(self.on)}, nor has a raw call")
+        yield OptionRule(
+            name="n",
+            type="integer",
+            choices=(1,),
+            chat="n",
+            completion="n",
+            convert=_UNSAID,
+            reason="one answer is what is given anyway; nothing is sent",
+            source=_MELLEA,
+        )
+
+    # ----------------------------------------------------- what LiteLLM passes on unknowingly
+
+    def _passes(self) -> bool:
+        return self.route.merges or bool(self.route.places.get("zz_unknown"))
+
+    def _rest(self) -> OptionRule:
+        if self.route.merges:
+            # Inside extra_body not even a name that LiteLLM knows is dropped.
+            native = Native(key="extra_body", wire="")
+        else:
+            place = self.route.places["zz_unknown"]
+            prefix = place.rpartition(".")[0] if isinstance(place, str) else ""
+            native = Native(key="", wire=prefix)
+        return OptionRule(name="*", chat=native, completion=native, source=self.source)
+
+    def _native(self) -> Iterator[OptionRule]:
+        ollama = self.route.provider in _OLLAMAS
+        for name in ("top_k", "min_p", "repetition_penalty"):
+            key = "repeat_penalty" if ollama and name == "repetition_penalty" else name
+            place = self.route.places.get(key)
+            here = ollama or (name == "top_k" and self.route.provider in _TOP_K)
+            here |= name == "repetition_penalty" and self.route.provider == "watsonx_text"
+            if here and isinstance(place, str):
+                yield self._everywhere(name, Native(key=key, wire=place))
+            elif self.compatible and self.route.merges:
+                yield self._everywhere(name, Native(key=f"extra_body.{key}", wire=key))
+            yield self._refused(name, _PASS_ON.format(name=name, on=_an(self.on)))
+        place = self.route.places.get("num_ctx")
+        if ollama and isinstance(place, str):
+            yield self._everywhere("context_window", Native(key="num_ctx", wire=place))
+        yield self._refused("context_window", "the model or its server fixes it beforehand")
+        for name, kind in _OLLAMA.items():
+            if ollama:
+                native = Native(key=name, wire=f"options.{name}")
+                yield self._everywhere(name, native, type=kind)
+            yield self._refused(name, "it is Ollama's")
+
+    # ------------------------------------------------------------------------------------ helpers
+
+    def _everywhere(self, name: str, native: Native, **facts: Any) -> OptionRule:
+        return OptionRule(name=name, chat=native, completion=native, source=self.source, **facts)
+
+    def _refused(self, name: str, reason: str) -> OptionRule:
+        return OptionRule(name=name, reason=reason, source=self.source)
+
+
+_PASS_ON: Final = "LiteLLM does not know it on {on}; extra={{{name!r}: ...}} passes it on unchecked"
+
+
+def _place(end: str, key: str, wire: str) -> dict[str, Any]:
+    return {end: Native(key=key, wire=wire)}
+
+
+def _an(what: str) -> str:
+    return f"{'an' if what[0] in 'aeiou' else 'a'} {what}"
+
+
+def _first_place(effect: Mapping[str, Any]) -> str:
+    return next((place for sent in effect.values() for place in sent if place != "!"), "")
+
+
+def _means(name: str, place: str) -> bool:
+    """Return whether a place is called as the option is, in whatever way its words are joined."""
+    plain = place.rpartition(".")[2].replace("_", "").lower()
+    return plain == name.replace("_", "")
+
+
+def _given_as(level: str) -> tuple[bool | str, ...]:
+    if level == "medium":
+        return (level, True)
+    return (level, False) if level == "none" else (level,)
+
+
+@functools.cache
+def _default_rules() -> tuple[OptionRule, ...]:
+    route = find(DEFAULT_MODEL)
+    assert route is not None
+    return rules_for(route)
+
+
+RULES: Final = _default_rules()
+"""The rules of the default model's route; every route has rules for the same names."""

@@ -1,0 +1,246 @@
+"""What LiteLLM does with each option of a route, found out by asking LiteLLM itself.
+
+LiteLLM says in tables which parameters a route supports, but what it then does is code: it
+renames, clamps and drops, also what the tables call supported. So each parameter is sent through
+that code with a few values, up to the body that would go to the provider, and what differs from
+the body without it is what the parameter does. Nothing is sent.
+
+Used twice: by `tools/litellm_snapshot.py`, which writes the answers for all routes that LiteLLM
+knows to `snapshot.json`, and when a session starts, for its own route.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final
+
+__all__ = ["LEVELS", "NATIVE", "PROBED", "places", "provider_of"]
+
+LEVELS: Final = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
+
+PROBED: Final[Mapping[str, tuple[Any, ...]]] = {
+    "temperature": (0.37, 0, 1, 1.7, 2),
+    "max_tokens": (173, 1),
+    "max_completion_tokens": (173, 1),
+    "top_p": (0.61, 0.01, 1),
+    "stop": (["zz-1", "zz-2"],),
+    "seed": (919, 0),
+    "presence_penalty": (0.23, -1.5, 0, 2),
+    "frequency_penalty": (0.29, -1.5, 0, 2),
+    "logprobs": (True, False),
+    "top_logprobs": (3,),
+    "stream": (True, False),
+    "tools": (
+        [
+            {
+                "type": "function",
+                "function": {
+                    "name": "zz_tool",
+                    "description": "zz",
+                    "parameters": {"type": "object", "properties": {}},
+                },
+            }
+        ],
+    ),
+    "tool_choice": ("auto", "required", "none"),
+    "parallel_tool_calls": (True, False),
+    "user": ("zz-user",),
+    "logit_bias": ({"50256": -100},),
+    "service_tier": ("auto",),
+    "store": (True,),
+    "prompt_cache_key": ("zz-key",),
+    "safety_identifier": ("zz-id",),
+    "verbosity": ("low",),
+}
+"""OpenAI's parameters that LiteLLM knows, with values that show what it does with them."""
+
+NATIVE: Final[Mapping[str, Any]] = {
+    "top_k": 7,
+    "min_p": 0.07,
+    "repetition_penalty": 1.13,
+    "repeat_penalty": 1.17,
+    "num_ctx": 4099,
+    "zz_unknown": 3,
+}
+"""Parameters that LiteLLM passes on without knowing them; the last stands for all such names."""
+
+_WITH: Final = {
+    "top_logprobs": {"logprobs": True},
+    "tool_choice": {"tools": PROBED["tools"][0]},
+    "parallel_tool_calls": {"tools": PROBED["tools"][0]},
+}
+_USER: Final = {"role": "user", "content": "hi"}
+_SYSTEM: Final = "zz-system"
+# Without it LiteLLM makes no body.
+_NEEDED: Final = {"watsonx_text": {"project_id": "zz"}}
+
+Body = Callable[[Mapping[str, Any]], dict[str, Any]]
+
+
+def provider_of(model_id: str) -> tuple[str, str] | None:
+    """Return a route's provider and its own name of the model, as LiteLLM takes it apart."""
+    from litellm.litellm_core_utils.get_llm_provider_logic import get_llm_provider
+
+    prefix, _, rest = model_id.partition("/")
+    if prefix in _LOGIN and rest:
+        return prefix, rest  # LiteLLM would open a login to answer
+    with _quiet():
+        try:
+            model, provider, _, _ = get_llm_provider(model=model_id)
+        except Exception:
+            return None
+    return provider, model
+
+
+_LOGIN: Final = frozenset({"github_copilot", "chatgpt"})
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """LiteLLM prints where it has nothing to return."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        yield
+
+
+def places(provider: str, model: str, model_id: str = "") -> dict[str, Any]:
+    """Return where each parameter of a route goes in the provider's JSON.
+
+    Args:
+        provider: LiteLLM's name of the provider.
+        model: The provider's name of the model.
+        model_id: The whole route, by which Mellea looks up what to call `max_tokens`.
+
+    Returns:
+        By parameter: a dotted place; or, where the value is not simply put there, what became
+        of each value that was tried, as `{value in JSON: {place: value sent}}`. A parameter that
+        has no effect at all is not in it.
+    """
+    body = _body_of(provider, model)
+    found: dict[str, Any] = {}
+    with _quiet():
+        for name, values in PROBED.items():
+            found[name] = _effect(body, name, values, _WITH.get(name, {}))
+        found["reasoning_effort"] = _effect(body, "reasoning_effort", LEVELS, {})
+        for name, value in NATIVE.items():
+            found[name] = _effect(body, name, (value,), {})
+    known = {name: effect for name, effect in found.items() if effect}
+    known["limit"] = _limit_name(model_id or f"{provider}/{model}")
+    with _quiet():
+        known["system_prompt"] = _system_place(body)
+    return known
+
+
+def _system_place(body: Body) -> str:
+    """Return where a system prompt goes: `messages`, or elsewhere; empty where it is not seen."""
+    with contextlib.suppress(Exception):
+        for place, sent in _leaves(body({"zz_system": _SYSTEM})).items():
+            if _SYSTEM in json.dumps(sent):
+                return place if place == "messages" else place.partition(".")[0]
+    return ""
+
+
+def _limit_name(model_id: str) -> str:
+    """Return what Mellea's backend will call `max_tokens`."""
+    from litellm import get_supported_openai_params
+
+    with _quiet():
+        names = get_supported_openai_params(model_id) or ()
+    old = "max_completion_tokens" not in names and "max_tokens" in names
+    return "max_tokens" if old else "max_completion_tokens"
+
+
+def _effect(body: Body, name: str, values: tuple[Any, ...], beside: Mapping[str, Any]) -> Any:
+    before = _leaves(body(beside))
+    again = _leaves(body(beside))  # some providers' bodies hold a new id each time
+    changing = {place for place, sent in again.items() if before.get(place, _LEAF) != sent}
+    effects: dict[str, dict[str, Any]] = {}
+    for value in values:
+        try:
+            after = _leaves(body({**beside, name: value}))
+        except Exception as error:
+            effects[json.dumps(value)] = {"!": type(error).__name__}
+            continue
+        effects[json.dumps(value)] = {
+            place: sent
+            for place, sent in after.items()
+            if place not in changing and before.get(place, _LEAF) != sent
+        }
+    if not any(effects.values()):
+        return None
+    where = {tuple(effect) for effect in effects.values()}
+    kept = all(list(effect.values()) == [json.loads(value)] for value, effect in effects.items())
+    return where.pop()[0] if kept and len(where) == 1 else effects
+
+
+_LEAF: Final = object()
+
+
+def _leaves(body: Any, path: str = "") -> dict[str, Any]:
+    """Return what stands at the end of each dotted path; lists and empty dicts are ends."""
+    if not isinstance(body, dict) or not body or path.rpartition(".")[2] in _WHOLE:
+        return {path: body}
+    found: dict[str, Any] = {}
+    for name, value in body.items():
+        found |= _leaves(value, f"{path}.{name}" if path else str(name))
+    return found
+
+
+_WHOLE: Final = frozenset({"logit_bias", "tool_choice"})
+
+
+def _body_of(provider: str, model: str) -> Body:
+    """Return the function from parameters to the provider's body.
+
+    Where LiteLLM cannot make a body without credentials, or makes it elsewhere, its last dict of
+    parameters stands for the body.
+    """
+    import litellm
+    from litellm.types.utils import LlmProviders
+
+    config: Any = None
+    with contextlib.suppress(ValueError):
+        config = litellm.ProviderConfigManager.get_provider_chat_config(
+            model=model, provider=LlmProviders(provider)
+        )
+
+    def body(given: Mapping[str, Any]) -> dict[str, Any]:
+        given = json.loads(json.dumps(given))  # LiteLLM changes the tools that it is given
+        system = given.pop("zz_system", None)
+        messages = [{"role": "system", "content": system}] if system else []
+        messages.append(dict(_USER))
+        optional: dict[str, Any] = litellm.get_optional_params(
+            model=model,
+            custom_llm_provider=provider,
+            drop_params=True,
+            messages=messages,
+            **given,
+        )
+        if config is not None:
+            with contextlib.suppress(Exception):
+                made = config.transform_request(
+                    model=model,
+                    messages=messages,
+                    optional_params={
+                        **json.loads(json.dumps(optional)),
+                        **_NEEDED.get(provider, {}),
+                    },
+                    litellm_params={},
+                    headers={},
+                )
+                if isinstance(made, dict):
+                    optional = made
+        return _plain(optional, keep=system is not None)
+
+    return body
+
+
+def _plain(body: dict[str, Any], keep: bool) -> dict[str, Any]:
+    """Return a body as JSON, an `extra_body` merged into it, as the OpenAI SDK merges it."""
+    plain: dict[str, Any] = json.loads(json.dumps(body, default=str))
+    extra = plain.pop("extra_body", None)
+    for name in () if keep else ("messages", "model", "input", "contents", "prompt"):
+        plain.pop(name, None)
+    return {**plain, **extra} if isinstance(extra, dict) else plain

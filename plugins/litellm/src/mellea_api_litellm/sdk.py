@@ -1,0 +1,138 @@
+"""The one module of this plugin that imports LiteLLM, and Mellea."""
+
+from __future__ import annotations
+
+import functools
+import os
+from typing import Any, Final
+
+# LiteLLM otherwise fetches its list of models and prices while it is being imported.
+os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
+
+import litellm
+
+from mellea_api import ConfigurationError, PluginError, SessionRequest
+from mellea_api.authoring import construct
+from mellea_api.logs import logger
+from mellea_api_litellm import check, probe
+from mellea_api_litellm.routes import Route, differences, find, learn, snapshot
+
+__all__ = ["create_session"]
+
+litellm.suppress_debug_info = True  # it prints advice to the standard output
+
+_PATIENCE: Final = 30.0
+"""Seconds for the server's answer while a session is opened, where there is no timeout."""
+_NO_KEY: Final = "no-key-needed"
+"""What a server without keys is sent: else LiteLLM sends it OPENAI_API_KEY, or insists on one."""
+_ARGUMENTS: Final = (
+    *("api_version", "organization", "max_retries", "num_retries", "mock_response"),
+    *("project_id", "space_id", "region_name"),
+    *("vertex_project", "vertex_location", "aws_region_name", "aws_profile_name"),
+)
+"""Settings that are handed to LiteLLM with each call."""
+
+
+def create_session(request: SessionRequest) -> Any:
+    """Ask the installed LiteLLM about the route, and the server if that is free; then build.
+
+    Raises:
+        ModelNotFoundError: If there is no such route, or the server does not have the model.
+        CredentialError: If what the route needs is not there, or was rejected.
+        BackendUnavailableError: If the server cannot be reached.
+        ConfigurationError: If a setting cannot be used.
+    """
+    target = request.target
+    settings = target.settings
+    asks = settings.get("check", True)
+    if not isinstance(asks, bool):
+        raise ConfigurationError(
+            f"Cannot use check={asks!r} for the {target.backend} backend.",
+            next_step="Use check=False to open a session without asking the server for the model.",
+            backend=target.backend,
+        )
+    route = _live_route(request)
+    reached = check.access(target, route, request.credentials)
+    mocked = "mock_response" in settings
+    if reached.lacking and not mocked:
+        raise check.missing(target, reached)
+    if asks and not mocked:
+        check.check_model(target, reached, request.timeout or _PATIENCE)
+    from mellea import MelleaSession
+
+    backend = construct(_backend_class(), target, "check", *_ARGUMENTS)
+    backend._handed = _arguments(request, reached)
+    backend._held = (reached.key, *request.credentials.values())  # masked as long as they live
+    return MelleaSession(backend)
+
+
+def _live_route(request: SessionRequest) -> Route:
+    """Return the route as the installed LiteLLM has it, and say where the snapshot was wrong."""
+    model_id = request.target.model_id
+    known = find(model_id)
+    split = probe.provider_of(model_id)
+    if split is None:
+        raise check.no_route(request.target)
+    places = probe.places(*split, model_id)
+    old = {} if known is None else dict(known.places)
+    differing = differences(old, places)
+    if differing and (known is None or not known.live):
+        logger.warning(
+            "The installed LiteLLM treats %s otherwise than litellm %s, which is what "
+            "`mellea-api options` goes by: %s. What is installed counts for this session.",
+            model_id,
+            snapshot()["litellm"],
+            ", ".join(differing[:8]),
+        )
+    if differing:
+        learn(model_id, *split, places)
+    route = find(model_id)
+    assert route is not None
+    return route
+
+
+def _arguments(request: SessionRequest, reached: check.Access) -> dict[str, Any]:
+    """Return what goes to LiteLLM with each call, beside the options."""
+    target = request.target
+    handed = {name: value for name, value in target.settings.items() if name in _ARGUMENTS}
+    if target.base_url:
+        handed["api_base"] = target.base_url
+    key = reached.key
+    # Keys under other names (a token, a client's secret) LiteLLM reads for itself.
+    if key is not None and (
+        not key.source.startswith("environment") or key.source.endswith(("API_KEY", "APIKEY"))
+    ):
+        handed["api_key"] = key.reveal()
+    elif key is None and reached.route.merges and (target.base_url or reached.found is not None):
+        handed["api_key"] = _NO_KEY
+    return handed
+
+
+@functools.cache
+def _backend_class() -> Any:
+    from mellea.backends.litellm import LiteLLMBackend
+
+    seam = "_make_backend_specific_and_remove"
+    if not hasattr(LiteLLMBackend, seam):
+        raise PluginError(
+            f"This Mellea's LiteLLMBackend has no {seam}, through which address and key go.",
+            next_step="Upgrade mellea-api-litellm.",
+            backend="litellm",
+        )
+
+    class Routed(LiteLLMBackend):  # type: ignore[misc, unused-ignore]
+        """Mellea's backend, with the address and the key of its session.
+
+        Mellea up to 0.6 hands no address to LiteLLM, which would then send the key to the
+        provider's default one; and no Mellea has a place for a key. They are added after Mellea
+        has written down the options for its logs.
+        """
+
+        _handed: dict[str, Any]
+        _held: tuple[Any, ...]
+
+        def _make_backend_specific_and_remove(self, model_options: dict[str, Any]) -> Any:
+            return {**super()._make_backend_specific_and_remove(model_options), **self._handed}
+
+    Routed.__name__ = Routed.__qualname__ = "LiteLLMBackend"
+    return Routed

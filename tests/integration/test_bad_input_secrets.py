@@ -160,7 +160,7 @@ def repeating(kind: str) -> FaultServer:
     )
 
 
-@pytest.mark.parametrize("way", ["session", "models", "chat", "stream", "raw", "runtime chat"])
+@pytest.mark.parametrize("way", ["session", "models", "chat", "stream", "raw"])
 @pytest.mark.parametrize(
     "kind",
     ["html", "text", "json", "invalid json", "400", "403", "404", "429", "500", "header"],

@@ -114,6 +114,7 @@ def test_a_region_that_only_a_newer_sdk_knows_is_accepted() -> None:
 @given(st.text(max_size=40) | st.from_regex(r"https?://[\w.\[\]:@/?#-]{0,30}"))
 @example("https://.cloud.ibm.com")
 @example("//")
+@example("HTTPS://cpd.example.com")
 def test_any_text_is_an_https_address_or_a_configuration_error(text: str) -> None:
     try:
         found = checked_url(target(text or None))

@@ -71,7 +71,7 @@ def checked_url(target: Target, also: Iterable[str] = ()) -> str:
     if parts.scheme != "https":
         _refuse(target, given, "the SDK takes nothing but https://", f"https://{parts.netloc}")
     if not _belongs_to_ibm(host):
-        return url
+        return f"https://{parts.netloc}{parts.path}".rstrip("/")
     known = {*REGIONS, *(f"private.{name}" for name in REGIONS)}
     known |= {urlsplit(address).hostname or "" for address in also}
     if host not in known:

@@ -11,13 +11,9 @@ import asyncio
 import difflib
 import functools
 import logging
-import os
-import ssl
-import threading
 import weakref
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
-from typing import Any, Generic, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import httpx
 from ibm_watsonx_ai import APIClient, Credentials, wml_client_error
@@ -51,6 +47,7 @@ from mellea_api.authoring import (
 from mellea_api.logs import logger
 from mellea_api.secrets import redact
 from mellea_api_watsonx.failures import by_answer, by_project, by_text
+from mellea_api_watsonx.http import AsyncClient, PerLoop, trusted
 from mellea_api_watsonx.options import EXTRA_PARAMETERS
 from mellea_api_watsonx.regions import checked_url, is_cloud
 
@@ -62,66 +59,9 @@ _LONGEST_ANSWER = 1800.0
 """Seconds for an answer of the model where there is no timeout, as in the SDK."""
 _API_VERSION = "2025-02-11"
 _MOST_PER_PAGE = 200
-_VERIFY = "WX_CLIENT_VERIFY_REQUESTS"
-
-Held = TypeVar("Held")
 
 
 # ------------------------------------------------------------------------------- the connection
-
-
-class _PerLoop(Generic[Held]):
-    """One thing per event loop, made when it is first asked for there.
-
-    httpx binds connections to a loop, and asyncio its locks.
-
-    Args:
-        make: Makes one.
-    """
-
-    def __init__(self, make: Callable[[], Held]) -> None:
-        self._make = make
-        self._held: dict[asyncio.AbstractEventLoop | None, Held] = {}
-        self._lock = threading.Lock()
-
-    def here(self) -> Held:
-        """Return the one of the running loop, or of no loop."""
-        try:
-            loop = asyncio.get_running_loop()
-        except RuntimeError:
-            loop = None
-        with self._lock:
-            for gone in [held for held in self._held if held is not None and held.is_closed()]:
-                del self._held[gone]
-            if loop not in self._held:
-                self._held[loop] = self._make()
-            return self._held[loop]
-
-    def items(self) -> list[tuple[asyncio.AbstractEventLoop | None, Held]]:
-        """Return what there is, by its loop."""
-        with self._lock:
-            return list(self._held.items())
-
-
-class _AsyncClient(httpx.AsyncClient):
-    """One client for all event loops; the SDK's own serves the loop that it is first used in."""
-
-    def __init__(self, **arguments: Any) -> None:
-        super().__init__(**arguments)
-        self._clients = _PerLoop(lambda: httpx.AsyncClient(**arguments))
-
-    async def send(self, request: httpx.Request, **arguments: Any) -> httpx.Response:
-        answer = await self._clients.here().send(request, **arguments)
-        if not arguments.get("stream"):
-            # Before it asks again, the SDK closes an answer as if it were a synchronous one.
-            answer.stream = httpx.ByteStream(answer.content)
-        return answer
-
-    def close(self) -> None:
-        """Close the connections, in the loops that they belong to."""
-        for loop, client in self._clients.items():
-            if loop is not None and loop.is_running():
-                asyncio.run_coroutine_threadsafe(client.aclose(), loop)
 
 
 class _Client(APIClient):  # type: ignore[misc]
@@ -148,10 +88,10 @@ class _Connection:
         # With clients of its own the SDK goes on without checking certificates as soon as that
         # check fails, for the whole process and without a word.
         http: dict[str, Any] = {
-            "verify": _trusted(),
+            "verify": trusted(),
             "timeout": httpx.Timeout(timeout or _LONGEST_ANSWER, connect=10.0),
         }
-        self._sync, self._async = httpx.Client(**http), _AsyncClient(**http)
+        self._sync, self._async = httpx.Client(**http), AsyncClient(**http)
         weakref.finalize(self, self._sync.close)  # Mellea before 0.8 closes nothing
         try:
             self.client = _Client(
@@ -177,26 +117,6 @@ class _Connection:
         """Close the connections."""
         self._sync.close()
         self._async.close()
-
-
-def _trusted() -> ssl.SSLContext | bool:
-    """Return what the SDK's own variable says of certificates."""
-    value = os.environ.get(_VERIFY, "").strip()
-    if value.lower() == "false":
-        return False
-    if value.lower() in ("", "true"):
-        return httpx.create_ssl_context()
-    folder = Path(value).is_dir()
-    try:
-        return ssl.create_default_context(
-            cafile=None if folder else value, capath=value if folder else None
-        )
-    except (OSError, ssl.SSLError) as error:
-        raise ConfigurationError(
-            f"Cannot use {_VERIFY}={value!r}: {error}.",
-            next_step="Set it to a file or folder of certificates (PEM), or to 'true'.",
-            variable=_VERIFY,
-        ) from error
 
 
 def _connect(target: Target, given: Mapping[str, Secret], timeout: float | None) -> _Connection:
@@ -246,7 +166,7 @@ async def _specs(url: str, token: str | None) -> list[dict[str, Any]]:
     headers = {"authorization": f"Bearer {token}"} if token else {}
     page = {"version": _API_VERSION, "limit": str(_MOST_PER_PAGE)}
     found: list[dict[str, Any]] = []
-    async with httpx.AsyncClient(verify=_trusted(), headers=headers, timeout=None) as http:
+    async with httpx.AsyncClient(verify=trusted(), headers=headers, timeout=None) as http:
         while True:
             answer = await http.get(f"{url}/ml/v1/foundation_model_specs", params=page)
             answer.raise_for_status()
@@ -392,7 +312,7 @@ def _backend_class() -> Any:
         ) -> None:
             self._connection = connection
             # Mellea's constructor asks for the model; the locks within belong to one loop.
-            self._models = _PerLoop(
+            self._models = PerLoop(
                 lambda: _Inference(
                     model_id=model_id,
                     api_client=connection.client,

@@ -1,0 +1,46 @@
+"""What tests of the LiteLLM backend share: the installed LiteLLM, a proxy, and a clean slate."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from support import litellm_proxy
+from support.litellm_proxy import LiteLLMProxy
+
+
+@pytest.fixture(scope="session")
+def sdk() -> Any:
+    """The plugin's module that imports LiteLLM; skips where LiteLLM is not installed."""
+    if importlib.util.find_spec("litellm") is None:
+        pytest.skip("LiteLLM is not installed (pip install 'mellea[litellm]')")
+    return importlib.import_module("mellea_api_litellm.sdk")
+
+
+@pytest.fixture(autouse=True)
+def nothing_learnt() -> Iterator[None]:
+    """What one test's session learnt of a route is forgotten before the next test."""
+    routes = importlib.import_module("mellea_api_litellm.routes")
+    routes.forget()
+    yield
+    routes.forget()
+
+
+@pytest.fixture(autouse=True)
+def loud(caplog: pytest.LogCaptureFixture) -> None:
+    """LiteLLM's own messages are in the captured log, too."""
+    for name in ("LiteLLM", "mellea_api"):
+        logging.getLogger(name).propagate = True
+
+
+@pytest.fixture(scope="session")
+def proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiteLLMProxy]:
+    """A real LiteLLM proxy; skips, with the reason, where it cannot be started."""
+    if reason := litellm_proxy.available():
+        pytest.skip(f"the LiteLLM proxy is not available: {reason}")
+    with LiteLLMProxy(tmp_path_factory.mktemp("proxy")) as started:
+        yield started

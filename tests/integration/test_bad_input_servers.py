@@ -16,6 +16,7 @@ pytest.importorskip("mellea_api_ollama")
 pytest.importorskip("mellea_api_openai")
 
 import mellea_api
+from mellea_api.adoption import adoption_of
 from mellea_api.runtime import MelleaRuntime
 from mellea_api.streaming import stream_chat
 
@@ -71,9 +72,6 @@ def thunk_stream(session: Any) -> str:
 WAYS: dict[str, Callable[[Any], str]] = {
     "chat": lambda session: session.chat("Hello!").content,
     "instruct": lambda session: str(session.instruct("Say hello.")),
-    "chat with stream": lambda session: (
-        session.chat("Hello!", model_options={"stream": True}).content
-    ),
     "stream": lambda session: "".join(stream_chat(session, "Hello!")),
     "thunk": thunk_stream,
     "raw": raw,
@@ -82,7 +80,22 @@ WAYS: dict[str, Callable[[Any], str]] = {
 
 def allowed(fault: str) -> float:
     """Return the time for a call: short where it will pass in vain, else no concern."""
-    return TIMEOUT if EXPECTED[fault] is mellea_api.RequestTimeoutError else 60.0
+    return TIMEOUT if is_late(fault) else 60.0
+
+
+def is_late(fault: str) -> bool:
+    return EXPECTED[fault] is mellea_api.RequestTimeoutError
+
+
+def limited(session: Any, fault: str) -> Any:
+    """Give the calls of an open session their deadline.
+
+    Opening has the same one, and could miss a short one on a busy machine, on a good server.
+    """
+    adoption = adoption_of(session.backend)
+    assert adoption is not None
+    adoption.timeout = allowed(fault)
+    return session
 
 
 def failure(function: Callable[[], Any]) -> mellea_api.MelleaAPIError:
@@ -153,7 +166,7 @@ def key(backend: str) -> dict[str, Any]:
 @pytest.mark.parametrize("fault", faults.BY_NAME)
 def test_a_call_is_one_error_and_never_an_empty_answer(backend: str, fault: str, way: str) -> None:
     with provider(backend) as found:
-        session = found.session(timeout=allowed(fault))
+        session = limited(found.session(), fault)
         found.turn_bad(fault)
         error = failure(lambda: WAYS[way](session))
     check(error, fault, backend, streams=way in ("stream", "thunk"))
@@ -164,12 +177,13 @@ def test_a_call_is_one_error_and_never_an_empty_answer(backend: str, fault: str,
 def test_a_session_outlives_it(backend: str, fault: str) -> None:
     """What failed once leaves nothing behind: the next call, on a server that is well, answers."""
     with provider(backend) as found:
-        session = found.session(timeout=allowed(fault), context_type="chat")
+        session = limited(found.session(context_type="chat"), fault)
         found.turn_bad(fault)
         failure(lambda: session.chat("Hello!"))
         failure(lambda: list(stream_chat(session, "Hello!")))
         assert session.ctx.as_list() == []
         found.turn_good()
+        limited(session, "refused")
         assert session.chat("What is 2+2?").content == "4"
         assert "".join(stream_chat(session, "What is 2+2?")) == "4"
 
@@ -182,15 +196,15 @@ def test_a_runtime_raises_the_same(backend: str, fault: str) -> None:
             lambda: MelleaRuntime(backend, base_url=url, timeout=allowed(fault), **key(backend))
         )
     check(error, fault, backend)
-    with provider(backend) as found, runtime_on(found, fault) as runtime:
+    with (
+        provider(backend) as found,
+        MelleaRuntime(backend, found.model, **found.arguments()) as runtime,
+    ):
+        limited(runtime.session, fault)
         found.turn_bad(fault)
         check(failure(lambda: runtime.chat("Hello!")), fault, backend)
         check(failure(lambda: list(runtime.stream("Hello!"))), fault, backend)
         check(failure(lambda: asyncio.run(runtime.achat("Hello!"))), fault, backend)
-
-
-def runtime_on(found: Any, fault: str) -> MelleaRuntime:
-    return MelleaRuntime(found.backend, found.model, **found.arguments(timeout=allowed(fault)))
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -198,12 +212,14 @@ def runtime_on(found: Any, fault: str) -> MelleaRuntime:
 def test_a_switch_to_it_leaves_the_runtime_where_it_was(backend: str, fault: str) -> None:
     with (
         provider(backend) as found,
-        runtime_on(found, fault) as runtime,
+        MelleaRuntime(
+            backend, found.model, **found.arguments(timeout=2.0 if is_late(fault) else 60.0)
+        ) as runtime,
         faults.named(fault) as url,
     ):
         before = runtime.session
-        error = failure(lambda: runtime.switch_model("other", base_url=url))
-        check(error, fault, backend)
+        with pytest.raises(EXPECTED[fault]):
+            runtime.switch_model("other", base_url=url)
         assert (runtime.backend, runtime.model_id) == (backend, found.model)
         assert runtime.session is before
         assert runtime.chat("What is 2+2?") == "4"

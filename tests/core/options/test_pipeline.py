@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from support.fake_options import DESCRIPTOR, MODULE, described, target
 
-from mellea_api import OptionError, OptionRule, PluginError
+from mellea_api import BackendDescriptor, OptionError, OptionRule, PluginError, Target
 from mellea_api.options.canonical import CANONICAL, INTERNAL
 from mellea_api.options.pipeline import OptionPipeline, Rendered
 from mellea_api.options.spelling import overlay
@@ -151,6 +151,18 @@ def test_extra_does_not_overwrite_an_option() -> None:
     assert (
         "as well as another option" in problems({"seed": 1, "extra": {"seed": 2}})["extra['seed']"]
     )
+
+
+def test_extra_is_no_way_to_set_what_is_reserved() -> None:
+    rules = (
+        OptionRule(name="model", reserved=True, reason="name it as model_id"),
+        OptionRule(name="seed", chat="seed"),
+    )
+    descriptor = BackendDescriptor(name="x", summary="", default_model="m", options=rules)
+    pipeline = OptionPipeline(Target(descriptor=descriptor, model_id="m"))
+    for given in ({"model": "other"}, {"extra": {"model": "other"}}):
+        with pytest.raises(OptionError, match="cannot be given: name it as model_id"):
+            pipeline.render(given, "chat")
 
 
 @pytest.mark.parametrize("value", [["a"], "a", 1, {1: 2}, {"": 1}])

@@ -234,6 +234,7 @@ class Plan:
         decide = functools.partial(
             OptionDecision, name=name, spelling=spelling, value=value, origin=origin.source
         )
+        self._refuse_reserved(name, options)
         if entry is None or entry.native is None:
             return self._unsupported(name, value, entry, decide, origin)
         checked = entry.check(value)
@@ -267,6 +268,12 @@ class Plan:
             converted,
             entry,
         )
+
+    def _refuse_reserved(self, name: str, options: Mapping[str, Any]) -> None:
+        """Refuse what Mellea or this library sets itself, passed on unchecked or not."""
+        entry = self._find(name.removeprefix(EXTRA), options)
+        if entry is not None and entry.rule.reserved:
+            raise ValueError(f"cannot be given: {entry.rule.reason}")
 
     def _convert(self, entry: Entry, checked: Any) -> Converted:
         """Run a rule's conversion, which is a plugin's code; ValueError is its way to refuse."""
@@ -308,8 +315,6 @@ class Plan:
         decide: Callable[..., OptionDecision],
         origin: Origin,
     ) -> tuple[OptionDecision, None, None]:
-        if entry is not None and entry.rule.reserved:
-            raise ValueError(f"cannot be given: {entry.rule.reason}")
         if name in CANONICAL:
             canonical_check(name)(value)  # a wrong value is wrong even where it is not sent
         if name == "n" and entry is None:

@@ -10,10 +10,10 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from support.ollama_server import OllamaServer
 
 from mellea_api.runtime import MelleaRuntime
 from mellea_api.telemetry import RUN_ID
-from support.ollama_server import OllamaServer
 
 
 @pytest.fixture(scope="module")

@@ -1,8 +1,7 @@
 """Measuring side by side: what is compared runs in turns, so that a slow machine slows both.
 
-A round calls each contender once, in an order that moves on by one from round to round. A ratio is
-taken within a round; what is reported is the median of the rounds' ratios, with the least and the
-greatest.
+The order moves on by one from turn to turn. A ratio is taken within a round; what is reported is
+the median of the rounds' ratios, with the least and the greatest.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-__all__ = ["Ratio", "clean_environment", "in_process", "in_turns", "processes", "ratio", "section"]
+__all__ = ["Ratio", "clean_environment", "in_turns", "processes", "ratio", "section"]
 
 _FOREIGN = ("MELLEA_", "OPENAI_", "OLLAMA_", "LLM_", "LITELLM_", "ANY_LLM_", "PYTHON")
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
@@ -61,57 +60,33 @@ def section(title: str, note: str, ratios: Sequence[Ratio]) -> dict[str, Any]:
     return {"title": title, "note": note, "ratios": [asdict(found) for found in ratios]}
 
 
-def in_process(
-    contenders: Mapping[str, Callable[[], object]], *, rounds: int, calls: int
+def in_turns(
+    contenders: Mapping[str, Callable[[], object]], *, rounds: int, turns: int, calls: int = 1
 ) -> dict[str, list[float]]:
     """Times functions of this process in turns.
 
     Args:
         contenders: What to call, by name.
         rounds: How many samples of each.
-        calls: How many calls one sample is made of.
-
-    Returns:
-        Seconds a sample, by name.
-    """
-    for function in contenders.values():
-        function()  # imports, caches, connections: what happens once is not what is measured
-    samples: dict[str, list[float]] = {name: [] for name in contenders}
-    names = list(contenders)
-    for turn in range(rounds):
-        for name in _moved_on(names, turn):
-            function = contenders[name]
-            begin = time.perf_counter()
-            for _ in range(calls):
-                function()
-            samples[name].append(time.perf_counter() - begin)
-    return samples
-
-
-def in_turns(
-    contenders: Mapping[str, Callable[[], object]], *, rounds: int, calls: int
-) -> dict[str, list[float]]:
-    """Times functions that take milliseconds in turns, call by call.
-
-    Args:
-        contenders: What to call, by name.
-        rounds: How many samples of each.
-        calls: How many calls of each a round has; their median is the sample, so that a call
+        turns: How many turns of each a round has; their median is the sample, so that a turn
             during which something else had the processor does not count.
+        calls: How many calls a turn is made of: a millisecond's worth or less, where that goes.
 
     Returns:
-        Seconds a sample, by name.
+        Seconds a turn, by name.
     """
     names = list(contenders)
     for name in names:
-        contenders[name]()
+        contenders[name]()  # imports, caches, connections: what happens once is not measured
     samples: dict[str, list[float]] = {name: [] for name in names}
     for _ in range(rounds):
         taken: dict[str, list[float]] = {name: [] for name in names}
-        for turn in range(calls):
+        for turn in range(turns):
             for name in _moved_on(names, turn):
+                function = contenders[name]
                 begin = time.perf_counter()
-                contenders[name]()
+                for _ in range(calls):
+                    function()
                 taken[name].append(time.perf_counter() - begin)
         for name in names:
             samples[name].append(statistics.median(taken[name]))

@@ -15,7 +15,7 @@ from any_llm.providers.ollama.ollama import OllamaProvider
 from any_llm.providers.openai import OpenaiProvider
 from any_llm.types.completion import CompletionParams
 from litellm.utils import get_optional_params
-from measure import in_process, ratio, section
+from measure import in_turns, ratio, section
 
 import mellea_api
 
@@ -53,7 +53,7 @@ def measure() -> list[dict[str, Any]]:
     """Measures each backend in one run."""
     sections = []
     for backend in PROVIDERS:
-        samples = in_process(contenders(backend), rounds=40, calls=200)
+        samples = in_turns(contenders(backend), rounds=20, turns=50, calls=10)
         ratios = [
             ratio(samples, ours, theirs)
             for ours in (UNREAD, READ)
@@ -76,7 +76,7 @@ def again() -> dict[str, Any]:
     """Discovers and explains where everything is imported already."""
     discover, group = "`Registry.discover()`", "`importlib_metadata.entry_points()`"
     explain, litellm = "`explain_options`", LITELLM
-    samples = in_process(
+    samples = in_turns(
         {
             discover: mellea_api.Registry.discover,
             group: importlib_metadata.entry_points,
@@ -84,7 +84,7 @@ def again() -> dict[str, Any]:
             litellm: contenders("openai")[LITELLM],
         },
         rounds=20,
-        calls=10,
+        turns=10,
     )
     return section(
         "Finding plugins, and explaining options, again in the same process",

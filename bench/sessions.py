@@ -63,7 +63,7 @@ def measure_backend(provider: str) -> list[dict[str, Any]]:
                 again: lambda: control.chat("Hello!"),
             },
             rounds=20,
-            calls=50,
+            turns=50,
         )
         with MelleaRuntime(provider, model, **arguments) as runtime:
             runtime.switch_model(other)
@@ -74,7 +74,7 @@ def measure_backend(provider: str) -> list[dict[str, Any]]:
                 runtime.switch_model(models[1])
 
             back, start = "`runtime.switch_model` back", "`mellea.start_session`"
-            switching = in_turns({back: switch, start: bare}, rounds=10, calls=5)
+            switching = in_turns({back: switch, start: bare}, rounds=10, turns=5)
     return [
         section(
             f"A chat on {where}",

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from mellea_api.adoption import options_report
     from mellea_api.api import (
-        create_session,
+        build_session,
         explain_options,
         list_models,
         refresh,
@@ -82,7 +82,7 @@ __version__ = "0.1.0"
 _MODULES = {
     "adoption": ("options_report",),
     "api": (
-        "create_session",
+        "build_session",
         "explain_options",
         "list_models",
         "refresh",
@@ -185,7 +185,7 @@ __all__ = [
     "SessionRequest",
     "Target",
     "__version__",
-    "create_session",
+    "build_session",
     "explain_options",
     "hookimpl",
     "list_models",

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from mellea_api.registry.backend import Backend
 
 __all__ = [
-    "create_session",
+    "build_session",
     "explain_options",
     "list_models",
     "refresh",
@@ -150,10 +150,10 @@ def start_session(
         registry=registry,
         **backend_kwargs,
     )
-    return create_session(request, registry=registry)
+    return build_session(request, registry=registry)
 
 
-def create_session(request: SessionRequest, *, registry: Registry | None = None) -> MelleaSession:
+def build_session(request: SessionRequest, *, registry: Registry | None = None) -> MelleaSession:
     """Build the session that a request asks for: here and now, with the credentials found here.
 
     A request pickles: a worker process is sent one, and calls this.
@@ -187,7 +187,7 @@ def session_request(
 ) -> SessionRequest:
     """Return the request that `start_session` makes, to be sent to where the session is built.
 
-    The arguments are those of `start_session`; `create_session` builds it.
+    The arguments are those of `start_session`; `build_session` builds it.
 
     Raises:
         ConfigurationError: If an argument cannot be used.

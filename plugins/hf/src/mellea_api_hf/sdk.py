@@ -394,7 +394,12 @@ def _offline(target: Target) -> MelleaAPIError:
     )
 
 
-_NO_MODEL: Final = ("does not appear to have", "nrecognized model", "not a valid", "backend tokenizer")
+_NO_MODEL: Final = (
+    "does not appear to have",
+    "nrecognized model",
+    "not a valid",
+    "backend tokenizer",
+)
 """Parts of what transformers says of a folder, or a repository, without a model."""
 
 

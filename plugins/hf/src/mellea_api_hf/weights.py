@@ -61,6 +61,9 @@ class Weights:
         return found if isinstance(found, int) else None
 
 
+_PATIENCE: Final = 10.0
+"""Seconds for the Hub's first answer; downloads take their time."""
+
 _loaded: Final[weakref.WeakValueDictionary[Recipe, Weights]] = weakref.WeakValueDictionary()
 _loading: Final[dict[Recipe, threading.Lock]] = {}
 _loading_lock: Final = threading.Lock()
@@ -105,6 +108,8 @@ def _read(recipe: Recipe) -> Weights:
         # huggingface_hub reads the file itself, and renews what is in it.
         "token": None if token is None or from_file(token) else token.reveal(),
     }
+    if not Path(place).is_dir():
+        place = _without_the_hub(recipe, common["token"]) or place
     began = time.monotonic()
     logger.info("loading %s", recipe.model_id)
     # The tokenizer first: it is small, and a wrong id or a closed gate shows at once.
@@ -136,6 +141,37 @@ def _place(model_id: str) -> str:
             model_id=model_id,
         )
     return model_id
+
+
+def _without_the_hub(recipe: Recipe, token: str | None) -> str | None:
+    """Ask the Hub for the model once, and return its folder in the cache if nobody answers.
+
+    transformers itself would try for half a minute, file by file, before it looks there.
+
+    Raises:
+        Exception: What the Hub says, or that it cannot be reached, where the cache lacks the model.
+    """
+    from huggingface_hub import HfApi, constants, try_to_load_from_cache
+    from huggingface_hub.errors import HfHubHTTPError
+
+    name, revision = recipe.model_id, recipe.revision or "main"
+    cached: Any = None
+    try:
+        if constants.HF_HUB_OFFLINE:
+            cached = try_to_load_from_cache(name, "config.json", revision=revision)
+        else:
+            api = HfApi(token=token)
+            if api.model_info(name, revision=revision, timeout=_PATIENCE).gated:
+                # transformers 5 would ask again without the token, and say what that was told.
+                api.auth_check(name)
+    except Exception as error:
+        cached = try_to_load_from_cache(name, "config.json", revision=revision)
+        if not isinstance(cached, str):
+            raise
+        if isinstance(error, HfHubHTTPError):
+            return None  # it answers, and transformers goes on with what is in the cache
+        logger.warning("The Hub cannot be reached; %s is taken from the cache.", name)
+    return str(Path(cached).parent) if isinstance(cached, str) else None
 
 
 def _best_device() -> str:

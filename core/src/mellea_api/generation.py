@@ -30,11 +30,15 @@ __all__ = ["ATTRIBUTE", "Call", "calling_var", "rendered_of", "seam_of"]
 ATTRIBUTE: Final = "_mellea_api"
 """The attribute of an adopted backend that holds its `Adoption`."""
 
+_REPORT: Final = "_mellea_api_report"
 _reports: weakref.WeakKeyDictionary[Any, Rendered] = weakref.WeakKeyDictionary()
 
 
 def rendered_of(answer: Any) -> Rendered | None:
     """Return the options of the call that an answer came from: a thunk, or Mellea's message."""
+    found = getattr(answer, "__dict__", {}).get(_REPORT)
+    if isinstance(found, Rendered):
+        return found
     try:
         return _reports.get(answer)
     except TypeError:  # not hashable, or not to be referred to weakly
@@ -42,6 +46,7 @@ def rendered_of(answer: Any) -> Rendered | None:
 
 
 def _remember(answer: Any, rendered: Rendered) -> None:
+    """Remember what an answer was made with, beside it: a program may copy or pickle it."""
     # Strings and a program's own types are values; Mellea's objects are the answers themselves.
     if type(answer).__module__.startswith("mellea."):
         _reports[answer] = rendered
@@ -109,13 +114,17 @@ class Call:
         run_id = run_id_var.set(adoption.run_id or run_id_var.get())
         mark_span()
         failure: BaseException | None = None
+        limit: asyncio.Timeout | None = None
         result = None
         try:
-            async with asyncio.timeout(adoption.timeout) as limit:
-                self._deadline = limit.when()
+            if adoption.timeout is None:
                 result = await generation
+            else:
+                async with asyncio.timeout(adoption.timeout) as limit:
+                    self._deadline = limit.when()
+                    result = await generation
         except Exception as error:
-            late = isinstance(error, TimeoutError) and limit.expired()
+            late = limit is not None and limit.expired() and isinstance(error, TimeoutError)
             failure = self._late() if late else self._failed(error)
         finally:
             run_id_var.reset(run_id)
@@ -152,7 +161,7 @@ class Call:
         pending = 0
         ended = _Countdown(adoption.end)
         for thunk in _mellea.thunks(result):
-            _remember(thunk, self._rendered)
+            thunk.__dict__[_REPORT] = self._rendered
             lost = _mellea.lost_error(thunk)
             if lost is not None:
                 adoption.end()

@@ -30,7 +30,7 @@ from mellea_api import (
 )
 from mellea_api_litellm.models import CATALOGUE
 from mellea_api_litellm.options import RULES, rules_for
-from mellea_api_litellm.routes import Route, find
+from mellea_api_litellm.routes import Route, find, leaves_openai
 
 if TYPE_CHECKING:
     from mellea import MelleaSession
@@ -63,7 +63,6 @@ def describe_backend(name: str) -> BackendDescriptor:
         options=RULES,
         models=CATALOGUE,
         default_base_url="",  # the route's own
-        official_hosts=("api.openai.com", "*.api.openai.com"),
         start_hint="Check the address (base_url=), and that a server is there.",
         model_hint="A model id is a route, provider/model; `mellea-api models litellm` shows "
         "those that there are credentials for.",
@@ -103,24 +102,18 @@ def routed(target: Target) -> Target:
     route = find(target.model_id)
     if route is None:
         provider = target.model_id.partition("/")[0] if "/" in target.model_id else ""
-        route = Route(model_id=target.model_id, provider=provider, model=target.model_id)
-    descriptor = _descriptor(target.descriptor.name, route.model_id, route.live, target.server)
-    if descriptor is None:
-        descriptor = evolve(target.descriptor, options=rules_for(route))
-    return evolve(target, descriptor=descriptor)
+        unknown = Route(model_id=target.model_id, provider=provider, model=target.model_id)
+        rules = rules_for(unknown)
+        return evolve(target, descriptor=evolve(target.descriptor, options=rules))
+    openai = route.provider in ("openai", "text-completion-openai")
+    compatible = openai and leaves_openai(target)
+    return evolve(target, descriptor=_descriptor(target.descriptor.name, route, compatible))
 
 
 @functools.lru_cache(maxsize=256)
-def _descriptor(name: str, model_id: str, live: bool, server: str) -> BackendDescriptor | None:
-    route = find(model_id)
-    if route is None:
-        return None
-    openai = route.provider in ("openai", "text-completion-openai")
-    return evolve(
-        describe_backend(name),
-        options=rules_for(route, compatible=openai and server == "compatible"),
-        official_hosts=describe_backend(name).official_hosts if openai else (),
-    )
+def _descriptor(name: str, route: Route, compatible: bool) -> BackendDescriptor:
+    # Plans are compiled once for each descriptor, so there is one for each route.
+    return evolve(describe_backend(name), options=rules_for(route, compatible=compatible))
 
 
 @hookimpl

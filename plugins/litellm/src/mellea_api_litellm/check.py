@@ -16,7 +16,6 @@ from mellea_api import (
     Target,
     translation,
 )
-from mellea_api.authoring import UnreadableAnswerError, run_with_deadline
 from mellea_api.errors import MelleaAPIError, ProviderError
 from mellea_api.logs import logger
 from mellea_api.requests import ErrorRequest
@@ -191,6 +190,8 @@ def ask(target: Target, reached: Access, seconds: float) -> list[str] | None:
     """
     if not reached.address or not _can_ask(reached.route):
         return None
+    from mellea_api.authoring import UnreadableAnswerError, run_with_deadline
+
     ollama = reached.route.provider in ("ollama", "ollama_chat")
     url = reached.address.rstrip("/") + ("/api/tags" if ollama else "/models")
     key = reached.key.reveal() if reached.key is not None else ""

@@ -16,7 +16,7 @@ from attrs import field, frozen
 
 from mellea_api.requests import Target
 from mellea_api.secrets import Secret
-from mellea_api_litellm.routes import Route, snapshot
+from mellea_api_litellm.routes import Route, leaves_openai, snapshot
 
 __all__ = ["Finding", "Need", "Needs", "findings", "needs_of", "spell"]
 
@@ -222,7 +222,7 @@ def findings(
             first = there.pop(0)
             secret = Secret(environ[first], source=f"environment variable {first}", masked=masked)
         # Another server than the provider's own may need no key.
-        spared = need.kind == "api_key" and target.server == "compatible"
+        spared = need.kind == "api_key" and leaves_openai(target)
         asked = Need(need.kind, need.variables, required=False) if spared else need
         found.append(Finding(asked, secret, tuple(there)))
     return found

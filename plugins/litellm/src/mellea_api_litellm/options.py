@@ -15,6 +15,7 @@ from typing import Any, Final
 from mellea_api.descriptor import Native, OptionRule
 from mellea_api.options.checks import THINKING_LEVELS
 from mellea_api_litellm import conversions
+from mellea_api_litellm.probe import PROBED
 from mellea_api_litellm.routes import Route, find, snapshot
 
 __all__ = ["DEFAULT_MODEL", "OWN", "RULES", "rules_for"]
@@ -23,6 +24,7 @@ DEFAULT_MODEL: Final = "ollama_chat/granite4:micro"
 
 _MELLEA: Final = "mellea 0.3.0 to 0.8.0, backends/litellm.py"
 _STREAM_TIMEOUT: Final = "mellea 0.7.0, backends/model_options.py"
+_LIMIT: Final = "@@@max_new_tokens@@@"
 _UNSAID: Final = f"{conversions.__name__}:unsaid"
 _EFFORT: Final = f"{conversions.__name__}:effort"
 _TERMS: Final = f"{conversions.__name__}:in_its_terms"
@@ -130,14 +132,16 @@ class _Rules:
     # ------------------------------------------------------------------------ what LiteLLM knows
 
     def _max_tokens(self) -> Iterator[OptionRule]:
-        place = self.route.places.get(self.route.places.get("limit", ""))
-        key = "@@@max_new_tokens@@@"
+        limit = str(self.route.places.get("limit", ""))
+        effect = self.route.places.get(limit)
         raw = self.route.raw_places
-        if isinstance(place, str):
-            native = Native(key=key, wire=place)
-            yield OptionRule(name="max_tokens", chat=native, source=self.source)
-            if raw is None:
-                yield OptionRule(name="max_tokens", completion=native, source=self.source)
+        for end in ("chat", "completion") if raw is None else ("chat",):
+            if isinstance(effect, str):
+                native = _place(end, _LIMIT, effect)
+                yield OptionRule(name="max_tokens", source=self.source, **native)
+            elif effect:
+                facts = {"name": "max_tokens", "source": self.source}
+                yield from self._partly(limit, effect, end, facts, key=_LIMIT)
         if raw is not None:
             # Mellea calls it max_completion_tokens, which LiteLLM refuses at this endpoint.
             native = Native(key="extra_body.max_tokens", wire="max_tokens")
@@ -145,12 +149,20 @@ class _Rules:
         yield self._refused("max_tokens", f"LiteLLM drops it on {_an(self.on)}")
 
     def _plain(self, name: str) -> Iterator[OptionRule]:
+        if name == "stop" and self._is_unstoppable():
+            yield self._refused(name, "OpenAI refuses it for this model, whatever LiteLLM says")
+            return
         yield from self._at(name, self.route.places.get(name), chat=True)
         if name not in _CHAT_ONLY:
             raw = self.route.raw_places
             places = self.route.places if raw is None else raw
             yield from self._at(name, places.get(name), chat=False)
         yield self._refused(name, self._why_not(name))
+
+    def _is_unstoppable(self) -> bool:
+        named = self.route.model.startswith(("o3", "o4-mini"))
+        here = self.route.provider in ("openai", "azure") and not self.compatible
+        return here and named and not self.route.model.startswith("o3-mini")
 
     def _why_not(self, name: str) -> str:
         if not self.route.provider:
@@ -174,10 +186,16 @@ class _Rules:
             yield OptionRule(**facts, **_place(end, name, place))
             return
         if name in _TRANSLATED:
+            seen: list[Any] = []
             for value, sent in effect.items():
+                why = ""
                 if not sent or "!" in sent:
                     why = f"LiteLLM drops {value} on {_an(self.on)}"
+                elif sent in seen:
+                    why = f"LiteLLM would send {value} as something weaker"
+                if why:
                     yield OptionRule(name=name, requires={name: (json.loads(value),)}, reason=why)
+                seen.append(sent)
             yield OptionRule(
                 **facts,
                 convert=_TERMS,
@@ -185,17 +203,19 @@ class _Rules:
                 **_place(end, name, ""),
             )
             return
-        yield from self._partly(name, effect, place, end, facts)
+        yield from self._partly(name, effect, end, facts, key=name)
 
     def _partly(
-        self, name: str, effect: Mapping[str, Any], place: str, end: str, facts: dict[str, Any]
+        self, probed: str, effect: Mapping[str, Any], end: str, facts: dict[str, Any], *, key: str
     ) -> Iterator[OptionRule]:
         """Yield rules for what LiteLLM keeps for some values, and changes or drops for others."""
+        name = facts["name"]
+        typical = PROBED[probed][0]
+        place = next(iter(effect[json.dumps(typical)]), "") or _first_place(effect)
         tried = {value: json.loads(value) for value in effect}
         kept = [tried[value] for value, sent in effect.items() if sent == {place: tried[value]}]
         lost = [tried[value] for value in effect if tried[value] not in kept]
-        native = _place(end, name, place)
-        typical = tried[next(iter(tried))]
+        native = _place(end, key, place)
         if typical not in kept:  # only some particular values are kept
             if kept:
                 yield OptionRule(**facts, **native, requires={name: tuple(kept)})
@@ -204,13 +224,16 @@ class _Rules:
             return
         numbers = all(isinstance(value, int | float) for value in (*kept, *lost))
         bounds: dict[str, Any] = {}
+        above = [value for value in lost if numbers and value > max(kept)]
         for value in lost:
-            if numbers and value > max(kept):
+            sent = effect[json.dumps(value)]
+            if value in above and len(above) > 1:
                 bounds["maximum"] = max(kept)
             elif numbers and value < min(kept) and value < 0:
                 bounds["minimum"] = min(kept)
+            elif name == "max_tokens" and isinstance(sent.get(place), int):
+                bounds["minimum"] = sent[place]  # LiteLLM raises what is less
             else:
-                sent = effect[json.dumps(value)]
                 becomes = next(iter(sent.values()), None)
                 why = (
                     f"LiteLLM drops {value!r} on {_an(self.on)}"

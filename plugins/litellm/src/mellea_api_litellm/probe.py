@@ -168,6 +168,11 @@ def _effect(body: Body, name: str, values: tuple[Any, ...], beside: Mapping[str,
             for place, sent in after.items()
             if place not in changing and before.get(place, _LEAF) != sent
         }
+        if len(effects) > 1 and not effects[json.dumps(value)]:
+            # Where the provider's body has that value anyway, it is not lost.
+            usual = next(iter(effects[json.dumps(values[0])]), "")
+            if usual in after and after[usual] == value:
+                effects[json.dumps(value)] = {usual: value}
     if not any(effects.values()):
         return None
     where = {tuple(effect) for effect in effects.values()}

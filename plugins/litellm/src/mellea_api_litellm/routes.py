@@ -12,15 +12,28 @@ import threading
 from collections.abc import Iterator, Mapping
 from importlib.resources import files
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from attrs import field, frozen
 
-__all__ = ["Listed", "Route", "differences", "find", "forget", "learn", "listed", "snapshot"]
+from mellea_api.requests import Target
+
+__all__ = [
+    "Listed",
+    "Route",
+    "differences",
+    "find",
+    "forget",
+    "learn",
+    "leaves_openai",
+    "listed",
+    "snapshot",
+]
 
 _SHORTEST_FAMILY: Final = 2
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False)
 class Route:
     """One route.
 
@@ -166,6 +179,15 @@ def _kind(known: Mapping[str, Any], model: str) -> int | None:
             return number
     default: int | None = known["kind"]
     return default
+
+
+def leaves_openai(target: Target) -> bool:
+    """Return whether a target's address is not OpenAI's own."""
+    if target.stated_server is not None:
+        return target.stated_server == "compatible"
+    address = target.base_url or ""
+    host = urlsplit(address if "//" in address else f"//{address}").hostname or ""
+    return bool(host) and host != "api.openai.com" and not host.endswith(".api.openai.com")
 
 
 def listed() -> Iterator[Listed]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import os
 from typing import Any, Final
@@ -61,6 +62,7 @@ def create_session(request: SessionRequest) -> Any:
     from mellea import MelleaSession
 
     backend = construct(_backend_class(), target, "check", *_ARGUMENTS)
+    backend._batches = route.raw_places is not None
     backend._handed = _arguments(request, reached)
     backend._held = (reached.key, *request.credentials.values())  # masked as long as they live
     return MelleaSession(backend)
@@ -120,6 +122,11 @@ def _backend_class() -> Any:
             backend="litellm",
         )
 
+    # The private name where this Mellea has it; the public one then ends there.
+    names = ("_generate_from_raw", "generate_from_raw")
+    name = next(name for name in names if name in vars(LiteLLMBackend))
+    raw = getattr(LiteLLMBackend, name)
+
     class Routed(LiteLLMBackend):  # type: ignore[misc, unused-ignore]
         """Mellea's backend, with the address and the key of its session.
 
@@ -128,11 +135,24 @@ def _backend_class() -> Any:
         has written down the options for its logs.
         """
 
+        _batches: bool
         _handed: dict[str, Any]
         _held: tuple[Any, ...]
 
         def _make_backend_specific_and_remove(self, model_options: dict[str, Any]) -> Any:
             return {**super()._make_backend_specific_and_remove(model_options), **self._handed}
 
+        async def _each_alone(self, actions: Any, ctx: Any, **arguments: Any) -> Any:
+            """Of several prompts LiteLLM makes one chat, where it has no raw endpoint."""
+            if self._batches or len(actions) < 2:
+                return await raw(self, actions, ctx, **arguments)
+            found = await asyncio.gather(
+                *(raw(self, [action], ctx, **arguments) for action in actions)
+            )
+            if not isinstance(found[0], tuple):
+                return [answer for answers in found for answer in answers]
+            return [answer for answers, _ in found for answer in answers], None
+
+    setattr(Routed, name, Routed._each_alone)
     Routed.__name__ = Routed.__qualname__ = "LiteLLMBackend"
     return Routed

@@ -1,0 +1,53 @@
+"""Nothing but a session, or asking a server, imports LiteLLM: it takes four seconds."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+pytest.importorskip("mellea_api_litellm")
+
+HEAVY = {
+    "litellm": "takes four seconds to import",
+    "mellea": "is for sessions",
+    "openai": "is LiteLLM's business",
+    "httpx": "is for asking a server",
+    "asyncio": "is for asking a server",
+}
+PROGRAM = """
+import json, sys
+import mellea_api
+mellea_api.explain_options("litellm", {"temperature": 0.5, "top_k": 3}, "anthropic/claude-x")
+mellea_api.explain_options("litellm", {"max_tokens": 5}, "gpt-4o", endpoint="completion")
+mellea_api.list_models("litellm", live=False)
+mellea_api.list_models("litellm", provider="*")
+mellea_api.validate_credentials("litellm", "watsonx/ibm/granite-3-3-8b-instruct")
+print(json.dumps(sorted({name.partition(".")[0] for name in sys.modules})))
+"""
+
+
+def test_explaining_listing_and_looking_for_credentials_import_no_sdk() -> None:
+    run = subprocess.run(
+        [sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True
+    )
+    imported = set(json.loads(run.stdout))
+    assert not imported & set(HEAVY), {name: HEAVY[name] for name in imported & set(HEAVY)}
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("sdk")
+def test_importing_litellm_through_the_plugin_asks_nobody() -> None:
+    """LiteLLM's list of models comes from its package."""
+    program = (
+        "import socket\n"
+        "def refuse(*_): raise SystemExit('it tried to connect')\n"
+        "socket.socket.connect = socket.getaddrinfo = refuse\n"
+        "import mellea_api_litellm.sdk, litellm\n"
+        "assert len(litellm.model_cost) > 1000\n"
+    )
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout == ""

@@ -1,0 +1,56 @@
+"""Listing thousands of routes so that one can be found: by credentials, by provider, by server."""
+
+from __future__ import annotations
+
+import pytest
+from support.openai_server import OpenAIServer
+
+pytest.importorskip("mellea_api_litellm")
+
+import mellea_api
+from mellea_api_litellm.routes import find
+
+
+def ids(**arguments: object) -> list[str]:
+    return [model.id for model in mellea_api.list_models("litellm", **arguments)]  # type: ignore[arg-type]
+
+
+def test_without_credentials_only_the_default_is_listed() -> None:
+    assert ids() == ["ollama_chat/granite4:micro"]
+
+
+def test_what_there_are_credentials_for_is_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-ant-x")
+    found = ids()
+    assert "claude-sonnet-4-5" in found
+    assert 5 < len(found) < 100
+    assert not [name for name in found if name.startswith("gpt")]
+
+
+def test_a_provider_can_be_named() -> None:
+    found = mellea_api.list_models("litellm", provider="watsonx", live=False)
+    assert all(model.id.startswith("watsonx/") for model in found)
+    assert {model.description for model in found} == {"watsonx"}
+    assert any(model.context_length for model in found)
+
+
+def test_everything_is_thousands_and_each_is_a_route() -> None:
+    found = ids(provider="*")
+    assert len(found) > 2000
+    assert len(set(found)) == len(found)
+    assert all(find(name) is not None for name in found)
+
+
+def test_a_misspelt_provider_is_an_error_that_helps() -> None:
+    with pytest.raises(mellea_api.ConfigurationError, match="anthropic"):
+        ids(provider="antropic")
+
+
+def test_a_server_is_asked(compatible_server: OpenAIServer) -> None:
+    assert ids(base_url=compatible_server.base_url) == ["openai/tiny"]
+    assert compatible_server.last.path == "/v1/models"
+
+
+def test_a_server_that_is_not_there_is_an_error() -> None:
+    with pytest.raises(mellea_api.BackendUnavailableError):
+        ids(base_url="http://127.0.0.1:9/v1")

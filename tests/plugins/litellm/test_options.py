@@ -1,0 +1,225 @@
+"""What becomes of options on each kind of route: nothing that LiteLLM drops or changes is handed on."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+pytest.importorskip("mellea_api_litellm")
+
+import mellea_api
+from mellea_api_litellm import conversions, probe
+from mellea_api_litellm.options import OWN, RULES
+from mellea_api_litellm.routes import find, snapshot
+
+PLAIN = {
+    "temperature": st.floats(0, 2),
+    "max_tokens": st.integers(1, 9999),
+    "top_p": st.floats(0.01, 1),
+    "stop": st.lists(st.text("xyz", min_size=1), min_size=1, max_size=4),
+    "seed": st.integers(0, 2**31),
+    "presence_penalty": st.floats(-2, 2),
+    "frequency_penalty": st.floats(-2, 2),
+    "repetition_penalty": st.floats(0.1, 3),
+    "top_k": st.integers(1, 500),
+    "min_p": st.floats(0, 1),
+    "thinking": st.sampled_from([True, False, *probe.LEVELS]),
+    "system_prompt": st.text("abc", min_size=1),
+    "user": st.text("abc", min_size=1),
+}
+
+
+def decide(route: str, name: str, value: Any, **more: Any) -> Any:
+    found = mellea_api.explain_options("litellm", {name: value}, route, **more).decision(name)
+    assert found is not None
+    return found
+
+
+def routes() -> list[tuple[str, str]]:
+    """One route of each kind."""
+    found: dict[int, tuple[str, str]] = {}
+    for provider, known in snapshot()["providers"].items():
+        for model, entry in known["models"].items():
+            found.setdefault(entry[0], (provider, model))
+        if known["kind"] is not None:
+            found.setdefault(known["kind"], (provider, "zz-model"))
+    return list(found.values())
+
+
+# --- the wrong conversions that are known ------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", [0, 0.5])
+@pytest.mark.parametrize(
+    ("route", "place"),
+    [
+        ("ollama_chat/tiny", "repeat_penalty"),
+        ("watsonx_text/ibm/granite-13b-instruct-v2", "repetition_penalty"),
+    ],
+)
+def test_a_frequency_penalty_never_becomes_a_repetition_penalty(
+    route: str, place: str, value: float
+) -> None:
+    found = decide(route, "frequency_penalty", value)
+    assert found.outcome == "dropped"
+    assert place in found.reason
+
+
+def test_no_route_has_a_penalty_under_another_name() -> None:
+    for provider, model in routes():
+        for name in ("presence_penalty", "frequency_penalty"):
+            report = mellea_api.explain_options("litellm", {name: 0.5}, f"{provider}/{model}")
+            leaf = report.decisions[0].wire.rpartition(".")[2].replace("_", "").lower()
+            assert leaf in ("", name.replace("_", ""))
+
+
+def test_the_limit_is_max_tokens_on_watsonx() -> None:
+    """LiteLLM says that watsonx does not take max_completion_tokens, and would drop it."""
+    for spelling in ("max_tokens", "max_completion_tokens", "num_predict"):
+        report = mellea_api.explain_options("litellm", {spelling: 9}, "watsonx/ibm/granite-x")
+        assert report.wire == {"max_tokens": 9}
+
+
+def test_no_level_of_thinking_switches_it_off() -> None:
+    """LiteLLM says `think: false` to Ollama for every level but three."""
+    for level in ("minimal", "xhigh", "max"):
+        found = decide("ollama_chat/qwen3:8b", "thinking", level)
+        assert found.outcome == "dropped"
+        assert "off" in found.reason
+    assert decide("ollama_chat/qwen3:8b", "thinking", True).sent is True
+    assert decide("ollama_chat/qwen3:8b", "thinking", False).sent is False
+    assert decide("ollama_chat/gpt-oss:20b", "thinking", "low").sent == "low"
+
+
+def test_a_reasoning_model_keeps_the_one_temperature_that_it_has() -> None:
+    assert decide("o3", "temperature", 0.5).outcome == "dropped"
+    assert decide("o3", "temperature", 1).outcome == "kept"
+    assert decide("openai/o3", "temperature", 0.5).outcome == "dropped"
+    assert decide("openai/o3-2099-01-01", "temperature", 0.5).outcome == "dropped"
+    assert decide("gpt-4o", "temperature", 0.5).outcome == "kept"
+
+
+def test_what_only_compatible_servers_have_goes_into_the_extra_body() -> None:
+    assert decide("openai/tiny", "top_k", 5).outcome == "dropped"
+    report = mellea_api.explain_options(
+        "litellm", {"top_k": 5}, "openai/tiny", "http://127.0.0.1:8000/v1"
+    )
+    assert report.wire == {"top_k": 5}
+    assert report.options == {"extra_body": {"top_k": 5}}
+    assert mellea_api.explain_options("litellm", {"top_k": 5}, "hosted_vllm/x").wire == {"top_k": 5}
+
+
+def test_an_unknown_route_explains_that_it_is_one() -> None:
+    assert "does not know this route" in decide("nix", "temperature", 0.5).reason
+
+
+# --- every kind of route -----------------------------------------------------------------------
+
+
+def test_every_route_has_a_rule_for_every_name() -> None:
+    options: dict[str, Any] = {
+        "temperature": 0.5,
+        "max_tokens": 50,
+        "top_p": 0.5,
+        "stop": "x",
+        "seed": 1,
+        "thinking": True,
+        "tool_choice": "auto",
+        "logprobs": True,
+        "verbosity": "low",
+        "num_gpu": 1,
+    }
+    for provider, model in routes():
+        for endpoint in ("chat", "completion"):
+            report = mellea_api.explain_options(
+                "litellm",
+                options,
+                f"{provider}/{model}",
+                endpoint=endpoint,  # type: ignore[arg-type]
+            )
+            assert len(report.decisions) == len(options)
+            assert all(found.reason for found in report.decisions if found.outcome == "dropped")
+
+
+@given(data=st.data())
+@pytest.mark.usefixtures("sdk")
+def test_through_litellm_itself_the_body_is_the_report(data: st.DataObject) -> None:
+    """For any options on any kind of route: nothing dropped, nothing changed, nothing else set."""
+    provider, model = data.draw(st.sampled_from(_MAPPED))
+    names = data.draw(st.lists(st.sampled_from(sorted(PLAIN)), unique=True, max_size=5))
+    options = {name: data.draw(PLAIN[name]) for name in names}
+    model_id = f"{provider}/{model}"
+    try:
+        report = mellea_api.explain_options("litellm", options, model_id)
+    except mellea_api.OptionError:
+        return  # narrower than the canonical range: an error, so nothing is sent
+    route = find(model_id)
+    assert route is not None
+    handed = as_litellm_gets_them(report.options, str(route.places["limit"]))
+    body = probe._body_of(route.provider, route.model)
+    before, after = probe._leaves(body({})), probe._leaves(body(handed))
+    sent = {place: value for place, value in after.items() if before.get(place) != value}
+    expected = probe._leaves(dict(report.wire)) if report.wire else {}
+    hidden = {"system_prompt"}  # which is no parameter of LiteLLM's
+    shown = {
+        place: value for place, value in expected.items() if not place.startswith("messages")
+    }
+    for place, value in shown.items():
+        if before.get(place) == value or "thinking" in options and place not in sent:
+            continue
+        assert after.get(place) == value, (model_id, options, place)
+    for place in sent:
+        if hidden & set(options) or "thinking" in options:
+            continue
+        assert place in shown, (model_id, options, place)
+
+
+def as_litellm_gets_them(options: Any, limit: str) -> dict[str, Any]:
+    """What Mellea makes of its options, but for messages and tools."""
+    renamed = {"@@@max_new_tokens@@@": limit, "@@@thinking@@@": "reasoning_effort"}
+    return {
+        renamed.get(name, name): value
+        for name, value in options.items()
+        if name in renamed or not name.startswith("@@@")
+    }
+
+
+# Not those that LiteLLM logs in to.
+_MAPPED = [
+    route
+    for route in routes()
+    if route[0] not in ("chatgpt", "github_copilot", "a2a") and find("/".join(route)) is not None
+]
+
+
+@given(level=st.sampled_from(probe.LEVELS))
+def test_a_levels_conversion_is_named_by_what_it_does(level: str) -> None:
+    name = conversions.named({level: {"a.b": 1, "c": True}})
+    module, _, function = name.partition(":")
+    converted = getattr(importlib.import_module(module), function)(level)
+    assert (converted.value, converted.wire, dict(converted.wires)) == (level, 1, {"c": True})
+
+
+# --- LiteLLM's own signature -------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("sdk")
+def test_every_parameter_of_litellms_call_is_an_option_or_named() -> None:
+    import litellm
+
+    named = {rule.name for rule in RULES} | set(OWN)
+    spelled = {"max_completion_tokens": "max_tokens", "reasoning_effort": "thinking"}
+    unsent = {  # beside options: how to call, and what Mellea or the session sets
+        *("functions", "thinking", "kwargs", "shared_session", "enable_json_schema_validation"),
+        *("modalities", "prediction", "audio", "web_search_options", "prompt_cache_retention"),
+            *("include_server_side_tool_invocations",),
+    }
+    parameters = set(inspect.signature(litellm.acompletion).parameters)
+    left = {spelled.get(name, name) for name in parameters} - named - unsent
+    assert not left, json.dumps(sorted(left))

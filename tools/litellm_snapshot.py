@@ -51,8 +51,8 @@ def variables(provider: str, model: str) -> list[str]:
     kind = type(os.environ)
     look_up = kind.__getitem__
 
-    def listen(environ: Any, name: str) -> str:
-        asked.append(name)
+    def listen(environ: Any, name: Any) -> str:
+        asked.append(os.fsdecode(name))
         return look_up(environ, name)
 
     kind.__getitem__ = listen  # type: ignore[method-assign]

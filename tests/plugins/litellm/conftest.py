@@ -13,7 +13,6 @@ import pytest
 from support import litellm_proxy
 from support.litellm_proxy import LiteLLMProxy
 
-
 FOREIGN = (
     # LiteLLM's own classes, under a newer pydantic than they were written for.
     "ignore:Items? .* on TypedDict class:UserWarning",

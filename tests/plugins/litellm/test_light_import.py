@@ -48,6 +48,8 @@ def test_importing_litellm_through_the_plugin_asks_nobody() -> None:
         "import mellea_api_litellm.sdk, litellm\n"
         "assert len(litellm.model_cost) > 1000\n"
     )
-    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    run = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
     assert run.returncode == 0, run.stderr
     assert run.stdout == ""

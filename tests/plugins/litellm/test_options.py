@@ -167,11 +167,9 @@ def test_through_litellm_itself_the_body_is_the_report(data: st.DataObject) -> N
     sent = {place: value for place, value in after.items() if before.get(place) != value}
     expected = probe._leaves(dict(report.wire)) if report.wire else {}
     hidden = {"system_prompt"}  # which is no parameter of LiteLLM's
-    shown = {
-        place: value for place, value in expected.items() if not place.startswith("messages")
-    }
+    shown = {place: value for place, value in expected.items() if not place.startswith("messages")}
     for place, value in shown.items():
-        if before.get(place) == value or "thinking" in options and place not in sent:
+        if before.get(place) == value or ("thinking" in options and place not in sent):
             continue
         assert after.get(place) == value, (model_id, options, place)
     for place in sent:
@@ -218,7 +216,7 @@ def test_every_parameter_of_litellms_call_is_an_option_or_named() -> None:
     unsent = {  # beside options: how to call, and what Mellea or the session sets
         *("functions", "thinking", "kwargs", "shared_session", "enable_json_schema_validation"),
         *("modalities", "prediction", "audio", "web_search_options", "prompt_cache_retention"),
-            *("include_server_side_tool_invocations",),
+        *("include_server_side_tool_invocations",),
     }
     parameters = set(inspect.signature(litellm.acompletion).parameters)
     left = {spelled.get(name, name) for name in parameters} - named - unsent

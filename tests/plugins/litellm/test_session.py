@@ -114,7 +114,7 @@ def test_unchecked_it_is_found_out_by_the_first_call(
 
 @pytest.mark.parametrize("route", ["openai/tiny", "ollama_chat/tiny", "litellm_proxy/x"])
 def test_a_server_that_is_not_there(route: str) -> None:
-    with pytest.raises(mellea_api.BackendUnavailableError, match="127.0.0.1:9"):
+    with pytest.raises(mellea_api.BackendUnavailableError, match=r"127\.0\.0\.1:9"):
         start(route, base_url="http://127.0.0.1:9", api_key=CANARY)
     session = start(route, base_url="http://127.0.0.1:9", api_key=CANARY, check=False)
     with pytest.raises(mellea_api.BackendUnavailableError):
@@ -124,12 +124,18 @@ def test_a_server_that_is_not_there(route: str) -> None:
 @pytest.mark.parametrize("way", ["session", "chat", "stream"])
 def test_a_rejected_key_is_shown_nowhere(way: str, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, "mellea_api")
-    with OpenAIServer(echo_key=True) as server:
-        with pytest.raises(mellea_api.CredentialError) as caught:
-            session = start(base_url=server.base_url, api_key=CANARY, check=way == "session")
-            if way == "stream":
-                list(stream_chat(session, "Hello!"))
-            session.chat("Hello!")
+
+    def attempt() -> None:
+        session = start(base_url=server.base_url, api_key=CANARY, check=way == "session")
+        if way == "stream":
+            list(stream_chat(session, "Hello!"))
+        session.chat("Hello!")
+
+    with (
+        OpenAIServer(echo_key=True) as server,
+        pytest.raises(mellea_api.CredentialError) as caught,
+    ):
+        attempt()
     assert caught.value.status == 401
     assert "OPENAI_API_KEY" in caught.value.next_step
     for text in (str(caught.value), repr(caught.value.__cause__), caplog.text):
@@ -174,17 +180,32 @@ def test_refusals_are_told_apart(
 ) -> None:
     server: Any = openai_server if route.startswith("openai") else ollama_server
     session = start(route, base_url=server.base_url, api_key="sk-good")
-    server.faults.append(faults.status(status, server.error_json(status)))
+    server.fail_next(status)
     with pytest.raises(error) as caught:
         session.chat("Hello!")
     assert getattr(caught.value, "status", None) in (status, 500)
 
 
-def test_an_answer_that_does_not_come_is_late(openai_server: OpenAIServer) -> None:
-    session = start(base_url=openai_server.base_url, api_key="sk-good", timeout=0.3)
-    openai_server.faults.append(faults.silence())
-    with pytest.raises(mellea_api.RequestTimeoutError):
-        session.chat("Hello!")
+def test_an_answer_that_does_not_come_is_late() -> None:
+    with faults.black_hole() as nobody:
+        session = start("openai/x", base_url=nobody.url, timeout=0.3, check=False)
+        with pytest.raises(mellea_api.RequestTimeoutError):
+            session.chat("Hello!")
+        with pytest.raises(mellea_api.RequestTimeoutError):
+            start("openai/x", base_url=nobody.url, timeout=0.3)
+
+
+@pytest.mark.parametrize("fault", ["html", "truncated_json", "invalid_json", "other_shape_json"])
+@pytest.mark.parametrize("route", ["openai/x", "ollama_chat/x"])
+def test_an_answer_that_is_none(route: str, fault: str) -> None:
+    if fault not in faults.BY_NAME:
+        pytest.skip(f"no such fault: {fault}")
+    with faults.named(fault) as url:
+        with pytest.raises(mellea_api.ProviderError):
+            start(route, base_url=url)
+        session = start(route, base_url=url, check=False)
+        with pytest.raises(mellea_api.ProviderError):
+            session.chat("Hello!")
 
 
 def test_check_is_yes_or_no() -> None:

@@ -36,7 +36,9 @@ OPTIONS: dict[str, Any] = {
 _GIVEN = ("model", "messages", "stream", "stream_options", "prompt", "images", "format", "input")
 
 
-@pytest.fixture(params=["openai/gpt-4o", "openai/o3", "openai/tiny", "ollama_chat/tiny", "ollama/tiny"])
+@pytest.fixture(
+    params=["openai/gpt-4o", "openai/o3", "openai/tiny", "ollama_chat/tiny", "ollama/tiny"]
+)
 def staged(
     request: pytest.FixtureRequest,
     openai_server: OpenAIServer,

@@ -144,8 +144,8 @@ class _Rules:
                 yield from self._partly(limit, effect, end, facts, key=_LIMIT)
         if raw is not None:
             # Mellea calls it max_completion_tokens, which LiteLLM refuses at this endpoint.
-            native = Native(key="extra_body.max_tokens", wire="max_tokens")
-            yield OptionRule(name="max_tokens", completion=native, source=self.source)
+            inside = Native(key="extra_body.max_tokens", wire="max_tokens")
+            yield OptionRule(name="max_tokens", completion=inside, source=self.source)
         yield self._refused("max_tokens", f"LiteLLM drops it on {_an(self.on)}")
 
     def _plain(self, name: str) -> Iterator[OptionRule]:
@@ -260,7 +260,11 @@ class _Rules:
     def _levels(self, effect: Mapping[str, Any], key: str) -> Iterator[OptionRule]:
         levels = {level: effect.get(json.dumps(level), {}) for level in THINKING_LEVELS}
         # What other options have a rule for is not the level's to say.
-        owned = {place for place in self.route.places.values() if isinstance(place, str)}
+        owned = {
+            effect if isinstance(effect, str) else _first_place(effect)
+            for name, effect in self.route.places.items()
+            if name != "reasoning_effort"
+        }
         sent: dict[str, dict[str, Any]] = {}
         for level, found in levels.items():
             given = _given_as(level)

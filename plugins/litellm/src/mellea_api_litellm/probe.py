@@ -77,6 +77,9 @@ _SYSTEM: Final = "zz-system"
 # Without it LiteLLM makes no body.
 _NEEDED: Final = {"watsonx_text": {"project_id": "zz"}}
 
+# To make a body LiteLLM would fetch the model's chat template from the Hub.
+_FETCHING: Final = frozenset({"petals", "predibase", "replicate", "sagemaker"})
+
 Body = Callable[[Mapping[str, Any]], dict[str, Any]]
 
 
@@ -206,14 +209,16 @@ def _body_of(provider: str, model: str) -> Body:
     from litellm.types.utils import LlmProviders
 
     config: Any = None
-    with contextlib.suppress(ValueError):
-        config = litellm.ProviderConfigManager.get_provider_chat_config(
-            model=model, provider=LlmProviders(provider)
-        )
+    if provider not in _FETCHING and not (provider == "watsonx_text" and "gpt-oss" in model):
+        with contextlib.suppress(ValueError):
+            config = litellm.ProviderConfigManager.get_provider_chat_config(
+                model=model, provider=LlmProviders(provider)
+            )
 
     def body(given: Mapping[str, Any]) -> dict[str, Any]:
-        given = json.loads(json.dumps(given))  # LiteLLM changes the tools that it is given
-        system = given.pop("zz_system", None)
+        # A copy: LiteLLM changes the tools that it is given.
+        arguments: dict[str, Any] = json.loads(json.dumps(given))
+        system = arguments.pop("zz_system", None)
         messages = [{"role": "system", "content": system}] if system else []
         messages.append(dict(_USER))
         optional: dict[str, Any] = litellm.get_optional_params(
@@ -221,7 +226,7 @@ def _body_of(provider: str, model: str) -> Body:
             custom_llm_provider=provider,
             drop_params=True,
             messages=messages,
-            **given,
+            **arguments,
         )
         if config is not None:
             with contextlib.suppress(Exception):

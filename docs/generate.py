@@ -4,6 +4,9 @@
 Between `<!-- generated: NAME -->` and `<!-- generated: end -->` stands what the function of that
 name here returns; a `python signature` block holds the signature of the object that it begins
 with. A test fails where a page is not what this writes.
+
+No plugin needs to be installed, let alone its SDK: what describes a backend imports no SDK, and
+is taken from this tree.
 """
 
 from __future__ import annotations
@@ -19,18 +22,29 @@ from typing import Any
 
 import attrs
 
-from mellea_api import OptionRule, Registry, errors
+from mellea_api import OptionRule, errors
 from mellea_api.descriptor import BackendDescriptor
 from mellea_api.options.canonical import CANONICAL, INTERNAL
+from mellea_api.options.checks import THINKING_LEVELS
 from mellea_api.options.convert import NOTHING
 
 DOCS = Path(__file__).resolve().parent
+SOURCES = (
+    *(DOCS.parent / f"plugins/{name}/src" for name in ("ollama", "openai")),
+    *(DOCS.parent / f"plugins/{name}/src" for name in ("watsonx", "hf", "litellm")),
+    DOCS.parent / "examples/ngram/src",
+)
+# Last: what is installed counts where it is installed.
+sys.path += [str(path) for path in SOURCES]
+
 GENERATED = re.compile(
     r"(<!-- generated: ([\w.-]+) -->\n)(.*?)(<!-- generated: end -->)", re.DOTALL
 )
 SIGNATURE = re.compile(r"(```python signature\n)(.*?)(```)", re.DOTALL)
 _WIDTH = 96
 _SILENT = "; nothing is sent"
+_NO_SUCH = "no such option there"
+_MANY = object()
 
 
 def render(text: str) -> str:
@@ -234,23 +248,52 @@ def internal_table() -> str:
     return table(("option", "why"), ((code(name), why) for name, why in INTERNAL.items()))
 
 
-def _descriptor(backend: str) -> BackendDescriptor:
-    return Registry.discover(environ={}).backend(backend).descriptor
+def descriptor(backend: str) -> BackendDescriptor:
+    """Return what a backend says of itself."""
+    plugin = importlib.import_module(f"mellea_api_{backend}")
+    found: BackendDescriptor = plugin.describe_backend(backend)
+    return found
+
+
+def routes() -> list[str]:
+    """Return the routes of LiteLLM that are shown: those in the plugin's catalogue."""
+    return [model.id for model in descriptor("litellm").models]
+
+
+def _of(backend: str) -> Sequence[OptionRule]:
+    """Return the rules of a backend, or of one of LiteLLM's routes: `litellm:gpt-4o`."""
+    name, _, route = backend.partition(":")
+    if not route:
+        return descriptor(name).options
+    from mellea_api_litellm.options import rules_for
+    from mellea_api_litellm.routes import find as find_route
+
+    found = find_route(route)
+    assert found is not None, route
+    return rules_for(found)
+
+
+def _fate(rule: OptionRule, endpoint: str) -> tuple[str, str]:
+    """Say what a rule does at an endpoint in a word or two, and where the value goes."""
+    native = rule.chat if endpoint == "chat" else rule.completion
+    if native is None:
+        return "not supported", ""
+    if rule.reason.endswith(_SILENT) and rule.convert:
+        return "converted to nothing", ""
+    wire = native.wire
+    if rule.convert:
+        return "converted", wire
+    return "renamed" if wire and wire.rpartition(".")[2] != rule.name else "kept", wire
 
 
 def outcome(rule: OptionRule, endpoint: str) -> str:
     """Say what a rule does at an endpoint, in one phrase."""
-    native = rule.chat if endpoint == "chat" else rule.completion
-    if native is None:
-        return f"not supported: {rule.reason}"
-    if rule.reason.endswith(_SILENT) and rule.convert:
-        return f"converted to nothing: {rule.reason.removesuffix(_SILENT)}"
-    wire = native.wire
-    if rule.convert:
-        text = "converted"
-    else:
-        text = "renamed" if wire and wire.rpartition(".")[2] != rule.name else "kept"
-    text += f": `{wire}`" if wire else ""
+    does, wire = _fate(rule, endpoint)
+    if does == "not supported":
+        return f"{does}: {rule.reason}"
+    if does == "converted to nothing":
+        return f"{does}: {rule.reason.removesuffix(_SILENT)}"
+    text = does + (f": `{wire}`" if wire else "")
     needs = f"Mellea {rule.mellea} or newer" if rule.mellea else ""
     return "; ".join(filter(None, (text, _bounds(rule), needs, rule.reason)))
 
@@ -271,22 +314,40 @@ def _when(rule: OptionRule) -> str:
 
 def cell(rules: Iterable[OptionRule], endpoint: str) -> str:
     """Say what becomes of one option: the rules that speak of an endpoint, the first that holds."""
-    said = []
+    said = [_when(rule) + outcome(rule, endpoint) for rule in _that_count(rules, endpoint)]
+    return "<br>".join(dict.fromkeys(said)) or f"not supported: {_NO_SUCH}"
+
+
+def _that_count(rules: Iterable[OptionRule], endpoint: str) -> Iterator[OptionRule]:
+    """Yield the rules that speak of an endpoint, until there is no case left."""
+    spoken: dict[str, set[Any]] = {}
     for rule in rules:
         speaks = (rule.chat if endpoint == "chat" else rule.completion) or not rule.supported
         if not speaks:
             continue
-        said.append(_when(rule) + outcome(rule, endpoint))
-        conditional = rule.requires or rule.models or rule.not_models
-        if not (conditional or (rule.mellea and rule.supported)):
+        yield rule
+        if rule.models or rule.not_models or (rule.mellea and rule.supported):
+            continue
+        if not rule.requires:
             break
-    return "<br>".join(said) or "not supported: no such option there"
+        if len(rule.requires) == 1:
+            ((name, values),) = rule.requires.items()
+            spoken.setdefault(name, set()).update(values)
+            if spoken[name] >= _cases(name, rule.name):
+                break
+
+
+def _cases(name: str, of: str) -> set[Any]:
+    """Return the values that a condition on an option can meet; one that no set holds, if many."""
+    given = {"thinking": {True, False, *THINKING_LEVELS}, "boolean": {True, False}}
+    values = given.get(CANONICAL[name].type, {_MANY}) if name in CANONICAL else {_MANY}
+    return values if name == of else {*values, None}
 
 
 def _rules(backend: str, server: str | None, *, models: bool = False) -> dict[str, list[Any]]:
     """Return the rules by option's name; those for some models only where asked for."""
     found: dict[str, list[Any]] = {}
-    for rule in _descriptor(backend).options:
+    for rule in _of(backend):
         if (server is None or rule.server in (None, server)) and (models or not rule.models):
             found.setdefault(rule.name, []).append(rule)
     return found
@@ -316,20 +377,97 @@ def _native(backend: str, server: str | None = None) -> str:
     return table(("option", "type", "chat endpoint", "raw endpoint"), rows)
 
 
-def _others(backend: str, server: str | None = None) -> str:
-    """The native names that cannot be given, or that are known and not supported."""
+def _others(backend: str, server: str | None = None, *, reserved: bool = False) -> str:
+    """The native names that cannot be given, or (unless `reserved`) that are not supported."""
     rows = []
     for name, rules in _rules(backend, server).items():
         if name in CANONICAL or any(rule.supported for rule in rules):
+            continue
+        if reserved and not rules[0].reserved:
             continue
         kind = "cannot be given" if rules[0].reserved else "not supported"
         rows.append((code(_spelling(name)), kind, rules[0].reason))
     return table(("option", "", "why"), rows)
 
 
+def overview() -> str:
+    """Every common option on every backend at the chat endpoint, and below it the reasons."""
+    columns = [
+        ("ollama", "ollama", None),
+        ("openai, official", "openai", "official"),
+        ("openai, compatible", "openai", "compatible"),
+        ("watsonx", "watsonx", None),
+        ("hf", "hf", None),
+        *((f"litellm, `{route}`", f"litellm:{route}", None) for route in routes()),
+        ("ngram", "ngram", None),
+    ]
+    known = [_rules(backend, server) for _, backend, server in columns]
+    notes: dict[str, int] = {}
+    rows = [
+        [code(name), *(_short(rules.get(name, ()), notes) for rules in known)] for name in CANONICAL
+    ]
+    reasons = "\n".join(f"{number}. {note}" for note, number in notes.items())
+    return f"{table(('option', *(title for title, _, _ in columns)), rows)}\n\n{reasons}"
+
+
+def _short(rules: Iterable[OptionRule], notes: dict[str, int]) -> str:
+    """Say what becomes of one option in a few words, with the numbers of the reasons."""
+    reasons: dict[str, list[str]] = {}
+    values: dict[str, list[str]] = {}  # conditions that are all there is to say
+    for rule in _that_count(rules, "chat"):
+        does, wire = _fate(rule, "chat")
+        does = f"{does} `{wire}`" if does == "renamed" else does
+        needs = f"Mellea {rule.mellea} or newer" if rule.mellea and rule.supported else ""
+        why = "; ".join(filter(None, (needs, rule.reason.removesuffix(_SILENT))))
+        reasons.setdefault(does, [])
+        if why:
+            reasons[does].append(_when(rule) + why)
+        elif rule.requires:
+            values.setdefault(does, []).append(_when(rule).removesuffix(": "))
+    if not reasons:
+        reasons["not supported"] = [_NO_SUCH]
+    for does, said in values.items():
+        reasons[does].append(f"only {', '.join(said)}")
+    parts = []
+    for does, said in reasons.items():
+        numbers = [str(notes.setdefault(why, len(notes) + 1)) for why in dict.fromkeys(said)]
+        parts.append(does + (f" ({', '.join(numbers)})" if numbers else ""))
+    return "<br>".join(parts)
+
+
+def by_route(head: str, make: Callable[[str], str]) -> str:
+    """One table for each of the routes of LiteLLM that are shown."""
+    return "\n\n".join(f"{head} `{route}`\n\n{make(f'litellm:{route}')}" for route in routes())
+
+
+def litellm_needs() -> str:
+    """The variables that LiteLLM's better known routes read."""
+    from mellea_api_litellm.needs import needs_of
+    from mellea_api_litellm.routes import Route
+
+    rows = []
+    for provider in _PROVIDERS:
+        needs = needs_of(Route(model_id=f"{provider}/", provider=provider, model=""))
+        assert needs is not None, provider
+        wanted = [
+            " or ".join(code(name) for name in need.variables)
+            + ("" if need.required else " (if need be)")
+            for need in needs.parts
+        ]
+        rows.append((f"`{provider}/…`", "<br>".join(wanted) or "none", needs.elsewhere))
+    return table(("route", "variables", "else"), rows)
+
+
+_PROVIDERS = (
+    *("openai", "anthropic", "azure", "bedrock", "cohere", "databricks", "deepseek", "gemini"),
+    *("github_copilot", "groq", "hosted_vllm", "litellm_proxy", "lm_studio", "mistral"),
+    *("ollama_chat", "openrouter", "together_ai", "vertex_ai", "watsonx", "xai"),
+)
+
+
 def families() -> str:
     """What OpenAI's models do not take, by families that have the same rules."""
-    rules = [rule for rule in _descriptor("openai").options if rule.models]
+    rules = [rule for rule in descriptor("openai").options if rule.models]
     rules = [rule for rule in rules if rule.server == "official"]
     members: dict[tuple[int, ...], list[str]] = {}
     for glob in dict.fromkeys(glob for rule in rules for glob in rule.models):
@@ -403,7 +541,18 @@ PARTS: dict[str, Callable[[], str]] = {
     "openai-compatible-common": lambda: _canonical("openai", "compatible", models=True),
     "openai-compatible-native": lambda: _native("openai", "compatible"),
     "openai-compatible-others": lambda: _others("openai", "compatible"),
+    "watsonx-common": lambda: _canonical("watsonx", models=True),
+    "watsonx-native": lambda: _native("watsonx"),
+    "watsonx-others": lambda: _others("watsonx"),
+    "hf-common": lambda: _canonical("hf", models=True),
+    "hf-native": lambda: _native("hf"),
+    "hf-others": lambda: _others("hf"),
+    "litellm-common": lambda: by_route("###", _canonical),
+    "litellm-native": lambda: by_route("On", _native),
+    "litellm-others": lambda: _others("litellm", reserved=True),
+    "litellm-needs": litellm_needs,
     "ngram-common": lambda: _canonical("ngram"),
+    "overview": overview,
     "errors": errors_table,
     "commands": commands,
 }

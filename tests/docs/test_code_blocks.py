@@ -32,6 +32,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from support.installing import install
 from support.ollama_server import OllamaServer
 from support.openai_server import OpenAIServer
 
@@ -131,19 +132,8 @@ class Workshop:
 
     def install(self, path: Path) -> None:
         """Make the metadata that an installer makes of a project, without building anything."""
-        project = tomllib.loads(path.read_text("utf-8"))["project"]
-        stem = project["name"].replace("-", "_")
         installed = path.parent / "src"
-        metadata = installed / f"{stem}-{project['version']}.dist-info"
-        metadata.mkdir(parents=True)
-        (metadata / "METADATA").write_text(
-            f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n"
-        )
-        lines = [
-            f"[{group}]\n" + "".join(f"{name} = {value}\n" for name, value in entries.items())
-            for group, entries in project.get("entry-points", {}).items()
-        ]
-        (metadata / "entry_points.txt").write_text("\n".join(lines))
+        install(path, installed)
         self.monkeypatch.syspath_prepend(str(installed))
         known = os.environ.get("PYTHONPATH")
         self.monkeypatch.setenv(

@@ -7,6 +7,7 @@ import inspect
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -14,6 +15,7 @@ from typing import Any
 
 import attrs
 import pytest
+from support.installing import install
 
 import mellea_api
 from mellea_api import errors, hookspecs, translation
@@ -24,7 +26,8 @@ ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
 HOOKS = [name for name, value in vars(hookspecs).items() if hasattr(value, "mellea_api_spec")]
-BACKENDS = ("ollama", "openai", "ngram")
+BACKENDS = ("ollama", "openai", "watsonx", "hf", "ngram")  # litellm's are those of its routes
+LARGE = ("watsonx", "hf", "litellm")
 
 
 @cache
@@ -211,8 +214,12 @@ def variables_in_code() -> set[str]:
     found = set()
     for path in (ROOT / "core/src").rglob("*.py"):
         found |= set(re.findall(r"\bMELLEA_(?:API_)?[A-Z][A-Z_]*[A-Z]\b", path.read_text("utf-8")))
+    for path in (ROOT / "plugins").rglob("*.py"):
+        if path.parts[-2] in ("mellea_api_hf", "mellea_api_watsonx"):
+            names = r"\b(?:HF|XDG|WX|WATSONX)_[A-Z_]*[A-Z]\b"
+            found |= set(re.findall(names, path.read_text("utf-8")))
     for backend in BACKENDS:
-        descriptor = mellea_api.shared_registry().backend(backend).descriptor
+        descriptor = generator().descriptor(backend)
         found |= set(descriptor.base_url_variables)
         found |= {name for field in descriptor.credentials for name in field.variables}
     return found
@@ -251,14 +258,29 @@ TABLES = [
     ("ollama", None, "ollama-common"),
     ("openai", None, "openai-official-common"),
     ("openai", "http://127.0.0.1:8000/v1", "openai-compatible-common"),
+    ("watsonx", None, "watsonx-common"),
+    ("hf", None, "hf-common"),
+    ("litellm", None, "litellm-common"),  # of its tables the first, which is the default route's
     ("ngram", None, "ngram-common"),
 ]
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[mellea_api.Registry]:
+    """A registry with the large plugins, whether or not they are installed."""
+    generator()  # puts their sources on the path
+    folder = tmp_path_factory.mktemp("installed")
+    for name in LARGE:
+        install(ROOT / "plugins" / name / "pyproject.toml", folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(folder))
+        yield mellea_api.Registry.discover(environ={})
 
 
 @pytest.mark.parametrize("option", CANONICAL)
 @pytest.mark.parametrize(("backend", "base_url", "part"), TABLES, ids=[t[2] for t in TABLES])
 def test_the_table_of_a_backend_says_what_becomes_of_an_option(
-    backend: str, base_url: str | None, part: str, option: str
+    backend: str, base_url: str | None, part: str, option: str, registry: mellea_api.Registry
 ) -> None:
     """The table is made from the rules; this asks the pipeline."""
     text = text_of("reference/options.md").split(f"<!-- generated: {part} -->")[1]
@@ -266,10 +288,15 @@ def test_the_table_of_a_backend_says_what_becomes_of_an_option(
         row[0].strip("`"): row for row in rows_of(text, "option", "chat endpoint", "raw endpoint")
     }
     # A model that is in no family, so that the general rules hold.
-    model = "some-new-model" if backend == "openai" else None
+    model = "some-new-model" if backend in ("openai", "watsonx") else None
     for endpoint, cell in zip(("chat", "completion"), rows[option][1:], strict=True):
         report = mellea_api.explain_options(
-            backend, {option: SAMPLES[option]}, model, base_url, endpoint=endpoint
+            backend,
+            {option: SAMPLES[option]},
+            model,
+            base_url,
+            endpoint=endpoint,
+            registry=registry,
         )
         decision = report.decision(option)
         assert decision is not None
@@ -282,6 +309,34 @@ def test_the_table_of_a_backend_says_what_becomes_of_an_option(
         else:
             assert decision.outcome in cell
             assert not decision.wire or f"`{decision.wire}`" in cell
+
+
+def test_the_overview_agrees_with_the_tables_of_the_backends() -> None:
+    text = text_of("reference/options.md")
+    columns, *rows = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in text.split("<!-- generated: overview -->\n\n")[1].split("\n\n")[0].splitlines()
+    ]
+    assert [row[0].strip("`") for row in rows[1:]] == list(CANONICAL)
+    titles = ("ollama", "openai, official", "openai, compatible", "watsonx", "hf", "ngram")
+    for title, part in zip(
+        titles,
+        ("ollama", "openai-official", "openai-compatible", "watsonx", "hf", "ngram"),
+        strict=True,
+    ):
+        section = text.split(f"<!-- generated: {part}-common -->")[1]
+        table = rows_of(section, "option", "chat endpoint", "raw endpoint")
+        for row, (option, chat, _) in zip(rows[1:], table, strict=True):
+            for said in row[columns.index(title)].split("<br>"):
+                assert said.partition(" (")[0].partition(" `")[0] in chat, (title, option)
+
+
+def test_every_reason_in_the_overview_is_pointed_at() -> None:
+    part = text_of("reference/options.md").split("<!-- generated: overview -->")[1]
+    table, reasons = part.split("<!-- generated: end -->")[0].strip().split("\n\n")
+    numbers = [int(number) for number in re.findall(r"^(\d+)\. ", reasons, re.MULTILINE)]
+    pointed = {int(n) for found in re.findall(r" \(([\d, ]+)\)", table) for n in found.split(", ")}
+    assert numbers == sorted(pointed) == list(range(1, len(numbers) + 1))
 
 
 def test_every_common_option_is_tried() -> None:

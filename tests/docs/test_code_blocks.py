@@ -8,6 +8,8 @@ The info string of a fence says what is done with it:
 - `sh`: run by bash in that folder.
 - `text output`: what the block before it prints; `...` stands for anything.
 - `with=openai`, `with=compatible`: OPENAI_BASE_URL and OPENAI_API_KEY name a loopback server.
+- `with=hf`, `with=watsonx`, `with=litellm`: from here on this plugin counts as installed. Its SDK
+  need not be there, so a block that opens a session on it cannot be run.
 - `python signature`, `text help`: written by `docs/generate.py`, see `test_reference.py`.
 - `not-run: REASON`: cannot be run by a test.
 
@@ -37,7 +39,11 @@ from support.ollama_server import OllamaServer
 from support.openai_server import OpenAIServer
 
 ROOT = Path(__file__).resolve().parents[2]
-DISTRIBUTIONS = ("core", "plugins/ollama", "plugins/openai", "examples/ngram")
+LARGE = ("hf", "watsonx", "litellm")
+DISTRIBUTIONS = (
+    *("core", "plugins/ollama", "plugins/openai", "examples/ngram"),
+    *(f"plugins/{name}" for name in LARGE),
+)
 PAGES = [
     ROOT / "README.md",
     *(ROOT / folder / "README.md" for folder in DISTRIBUTIONS),
@@ -109,6 +115,8 @@ class Workshop:
         for documented, real in self.addresses.items():
             text = text.replace(documented, real)
         file = block.value("file")
+        if block.value("with") in LARGE:
+            self.plug_in(str(block.value("with")))
         with self.monkeypatch.context() as patch:
             for name, value in self.settings.get(block.value("with") or "", {}).items():
                 patch.setenv(name, value)
@@ -134,6 +142,17 @@ class Workshop:
         """Make the metadata that an installer makes of a project, without building anything."""
         installed = path.parent / "src"
         install(path, installed)
+        self.import_from(installed)
+
+    def plug_in(self, name: str) -> None:
+        """Let one of the large plugins count as installed, if it is not."""
+        into = self.folder / "installed" / name
+        if not into.exists() and install(ROOT / "plugins" / name / "pyproject.toml", into):
+            self.import_from(ROOT / "plugins" / name / "src")
+            self.import_from(into)
+
+    def import_from(self, installed: Path) -> None:
+        """Put a folder on the path, here and in subprocesses."""
         self.monkeypatch.syspath_prepend(str(installed))
         known = os.environ.get("PYTHONPATH")
         self.monkeypatch.setenv(
@@ -177,6 +196,7 @@ class Workshop:
 
 @pytest.fixture
 def workshop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workshop]:
+    import mellea_api
     from mellea_api import _mellea
     from mellea_api_ollama.models import CATALOGUE
 
@@ -210,6 +230,8 @@ def workshop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Worksh
             },
             monkeypatch,
         )
+    monkeypatch.undo()  # what was installed is gone
+    mellea_api.refresh()
     root.handlers[:] = handlers
     root.setLevel(level)
     own.handlers[:] = own_handlers

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import socket
 import sys
 from collections.abc import Iterator
@@ -18,6 +19,11 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 pytest_plugins = ["support.fixtures"]
+
+# A job that a shell starts in the background ignores Ctrl-C, and so does all that it starts: the
+# tests that interrupt a program would wait for ever.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile("dev", deadline=None, max_examples=50)
 # The same examples in every run, so that a red build is red again; and more of them.

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+pytest.importorskip("mellea_api_hf", reason="mellea-api-hf is not installed")
+
 from mellea_api.descriptor import BackendDescriptor, Endpoint, OptionRule
 from mellea_api.errors import OptionError
 from mellea_api.options.canonical import CANONICAL, SPELLINGS

@@ -15,6 +15,8 @@ import pytest
 
 import mellea_api
 
+pytest.importorskip("mellea_api_hf", reason="mellea-api-hf is not installed")
+
 FORBIDDEN = {
     "mellea": "it costs half a second",
     "torch": "it costs seconds",

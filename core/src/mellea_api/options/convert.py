@@ -34,15 +34,15 @@ class Converted:
     Args:
         value: What goes to the rule's key and wire; or `NOTHING`.
         wire: What the provider sees, where that is not `value`.
-        options: Further options for Mellea's backend, by dotted key.
-        wires: Further places in the provider's JSON, by dotted path.
+        options: Further options for Mellea's backend, by dotted key or by its steps.
+        wires: Further places in the provider's JSON, by dotted path or by its steps.
         reason: What was done, for the report; empty takes the rule's own reason.
     """
 
     value: Any
     wire: Any = NOTHING
-    options: Mapping[str, Any] = field(factory=dict, kw_only=True)
-    wires: Mapping[str, Any] = field(factory=dict, kw_only=True)
+    options: Mapping[Any, Any] = field(factory=dict, kw_only=True)
+    wires: Mapping[Any, Any] = field(factory=dict, kw_only=True)
     reason: str = field(default="", kw_only=True)
 
 

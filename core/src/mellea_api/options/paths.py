@@ -11,14 +11,18 @@ class PathTakenError(ValueError):
     """Something else already stands at that place; the text is the place."""
 
 
-def split(dotted: str) -> tuple[str, ...]:
-    """Return the steps of a dotted path.
+def split(dotted: str | tuple[str, ...]) -> tuple[str, ...]:
+    """Return the steps of a dotted path; steps that are given as such stay as they are.
 
     >>> split("extra_body.top_k")
     ('extra_body', 'top_k')
     >>> split("")
     ()
+    >>> split(("a name.with a dot",))
+    ('a name.with a dot',)
     """
+    if isinstance(dotted, tuple):
+        return dotted
     return tuple(step for step in dotted.split(".") if step)
 
 

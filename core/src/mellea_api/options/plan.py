@@ -16,7 +16,7 @@ from mellea_api.errors import OptionError, OptionProblem, PluginError
 from mellea_api.options.canonical import CANONICAL, INTERNAL, SPELLINGS
 from mellea_api.options.checks import CHECKS, Check, same, shown, shown_error
 from mellea_api.options.convert import NOTHING, Converted
-from mellea_api.options.paths import PathTakenError
+from mellea_api.options.paths import PathTakenError, split
 from mellea_api.options.rules import (
     EXTRA,
     MELLEA,
@@ -256,7 +256,8 @@ class Plan:
         if nothing or not path:
             path, sent = (), None
         elif sent is NOTHING:
-            path, sent = tuple(converted.wires)[:1], next(iter(converted.wires.values()))
+            first, sent = next(iter(converted.wires.items()))
+            path = split(first)
         return (
             decide(
                 outcome="patched" if origin.source == "extension" else outcome,
@@ -287,7 +288,7 @@ class Plan:
         else:
             if isinstance(converted, Converted):
                 sent = converted.value if converted.wire is NOTHING else converted.wire
-                for value in (None if sent is NOTHING else sent, dict(converted.wires)):
+                for value in (None if sent is NOTHING else sent, list(converted.wires.values())):
                     CHECKS["any"](value)  # a conversion may overflow, say
                 return converted
             failure, cause = f"returned a {type(converted).__name__}, not a Converted", None

@@ -270,10 +270,20 @@ class _Rules:
             given = _given_as(level)
             if "!" in found or (not found and level != "none"):
                 why = f"LiteLLM drops the level {level!r} on {_an(self.on)}"
-                yield OptionRule(name="thinking", requires={"thinking": given}, reason=why)
+                yield OptionRule(
+                    name="thinking",
+                    requires={"thinking": given},
+                    reason=why,
+                    source=self.source,
+                )
             elif not found and not any("thinking" in place for place in levels["high"]):
                 why = "LiteLLM drops it here, so that the model would reason as it does by default"
-                yield OptionRule(name="thinking", requires={"thinking": given}, reason=why)
+                yield OptionRule(
+                    name="thinking",
+                    requires={"thinking": given},
+                    reason=why,
+                    source=self.source,
+                )
             elif not found:
                 yield OptionRule(
                     name="thinking",
@@ -285,7 +295,12 @@ class _Rules:
                 )
             elif level != "none" and found == levels["none"]:
                 why = f"LiteLLM would switch reasoning off for the level {level!r}"
-                yield OptionRule(name="thinking", requires={"thinking": given}, reason=why)
+                yield OptionRule(
+                    name="thinking",
+                    requires={"thinking": given},
+                    reason=why,
+                    source=self.source,
+                )
             else:
                 sent[level] = {where: to for where, to in found.items() if where not in owned}
         for level, found in sent.items():

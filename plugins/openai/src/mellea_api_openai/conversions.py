@@ -93,7 +93,8 @@ def free_body(value: dict[str, Any]) -> Converted:
     for name in ("model", "messages", "prompt", "stream", "stream_options", "n"):
         if name in value:
             raise ValueError(f"must not hold {name!r}, which Mellea sets itself")
-    return Converted(value, wires=value)
+    # By steps: a name may have dots of its own.
+    return Converted(value, wires={(name,): item for name, item in value.items()})
 
 
 def without_credentials(value: dict[str, Any]) -> Converted:

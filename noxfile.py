@@ -125,7 +125,9 @@ def _install_large(session: nox.Session, mellea: str, name: str) -> None:
     session.install(
         *("-c", f"constraints/{name}-{mellea}.txt", *overrides),
         *(f"./{DISTRIBUTIONS['core']}", f"./{LARGE[name]}", f"mellea[{name}]=={mellea}"),
-        *_group("test", "engines", *([] if name == "litellm" and mellea != NEWEST else [name])),
+        # litellm's group is its proxy, which drags in a sound library that not every index has in
+        # full: its tests run where it is installed by hand, and are skipped, visibly, where not.
+        *_group("test", "engines", *([] if name == "litellm" else [name])),
     )
 
 

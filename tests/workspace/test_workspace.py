@@ -157,7 +157,7 @@ def test_the_search_for_machine_paths_finds_them(text: bytes) -> None:
     assert MACHINE.search(text)
 
 
-@pytest.mark.parametrize("text", [b"http://127.0.0.1/home/x", b"~/work/x", b"{tmp}/data/x"])
+@pytest.mark.parametrize("text", [b"http://127.0.0.1/home/x", b"~/src/x", b"{tmp}/data/x"])
 def test_the_search_for_machine_paths_passes_what_is_none(text: bytes) -> None:
     assert not MACHINE.search(text)
 

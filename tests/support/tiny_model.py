@@ -93,6 +93,12 @@ def build_gguf(path: Path, seed: int = 0) -> Path:
     return path
 
 
+def _source(module: Path) -> str:
+    """The text of a module; from some Python on a few of them are packages."""
+    parts = [module] if module.is_file() else sorted(module.with_suffix("").glob("*.py"))
+    return "".join(part.read_text("utf-8") for part in parts)
+
+
 def train_tokenizer() -> tuple[list[str], list[str]]:
     """A byte-level BPE of the standard library's sources: tokens by id, and the merges in order."""
     folder = Path(sysconfig.get_paths()["stdlib"])
@@ -106,11 +112,7 @@ def train_tokenizer() -> tuple[list[str], list[str]]:
         show_progress=False,
     )
     tokenizer.train_from_iterator(
-        (
-            line
-            for name in _CORPUS
-            for line in (folder / name).read_text("utf-8").splitlines(keepends=True)
-        ),
+        (line for name in _CORPUS for line in _source(folder / name).splitlines(keepends=True)),
         trainer,
     )
     model = json.loads(tokenizer.to_str())["model"]

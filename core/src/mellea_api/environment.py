@@ -26,6 +26,8 @@ __all__ = [
 DEFAULT_BACKEND: Final = "ollama"
 _MOST_OPTIONS: Final = 64 * 1024
 """Characters of JSON in MELLEA_MODEL_OPTIONS; more than any real options need."""
+_DEEPEST: Final = 32
+"""Levels of JSON in it; likewise."""
 
 Failure = TypeVar("Failure", bound=MelleaAPIError)
 
@@ -94,7 +96,22 @@ def parse_options(text: str, variable: str) -> dict[str, Any]:
         raise _bad(variable, str(error)) from None
     if not isinstance(found, dict):
         raise _bad(variable, f"it is a JSON {_kind(found)}, not an object")
+    if _deeper_than(found, _DEEPEST):
+        raise _bad(variable, "it is nested too deeply")
     return found
+
+
+def _deeper_than(value: Any, levels: int) -> bool:
+    """Look level by level: how deep Python itself can go differs from version to version."""
+    level = [value]
+    for _ in range(levels):
+        level = [
+            item
+            for holder in level
+            if isinstance(holder, dict | list)
+            for item in (holder.values() if isinstance(holder, dict) else holder)
+        ]
+    return bool(level)
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -220,7 +220,7 @@ def test_with_an_engine_every_option_has_an_effect(llamacpp: LlamaCppServer) -> 
         for penalty in ("repeat_penalty", "presence_penalty", "frequency_penalty"):
             assert ask(temperature=0, **{penalty: 2.0}) != greedy, penalty
         assert greedy.startswith(ask(temperature=0, stop=[greedy[20:24]]) + greedy[20:24])
-        few = client.chat("tiny", MESSAGES, options={"num_predict": 5})
+        few = client.chat("tiny", MESSAGES, options={"num_predict": 5, "temperature": 0})
         assert (few.eval_count, few.done_reason) == (5, "length")
         streamed = client.chat(
             "tiny", MESSAGES, options={"num_predict": 60, "temperature": 0}, stream=True

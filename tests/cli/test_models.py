@@ -115,3 +115,34 @@ def test_names_from_a_server_do_not_steer_the_terminal(invoke: Any) -> None:
         result = invoke("models", "ollama", "--base-url", server.base_url)
     assert "evil" in result.stdout
     assert "\x1b" not in result.stdout
+
+
+LISTS_BY_SETTING = (
+    GOOD
+    + """
+@hookimpl
+def list_models(request):
+    settings = request.target.settings
+    return [ModelInfo(id=f"{name}={value!r}") for name, value in sorted(settings.items())]
+"""
+)
+
+
+def test_settings_reach_the_backend_as_arguments_would(invoke_json: Any, install: Any) -> None:
+    install("set", LISTS_BY_SETTING)
+    found = invoke_json("models", "set", "--set", "provider=groq", "--set", "limit=3")
+    assert [model["id"] for model in found["backends"][0]["models"]] == [
+        "limit=3",
+        "provider='groq'",
+    ]
+
+
+def test_settings_that_are_none_are_refused(invoke: Any, install: Any) -> None:
+    install("set", LISTS_BY_SETTING)
+    assert invoke("models", "--set", "provider=groq").exit_code == 2
+    assert invoke("models", "set", "--set", "provider").exit_code == 2
+    assert invoke("models", "set", "--set", "timeout=3").exit_code == 2
+    secret = invoke("models", "set", "--set", "api_key=sk-on-the-command-line")
+    assert secret.exit_code == 2
+    assert "FAKE_API_KEY" in secret.stderr
+    assert "sk-on-the-command-line" not in secret.output

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from mellea_api.cli.output import Output, command, exit_code
+from mellea_api.cli.values import parse_assignments
 from mellea_api.errors import MelleaAPIError, PluginError, RequestTimeoutError
 
 if TYPE_CHECKING:
@@ -27,6 +28,14 @@ _GRACE: Final = 2.0
 @click.option("--offline", is_flag=True, help="Ask nobody: the catalogue that came with a plugin.")
 @click.option("--base-url", metavar="URL", help="The server; needs BACKEND.")
 @click.option(
+    "--set",
+    "assignments",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="An argument of the backend, such as provider=anthropic for litellm; needs BACKEND. "
+    "May be repeated.",
+)
+@click.option(
     "--timeout",
     type=click.FloatRange(0, min_open=True),
     default=10.0,
@@ -36,7 +45,12 @@ _GRACE: Final = 2.0
 )
 @command
 def models(
-    output: Output, backend: str | None, offline: bool, base_url: str | None, timeout: float
+    output: Output,
+    backend: str | None,
+    offline: bool,
+    base_url: str | None,
+    assignments: Sequence[str],
+    timeout: float,
 ) -> None:
     """List the models of BACKEND, or of all installed backends at once.
 
@@ -46,18 +60,35 @@ def models(
     from mellea_api.api import shared_registry
 
     registry = shared_registry()
+    settings = parse_assignments(assignments)
     if backend is not None:
+        _refuse(registry, backend, settings)
         arguments = {"live": not offline, "timeout": timeout, "base_url": base_url}
-        _show(output, [(backend, _list(registry, backend, arguments))])
+        _show(output, [(backend, _list(registry, backend, settings | arguments))])
         return
     if base_url is not None:
         raise click.UsageError("--base-url needs BACKEND: it is one backend's server.")
+    if settings:
+        raise click.UsageError("--set needs BACKEND: it is one backend's argument.")
     answers = _ask_all(registry, live=not offline, timeout=timeout)
     _show(output, answers)
     failures = [answer for _, answer in answers if isinstance(answer, MelleaAPIError)]
     if failures and len(failures) == len(answers):
         codes = {exit_code(failure) for failure in failures}
         click.get_current_context().exit(codes.pop() if len(codes) == 1 else 1)
+
+
+def _refuse(registry: Registry, backend: str, settings: dict[str, Any]) -> None:
+    """Refuse what --set is not for: options of this command, and secrets."""
+    for name in settings:
+        if name in ("base_url", "live", "timeout", "registry"):
+            raise click.UsageError(f"--set {name}= is not for this; see --help.")
+    for field in registry.backend(backend).descriptor.credentials:
+        if field.secret and field.name in settings:
+            raise click.UsageError(
+                f"--set {field.name}= would show it to everybody on this machine. "
+                f"Set {' or '.join(field.variables) or 'its environment variable'} instead."
+            )
 
 
 def _list(registry: Registry, backend: str, arguments: dict[str, Any]) -> list[ModelInfo]:

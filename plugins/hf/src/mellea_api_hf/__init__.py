@@ -1,8 +1,9 @@
 """The Hugging Face backend of mellea-api: models inside the process, run by transformers.
 
 This module is what the entry point names: it is light, and holds the hooks. `options` says what
-transformers does with each option, `models` is the catalogue, `token` finds the token file, and
-`sdk` and what it uses (`weights`, `generation`) alone import Mellea and the libraries below it.
+transformers does with each option, `models` is the catalogue, `settings` and `token` need no
+library; `sdk` makes sessions (with `backend`, `weights` and `generation`), `hub` lists models and
+checks tokens, `failures` says errors: these alone import Mellea and the libraries below it.
 """
 
 from __future__ import annotations
@@ -80,9 +81,9 @@ def validate_credentials(request: CredentialRequest) -> CredentialReport | None:
     """With `probe`, ask the Hub who the token belongs to, and whether the model is open to it."""
     if not request.probe:
         return None
-    from mellea_api_hf import sdk
+    from mellea_api_hf import hub
 
-    return sdk.validate_credentials(request)
+    return hub.validate_credentials(request)
 
 
 @hookimpl
@@ -90,9 +91,9 @@ def list_models(request: ModelsRequest) -> Sequence[ModelInfo] | None:
     """List what is in the local cache, then the catalogue; with `hub=True` what the Hub has."""
     if not request.live:
         return None
-    from mellea_api_hf import sdk
+    from mellea_api_hf import hub
 
-    return sdk.list_models(request)
+    return hub.list_models(request)
 
 
 @hookimpl
@@ -112,6 +113,6 @@ def normalize_options(request: OptionsRequest) -> NormalizedOptions:
 @hookimpl
 def translate_error(request: ErrorRequest) -> MelleaAPIError | None:
     """Say what huggingface_hub and transformers raise in the library's terms."""
-    from mellea_api_hf import sdk
+    from mellea_api_hf import failures
 
-    return sdk.translate_error(request)
+    return failures.translate_error(request)

@@ -274,6 +274,8 @@ def bench(session: nox.Session) -> None:
     folders = [f"./{folder}" for folder in DISTRIBUTIONS.values()]
     # Without the constraints: what litellm needs is not what they pin.
     session.install(*folders, f"mellea=={NEWEST}", "-r", "bench/requirements.txt")
+    # To be listed beside the others; nothing that is measured imports their SDKs.
+    session.install("--no-deps", *(f"./{folder}" for folder in LARGE.values()))
     oldest = min(MELLEA_LINES)
     older = Path(session.create_tmp()) / "older"
     session.run("python", "-m", "venv", str(older))

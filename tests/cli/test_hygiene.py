@@ -99,6 +99,41 @@ def test_a_reader_that_goes_away_is_no_traceback() -> None:
     assert "BrokenPipe" not in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("line", "code"),
+    [("models ngram <&-", 0), ("models ngram >&-", 0), ("models nix 2>&-", 1), ("chat <&-", 0)],
+)
+def test_a_stream_that_is_closed_is_as_an_empty_one(line: str, code: int) -> None:
+    """A daemon has none of them; Python then has None in their place."""
+    pytest.importorskip("mellea_api_ngram")
+    done = subprocess.run(
+        f"MELLEA_BACKEND=ngram '{sys.executable}' -m mellea_api {line}",
+        shell=True,
+        capture_output=True,
+        check=False,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == code
+    assert "NoneType" not in done.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
+def test_a_disk_that_is_full_is_one_line_of_error() -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "mellea_api", "backends"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            check=False,
+            text=True,
+            timeout=60,
+        )
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert "No space left on device. " in line
+
+
 def test_a_terminal_without_unicode_is_served_too(command: Any) -> None:
     done = command(
         *("options", "ollama", "stop=…", "--json"),

@@ -125,7 +125,7 @@ def _message(error: BaseException) -> str:
 
 def _foreign(error: BaseException) -> dict[str, Any]:
     """Say what is no error of this library, in the shape of one."""
-    reason = redact(f"{type(error).__name__}: {error}")
+    reason = redact(f"{type(error).__name__}: {error}".rstrip(".")) + "."
     next_step = "This was not foreseen; --debug shows where it happened."
     return {
         "type": type(error).__name__,
@@ -144,6 +144,14 @@ def _is_dumb() -> bool:
     return os.environ.get("TERM") == "dumb"
 
 
+def _open_what_is_closed() -> None:
+    """Have all three streams: Python has none for those that a daemon or a shell closed."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            nothing = open(os.devnull, mode, encoding="utf-8")  # noqa: SIM115 - until the end
+            setattr(sys, name, nothing)
+
+
 def command(function: Function) -> Function:
     """Give a command `--json` and `--debug`, an `Output` as first argument, and exit codes."""
 
@@ -151,6 +159,7 @@ def command(function: Function) -> Function:
     @click.option("--debug", is_flag=True, help="Show tracebacks of errors.")
     @functools.wraps(function)
     def run(*args: Any, as_json: bool, debug: bool, **kwargs: Any) -> Any:
+        _open_what_is_closed()
         for stream in (sys.stdout, sys.stderr):
             if hasattr(stream, "reconfigure"):
                 stream.reconfigure(errors="backslashreplace")

@@ -70,6 +70,12 @@ def test_a_distribution_is_complete(folder: str, name: str) -> None:
     assert (ROOT / folder / name.format(package=package(folder))).is_file()
 
 
+@pytest.mark.parametrize("folder", [name for name in PLUGINS if name.startswith("plugins/")])
+def test_who_has_read_one_plugin_finds_the_way_in_all(folder: str) -> None:
+    found = {path.stem for path in (ROOT / folder / "src" / package(folder)).glob("*.py")}
+    assert found >= {"__init__", "options", "models", "sdk", "failures"}
+
+
 @pytest.mark.parametrize("folder", DISTRIBUTIONS)
 def test_a_distribution_carries_the_license_of_the_tree(folder: str) -> None:
     assert (ROOT / folder / "LICENSE").read_bytes() == (ROOT / "LICENSE").read_bytes()

@@ -2,7 +2,8 @@
 
 This module is what the entry point names: it is light, and holds the hooks. `routes` knows what
 follows from a model id, `needs` which credentials, `options` what becomes of each option, and
-`models` lists routes; `sdk` alone imports LiteLLM and Mellea, with the help of `probe`.
+`models` lists routes, and `failures` reads errors; `sdk` alone imports LiteLLM and Mellea, with
+the help of `probe`.
 """
 
 from __future__ import annotations
@@ -129,4 +130,4 @@ def translate_error(request: ErrorRequest) -> MelleaAPIError | None:
     """Say what LiteLLM raises in the library's terms."""
     from mellea_api_litellm import failures
 
-    return failures.translate(request)
+    return failures.translate_error(request)

@@ -11,7 +11,7 @@ from mellea_api import CredentialField, ErrorRequest, MelleaAPIError, Target, tr
 from mellea_api_litellm.needs import needs_of
 from mellea_api_litellm.routes import Route, find
 
-__all__ = ["named", "translate"]
+__all__ = ["named", "translate_error"]
 
 _PREFIX: Final = re.compile(r"^(litellm\.)?(\w+Error: (litellm\.)?)*")
 _UNREACHED: Final = frozenset(
@@ -36,7 +36,7 @@ def named(target: Target, route: Route, address: str | None = None) -> Target:
     )
 
 
-def translate(request: ErrorRequest) -> MelleaAPIError | None:
+def translate_error(request: ErrorRequest) -> MelleaAPIError | None:
     """Say what LiteLLM raises in the library's terms; None if it is not LiteLLM's."""
     route = find(request.target.model_id)
     if route is not None:

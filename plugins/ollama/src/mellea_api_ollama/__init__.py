@@ -1,7 +1,8 @@
 """The Ollama backend of mellea-api: local models, no key.
 
 This module is what the entry point names: it is light, and holds the hooks. `options` says what
-Ollama does with each option, `models` is the catalogue, and `sdk` alone imports the SDK.
+Ollama does with each option, `models` is the catalogue, and `sdk` and `failures`
+alone import the SDK.
 """
 
 from __future__ import annotations
@@ -65,6 +66,6 @@ def create_session(request: SessionRequest) -> MelleaSession:
 @hookimpl
 def translate_error(request: ErrorRequest) -> MelleaAPIError | None:
     """Say what the Ollama SDK raises in the library's terms."""
-    from mellea_api_ollama import sdk
+    from mellea_api_ollama import failures
 
-    return sdk.translate_error(request)
+    return failures.translate_error(request)

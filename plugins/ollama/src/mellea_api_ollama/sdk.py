@@ -1,4 +1,4 @@
-"""The one module of this plugin that imports the Ollama SDK, and Mellea."""
+"""The module of this plugin that uses the Ollama SDK, and Mellea; `failures` reads its errors."""
 
 from __future__ import annotations
 
@@ -12,20 +12,17 @@ import ollama
 
 from mellea_api import (
     ConfigurationError,
-    ErrorRequest,
-    MelleaAPIError,
     ModelInfo,
     ModelNotFoundError,
     ModelsRequest,
     SessionRequest,
     Target,
-    translation,
 )
 from mellea_api.authoring import UnreadableAnswerError, construct, run_with_deadline
 from mellea_api.logs import logger
 from mellea_api_ollama.options import LIFTED
 
-__all__ = ["create_session", "list_models", "translate_error"]
+__all__ = ["create_session", "list_models"]
 
 _PATIENCE = 30.0
 """Seconds for the server's answer while a session is opened, where there is no timeout."""
@@ -138,22 +135,6 @@ def _pull(target: Target) -> None:
     if status != "success":
         raise ConnectionError(f"the download of {target.model_id} broke off at {status!r}")
     logger.info("pulled %s in %.0f s", target.model_id, time.monotonic() - began)
-
-
-def translate_error(request: ErrorRequest) -> MelleaAPIError | None:
-    """Say what the SDK raises in the library's terms.
-
-    `ollama.ResponseError` has the HTTP status, or -1 where the error came inside a stream.
-    """
-    for error in translation.chain(request.error):
-        if isinstance(error, ollama.ResponseError):
-            status = error.status_code if error.status_code >= 400 else 500
-            if "not found" in error.error and "model" in error.error:
-                status = 404
-            return translation.by_status(request, status, error.error)
-        if isinstance(error, ollama.RequestError):
-            return translation.by_status(request, 400, error.error)
-    return None
 
 
 def _full_name(model_id: str) -> str:

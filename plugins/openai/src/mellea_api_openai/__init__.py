@@ -1,7 +1,8 @@
 """The OpenAI backend of mellea-api: OpenAI itself, and any server that speaks its protocol.
 
 This module is what the entry point names: it is light, and holds the hooks. `options` says what
-becomes of each option, `models` is the catalogue, and `sdk` alone imports the SDK.
+becomes of each option, `models` is the catalogue, and `sdk` and `failures`
+alone import the SDK.
 """
 
 from __future__ import annotations
@@ -84,6 +85,6 @@ def create_session(request: SessionRequest) -> MelleaSession:
 @hookimpl
 def translate_error(request: ErrorRequest) -> MelleaAPIError | None:
     """Say what the OpenAI SDK raises in the library's terms."""
-    from mellea_api_openai import sdk
+    from mellea_api_openai import failures
 
-    return sdk.translate_error(request)
+    return failures.translate_error(request)

@@ -1,4 +1,4 @@
-"""The one module of this plugin that imports the OpenAI SDK, and Mellea."""
+"""The module of this plugin that uses the OpenAI SDK, and Mellea; `failures` reads its errors."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ import openai
 
 from mellea_api import (
     ConfigurationError,
-    ErrorRequest,
-    MelleaAPIError,
     ModelInfo,
     ModelNotFoundError,
     ModelsRequest,
@@ -26,7 +24,7 @@ from mellea_api.authoring import (
 )
 from mellea_api.logs import logger
 
-__all__ = ["create_session", "list_models", "translate_error"]
+__all__ = ["create_session", "list_models"]
 
 _PATIENCE = 30.0
 """Seconds for the server's answer while a session is opened, where there is no timeout."""
@@ -162,26 +160,3 @@ def _check_model(target: Target, arguments: dict[str, Any], patience: float) -> 
         known[0] if known else "no models",
         target.model_id,
     )
-
-
-def translate_error(request: ErrorRequest) -> MelleaAPIError | None:
-    """Say what the SDK raises in the library's terms, by status and code first."""
-    for error in translation.chain(request.error):
-        if isinstance(error, openai.APIStatusError):
-            status, text = error.status_code, error.message
-            if error.code == "model_not_found":
-                status, text = 404, text if "model" in text else f"model not found: {text}"
-            elif status == 404 and "not supported in the" in text:
-                status = 400  # the model is there, and not at the raw endpoint
-            elif error.code in ("context_length_exceeded", "string_above_max_length"):
-                text = f"context length exceeded: {text}"
-            elif error.code in ("content_filter", "content_policy_violation"):
-                text = f"content filter: {text}"
-            return translation.by_status(request, status, text, error.response.headers)
-        if isinstance(error, openai.ContentFilterFinishReasonError):
-            return translation.by_status(request, 400, "content filter")
-        if isinstance(error, openai.APIResponseValidationError):
-            return translation.unreadable(request, error.message)
-        if type(error) is openai.APIError:  # an error inside a stream has no status
-            return translation.by_status(request, 500, error.message)
-    return None

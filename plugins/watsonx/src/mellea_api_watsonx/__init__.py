@@ -2,7 +2,7 @@
 
 This module is what the entry point names: it is light, and holds the hooks. `options` says what
 becomes of each option, `regions` which addresses there are, `models` is the catalogue, and `sdk`
-alone imports the SDK.
+and `failures` alone import the SDK.
 """
 
 from __future__ import annotations
@@ -108,6 +108,6 @@ def create_session(request: SessionRequest) -> MelleaSession:
 @hookimpl
 def translate_error(request: ErrorRequest) -> MelleaAPIError | None:
     """Say what the watsonx.ai SDK raises in the library's terms."""
-    from mellea_api_watsonx import sdk
+    from mellea_api_watsonx import failures
 
-    return sdk.translate_error(request)
+    return failures.translate_error(request)

@@ -1,7 +1,7 @@
 """What watsonx.ai's refusals mean: read from the JSON of its three services.
 
 The token service, the projects service and watsonx.ai itself each have a shape of their own,
-and the SDK often hands over nothing but the text. Neither it nor a network is needed here.
+and the SDK often hands over nothing but the text. It is imported when it has raised something.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any, Final
 from attrs import frozen
 
 from mellea_api import (
+    ConfigurationError,
     CredentialError,
     ErrorRequest,
     MelleaAPIError,
@@ -22,7 +23,7 @@ from mellea_api import (
 )
 from mellea_api.requests import Target
 
-__all__ = ["by_answer", "by_project", "by_text"]
+__all__ = ["translate_error"]
 
 # What the codes mean where the status alone would be understood as something else.
 _STATUS: Final[Mapping[str, int]] = {
@@ -77,6 +78,42 @@ def _read(text: str) -> _Said | None:
     )
     code = str(found.get("errorCode", ""))
     return _Said(f"{words} ({code})" if code else words, code, status) if words else None
+
+
+def translate_error(request: ErrorRequest) -> MelleaAPIError | None:
+    """Say what the SDK raises in the library's terms, by status and code first."""
+    import httpx
+    from ibm_watsonx_ai import wml_client_error
+
+    strange: wml_client_error.WMLClientError | None = None
+    for error in translation.chain(request.error):
+        if isinstance(error, httpx.HTTPStatusError | wml_client_error.ApiRequestFailure):
+            answer: Any = error.response
+            return by_answer(request, answer.status_code, answer.text, answer.headers)
+        if isinstance(error, wml_client_error.InvalidCredentialsError):
+            return by_answer(request, 401, error.error_msg.partition("Error: ")[2])
+        if isinstance(error, wml_client_error.CannotSetProjectOrSpace):
+            return by_project(request, str(error.reason))
+        if isinstance(error, wml_client_error.ExceededLimitOfAPICalls):
+            return by_answer(request, 429, str(error.reason))
+        if isinstance(error, wml_client_error.GovCloudEnvironmentConsentError):
+            return ConfigurationError(
+                translation.said(error.error_msg),
+                next_step="Set WATSONX_ACCEPT_GOV_ENV to True.",
+                backend=request.target.backend,
+                variable="WATSONX_ACCEPT_GOV_ENV",
+            )
+        if isinstance(error, wml_client_error.WMLClientError):
+            found = by_text(request, str(error.reason or error.error_msg))
+            if found is not None:
+                return found
+            strange = strange or error
+        if type(error) is Exception and str(error).startswith("Could not parse"):
+            return translation.unreadable(request, error)
+    if strange is not None:
+        # What it came from may be known to everybody: a connection that was refused, say.
+        return translation.by_kind(request) or translation.unreadable(request, strange)
+    return None
 
 
 def by_answer(

@@ -1,4 +1,4 @@
-"""The one module of this plugin that imports the watsonx.ai SDK, and Mellea.
+"""The module of this plugin that uses the watsonx.ai SDK, and Mellea; `failures` reads its errors.
 
 Mellea makes the SDK's client twice, each time two of them: four tokens, two projects and two
 lists of models before the first prompt. Here one connection serves every event loop, with one
@@ -46,12 +46,12 @@ from mellea_api.authoring import (
 )
 from mellea_api.logs import logger
 from mellea_api.secrets import redact
-from mellea_api_watsonx.failures import by_answer, by_project, by_text
+from mellea_api_watsonx.failures import translate_error
 from mellea_api_watsonx.http import AsyncClient, PerLoop, trusted
 from mellea_api_watsonx.options import EXTRA_PARAMETERS
 from mellea_api_watsonx.regions import checked_url, is_cloud
 
-__all__ = ["create_session", "list_models", "probe", "translate_error"]
+__all__ = ["create_session", "list_models", "probe"]
 
 _PATIENCE = 30.0
 """Seconds for each answer while a session is opened, where there is no timeout."""
@@ -383,39 +383,6 @@ def probe(request: CredentialRequest) -> CredentialReport:
     return CredentialReport(
         backend=target.backend, status=status, fields=report.fields, message=message
     )
-
-
-def translate_error(request: ErrorRequest) -> MelleaAPIError | None:
-    """Say what the SDK raises in the library's terms, by status and code first."""
-    strange: wml_client_error.WMLClientError | None = None
-    for error in translation.chain(request.error):
-        if isinstance(error, httpx.HTTPStatusError | wml_client_error.ApiRequestFailure):
-            answer: Any = error.response
-            return by_answer(request, answer.status_code, answer.text, answer.headers)
-        if isinstance(error, wml_client_error.InvalidCredentialsError):
-            return by_answer(request, 401, error.error_msg.partition("Error: ")[2])
-        if isinstance(error, wml_client_error.CannotSetProjectOrSpace):
-            return by_project(request, str(error.reason))
-        if isinstance(error, wml_client_error.ExceededLimitOfAPICalls):
-            return by_answer(request, 429, str(error.reason))
-        if isinstance(error, wml_client_error.GovCloudEnvironmentConsentError):
-            return ConfigurationError(
-                translation.said(error.error_msg),
-                next_step="Set WATSONX_ACCEPT_GOV_ENV to True.",
-                backend=request.target.backend,
-                variable="WATSONX_ACCEPT_GOV_ENV",
-            )
-        if isinstance(error, wml_client_error.WMLClientError):
-            found = by_text(request, str(error.reason or error.error_msg))
-            if found is not None:
-                return found
-            strange = strange or error
-        if type(error) is Exception and str(error).startswith("Could not parse"):
-            return translation.unreadable(request, error)
-    if strange is not None:
-        # What it came from may be known to everybody: a connection that was refused, say.
-        return translation.by_kind(request) or translation.unreadable(request, strange)
-    return None
 
 
 class _Redacting(logging.Filter):

@@ -1,0 +1,25 @@
+"""What the Ollama SDK raises, in the library's terms: by status first, text last."""
+
+from __future__ import annotations
+
+import ollama
+
+from mellea_api import ErrorRequest, MelleaAPIError, translation
+
+__all__ = ["translate_error"]
+
+
+def translate_error(request: ErrorRequest) -> MelleaAPIError | None:
+    """Say what the SDK raises in the library's terms.
+
+    `ollama.ResponseError` has the HTTP status, or -1 where the error came inside a stream.
+    """
+    for error in translation.chain(request.error):
+        if isinstance(error, ollama.ResponseError):
+            status = error.status_code if error.status_code >= 400 else 500
+            if "not found" in error.error and "model" in error.error:
+                status = 404
+            return translation.by_status(request, status, error.error)
+        if isinstance(error, ollama.RequestError):
+            return translation.by_status(request, 400, error.error)
+    return None

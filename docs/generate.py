@@ -260,7 +260,7 @@ def routes() -> list[str]:
     return [model.id for model in descriptor("litellm").models]
 
 
-def _of(backend: str) -> Sequence[OptionRule]:
+def rules_of(backend: str) -> Sequence[OptionRule]:
     """Return the rules of a backend, or of one of LiteLLM's routes: `litellm:gpt-4o`."""
     name, _, route = backend.partition(":")
     if not route:
@@ -273,7 +273,7 @@ def _of(backend: str) -> Sequence[OptionRule]:
     return rules_for(found)
 
 
-def _fate(rule: OptionRule, endpoint: str) -> tuple[str, str]:
+def fate(rule: OptionRule, endpoint: str) -> tuple[str, str]:
     """Say what a rule does at an endpoint in a word or two, and where the value goes."""
     native = rule.chat if endpoint == "chat" else rule.completion
     if native is None:
@@ -288,7 +288,7 @@ def _fate(rule: OptionRule, endpoint: str) -> tuple[str, str]:
 
 def outcome(rule: OptionRule, endpoint: str) -> str:
     """Say what a rule does at an endpoint, in one phrase."""
-    does, wire = _fate(rule, endpoint)
+    does, wire = fate(rule, endpoint)
     if does == "not supported":
         return f"{does}: {rule.reason}"
     if does == "converted to nothing":
@@ -325,6 +325,10 @@ def _that_count(rules: Iterable[OptionRule], endpoint: str) -> Iterator[OptionRu
         speaks = (rule.chat if endpoint == "chat" else rule.completion) or not rule.supported
         if not speaks:
             continue
+        if len(rule.requires) == 1:
+            ((name, values),) = rule.requires.items()
+            if {*values} <= spoken.get(name, set()):
+                continue  # an earlier one speaks of these values on every model
         yield rule
         if rule.models or rule.not_models or (rule.mellea and rule.supported):
             continue
@@ -344,10 +348,31 @@ def _cases(name: str, of: str) -> set[Any]:
     return values if name == of else {*values, None}
 
 
+@attrs.frozen
+class Line:
+    """One line of a cell: what a rule does with an option; no rule, no such option."""
+
+    option: str
+    endpoint: str
+    rule: OptionRule | None
+    earlier: tuple[OptionRule, ...] = ()
+
+
+def lines(backend: str, server: str | None = None) -> Iterator[Line]:
+    """Yield every line of a backend's tables; a test proves each on the backend's own engine."""
+    found = _rules(backend, server, models=True)
+    for name in dict.fromkeys((*CANONICAL, *found)):
+        for endpoint in ("chat", "completion"):
+            rules = list(_that_count(found.get(name, ()), endpoint))
+            for number, rule in enumerate(rules or [None]):
+                if name != "*":
+                    yield Line(name, endpoint, rule, tuple(rules[:number]))
+
+
 def _rules(backend: str, server: str | None, *, models: bool = False) -> dict[str, list[Any]]:
     """Return the rules by option's name; those for some models only where asked for."""
     found: dict[str, list[Any]] = {}
-    for rule in _of(backend):
+    for rule in rules_of(backend):
         if (server is None or rule.server in (None, server)) and (models or not rule.models):
             found.setdefault(rule.name, []).append(rule)
     return found
@@ -415,7 +440,7 @@ def _short(rules: Iterable[OptionRule], notes: dict[str, int]) -> str:
     reasons: dict[str, list[str]] = {}
     values: dict[str, list[str]] = {}  # conditions that are all there is to say
     for rule in _that_count(rules, "chat"):
-        does, wire = _fate(rule, "chat")
+        does, wire = fate(rule, "chat")
         does = f"{does} `{wire}`" if does == "renamed" else does
         needs = f"Mellea {rule.mellea} or newer" if rule.mellea and rule.supported else ""
         why = "; ".join(filter(None, (needs, rule.reason.removesuffix(_SILENT))))

@@ -545,6 +545,34 @@ def commands() -> str:
     return "\n\n".join(parts)
 
 
+def json_fields(command: str) -> str:
+    """What a command prints with --json, field by field: its JSON Schema as a table."""
+    import json
+
+    schema = json.loads((DOCS / f"reference/{command}.schema.json").read_text("utf-8"))
+    return table(("field", "value", ""), _json_rows(schema, schema["$defs"], ""))
+
+
+def _json_rows(
+    schema: dict[str, Any], known: dict[str, Any], path: str
+) -> Iterator[tuple[str, str, str]]:
+    for name, found in schema.get("properties", {}).items():
+        here = f"{path}{name}"
+        item = found.get("items", found)
+        item = next((one for one in found.get("oneOf", ()) if "$ref" in one), item)
+        within = known[item["$ref"].rpartition("/")[2]] if "$ref" in item else item
+        kinds = found.get("type", "object" if "$ref" in item else "")
+        value = code(*found["enum"]) if "enum" in found else _kinds(kinds)
+        if any(one == {"type": "null"} for one in found.get("oneOf", ())):
+            value += " or null"
+        yield f"`{here}`", value, found.get("description", "")
+        yield from _json_rows(within, known, f"{here}[]." if kinds == "array" else f"{here}.")
+
+
+def _kinds(kinds: str | list[str]) -> str:
+    return " or ".join([kinds] if isinstance(kinds, str) else kinds)
+
+
 def _values(option: Any) -> str:
     choices = getattr(option.type, "choices", None)
     text = code(*choices) if choices else (option.metavar or "")
@@ -555,6 +583,7 @@ def _values(option: Any) -> str:
 
 PARTS: dict[str, Callable[[], str]] = {
     "canonical": canonical_table,
+    "check-json": lambda: json_fields("check"),
     "internal": internal_table,
     "ollama-common": lambda: _canonical("ollama"),
     "ollama-native": lambda: _native("ollama"),

@@ -49,6 +49,8 @@ def imported(unwanted: tuple[str, ...], *arguments: str) -> str:
         "options openai temprature=5",
         "--version",
         "--help",
+        "check",
+        "check --all",
         "chat --help",
         "run --help",
     ],

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         Native,
         OptionRule,
     )
+    from mellea_api.diagnosis.readiness import check_readiness
     from mellea_api.errors import (
         AnswerError,
         BackendNotFoundError,
@@ -99,6 +100,7 @@ _MODULES = {
         "Native",
         "OptionRule",
     ),
+    "diagnosis.readiness": ("check_readiness",),
     "errors": (
         "AnswerError",
         "BackendNotFoundError",
@@ -186,6 +188,7 @@ __all__ = [
     "Target",
     "__version__",
     "build_session",
+    "check_readiness",
     "explain_options",
     "hookimpl",
     "list_models",

@@ -19,9 +19,22 @@ Nothing here imports click, rich or anything else of weight before the command r
 
 from __future__ import annotations
 
+import contextlib
+import os
+import sys
+import threading
 from collections.abc import Sequence
 
+# Type checkers take it for `typing.TYPE_CHECKING`, which takes milliseconds to import.
+TYPE_CHECKING = False
+
+if TYPE_CHECKING:
+    from mellea_api.cli.program import Program
+
 __all__ = ["main"]
+
+_GIVEN_UP = ("mellea-api-check-", "mellea-api-models-")
+"""How the names begin of threads that a command does not wait for once their time is over."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -33,6 +46,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code.
     """
+    result = _command(arguments)
+    if not isinstance(result, int):
+        # Out here, so that nothing of click stands between the program and Python.
+        result.run()
+        return 0
+    if any(thread.name.startswith(_GIVEN_UP) for thread in threading.enumerate()):
+        # At the end of its time a thread may be looking up a server's name: Python would wait
+        # for that, and whoever runs this as a probe would not.
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError):
+                stream.flush()
+        os._exit(result)
+    return result
+
+
+def _command(arguments: Sequence[str] | None) -> int | Program:
     try:
         import click
 
@@ -50,7 +79,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     if isinstance(result, Program):
-        # Out here, so that nothing of click stands between the program and Python.
-        result.run()
-        return 0
+        return result
     return result if isinstance(result, int) else 0

@@ -118,22 +118,30 @@ class Adoption:
             self._running += 1
 
     @contextlib.contextmanager
-    def whole_call(self) -> Iterator[None]:
-        """Count what happens inside as one call, whose later generations are part of it.
-
-        An instruction that is repaired generates several times: once it has begun, it may go on
-        to its end, also on a backend that was closed meanwhile.
+    def counted(self) -> Iterator[None]:
+        """Count what happens until the end as one call: the backend stays open for it.
 
         Raises:
             SessionClosedError: If the backend was closed before.
         """
         self.begin()
+        try:
+            yield
+        finally:
+            self.end()
+
+    @contextlib.contextmanager
+    def within_call(self) -> Iterator[None]:
+        """Have the generations inside be part of a call that was counted.
+
+        An instruction that is repaired generates several times: once it has begun, it may go on
+        to its end, also on a backend that was closed meanwhile.
+        """
         token = _begun.set(self)
         try:
             yield
         finally:
             _begun.reset(token)
-            self.end()
 
     def end(self) -> None:
         """Count a call out; the last one of a closed backend closes it for good."""

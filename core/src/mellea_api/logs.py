@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import logging
+from collections.abc import Iterator
 from typing import Final
 
-__all__ = ["current_run_id", "logger", "mark_records", "run_id_var"]
+__all__ = ["current_run_id", "logger", "mark_records", "run_id_var", "under_run"]
 
 logger: Final = logging.getLogger("mellea_api")
 
@@ -18,6 +20,16 @@ run_id_var: Final[contextvars.ContextVar[str | None]] = contextvars.ContextVar(
 def current_run_id() -> str | None:
     """Return the id of the run that the current call belongs to, or None."""
     return run_id_var.get()
+
+
+@contextlib.contextmanager
+def under_run(run_id: str | None) -> Iterator[None]:
+    """Have what happens inside belong to a run."""
+    token = run_id_var.set(run_id)
+    try:
+        yield
+    finally:
+        run_id_var.reset(token)
 
 
 class _RunIdFilter(logging.Filter):

@@ -10,23 +10,21 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections import OrderedDict
 from collections.abc import AsyncIterator, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from attrs import evolve
 
 from mellea_api import _mellea
-from mellea_api.adoption import Adoption, adoption_of
 from mellea_api.api import shared_registry
 from mellea_api.environment import RuntimeEnvironment, checked_run_id
 from mellea_api.errors import (
     ConcurrentUseError,
     ConfigurationError,
     ModelNotFoundError,
-    SessionClosedError,
 )
-from mellea_api.logs import logger, run_id_var
+from mellea_api.logs import logger, under_run
+from mellea_api.open_sessions import OpenSession, OpenSessions
 from mellea_api.registry import Registry
 from mellea_api.requests import Policy
 from mellea_api.selection import Selection, backend_name, blame, select
@@ -36,9 +34,6 @@ if TYPE_CHECKING:
     from mellea import MelleaSession
 
 __all__ = ["MelleaRuntime"]
-
-_KEPT: Final = 4
-"""How many backends a runtime keeps open, so that switching back to one costs nothing."""
 
 
 class MelleaRuntime:
@@ -95,34 +90,31 @@ class MelleaRuntime:
         self._timeout = timeout
         self._unsupported = unsupported
         self._options = _own_options(model_options)
-        self._lock = threading.RLock()
         self._in_call = threading.Lock()
         self._switching = threading.Lock()
-        self._closed = False
-        self._sessions: OrderedDict[tuple[Any, ...], MelleaSession] = OrderedDict()
         name = backend_name(backend, self._environment)
         # Arguments such as a key or an address belong to the backend that they were given for.
         self._arguments = {name: {**backend_kwargs, "base_url": base_url}}
         wanted = self._wanted(name, model_id, self._options, self._arguments[name])
         self._arguments[name] |= wanted.request.credentials  # as secrets, which nothing shows
-        session = self._open(wanted, context)
-        self._current, self._session = wanted, session
-        self._conversation = not _is_simple(session.ctx)
+        session = self._build(wanted, context)
+        self._sessions = OpenSessions(OpenSession(wanted, session), self._run_id)
+        self._conversation = not _mellea.is_simple(session.ctx)
 
     @property
     def backend(self) -> str:
         """Name of the backend in use."""
-        return self._current.request.target.backend
+        return self._sessions.selection.request.target.backend
 
     @property
     def model_id(self) -> str:
         """Id of the model in use."""
-        return self._current.request.target.model_id
+        return self._sessions.selection.request.target.model_id
 
     @property
     def model_options(self) -> dict[str, Any]:
         """The options that every call has, as they were spelt."""
-        return dict(self._current.request.options)
+        return dict(self._sessions.selection.request.options)
 
     @property
     def run_id(self) -> str | None:
@@ -136,14 +128,7 @@ class MelleaRuntime:
         Raises:
             SessionClosedError: After `cleanup`.
         """
-        with self._lock:
-            if self._closed:
-                raise SessionClosedError(
-                    "Cannot use this runtime: it was cleaned up.",
-                    next_step="Make a new MelleaRuntime.",
-                    backend=self.backend,
-                )
-            return self._session
+        return self._sessions.current().session
 
     def chat(self, prompt: str, *, model_options: Mapping[str, Any] | None = None) -> str:
         """Answer a message.
@@ -213,12 +198,12 @@ class MelleaRuntime:
         Yields:
             What is new. Stopping early ends the generation.
         """
-        with self._alone():
-            pieces = stream_chat(self.session, prompt, model_options=_copy(model_options))
+        with self._alone(), self._sessions.in_call() as found:
+            pieces = stream_chat(found.session, prompt, model_options=_copy(model_options))
             with contextlib.closing(pieces):
-                # The run id is not left in place while the program has its turn.
+                # Neither is left in place while the program has its turn.
                 while True:
-                    with self._run():
+                    with under_run(self._run_id), found.adoption.within_call():
                         piece = next(pieces, None)
                     if piece is None:
                         break
@@ -228,11 +213,11 @@ class MelleaRuntime:
         self, prompt: str, *, model_options: Mapping[str, Any] | None = None
     ) -> AsyncIterator[str]:
         """Answer a message piece by piece: the asynchronous twin of `stream`."""
-        with self._alone():
-            pieces = astream_chat(self.session, prompt, model_options=_copy(model_options))
+        with self._alone(), self._sessions.in_call() as found:
+            pieces = astream_chat(found.session, prompt, model_options=_copy(model_options))
             async with contextlib.aclosing(pieces):
                 while True:
-                    with self._run():
+                    with under_run(self._run_id), found.adoption.within_call():
                         piece = await anext(pieces, None)
                     if piece is None:
                         break
@@ -265,7 +250,7 @@ class MelleaRuntime:
             ConcurrentUseError: A call is in the conversation.
             MelleaAPIError: As making a runtime raises; the runtime then stays where it is.
         """
-        with self._alone(), self._switching, self._run():
+        with self._alone(), self._switching, under_run(self._run_id):
             self._switch(model_id, backend, model_options, base_url, backend_kwargs)
         logger.info(
             "switched to %s on %s", self.model_id, self.backend, extra={"run_id": self._run_id}
@@ -281,33 +266,27 @@ class MelleaRuntime:
     ) -> None:
         context = self.session.ctx
         options = self._options if model_options is None else _own_options(model_options)
-        name = backend or self._current.backend.name
+        name = backend or self._sessions.selection.backend.name
         arguments = {**self._arguments.get(name, {}), **backend_kwargs}
         if base_url is not None:
             arguments["base_url"] = base_url
         wanted = self._wanted(name, model_id, options, arguments)
-        session = self._open(wanted, context)
-        with self._lock:
-            if self._closed:
-                self._close(wanted.key)
-            session = self._sessions.get(wanted.key, session)
-            # The newest context: a call may have ended while the new model was built.
-            _mellea.apply_context(session, self.session.ctx)
-            self._current, self._session, self._options = wanted, session, options
-            self._arguments[name] = {**arguments, **wanted.request.credentials}
-            self._sessions.move_to_end(wanted.key)
-            while len(self._sessions) > _KEPT:
-                self._close(next(iter(self._sessions)))
+        kept = self._sessions.find(wanted)
+        if kept is None:
+            found = OpenSession(wanted, self._build(wanted, context))
+        else:
+            found = OpenSession(wanted, kept)
+            found.adoption.set_options(wanted.request.options)
+        self._sessions.change_to(found)
+        self._options = options
+        self._arguments[name] = {**arguments, **wanted.request.credentials}
 
     def cleanup(self) -> None:
         """End the runtime: take no more calls, and close each backend as its last call ends.
 
         Doing it again changes nothing.
         """
-        with self._lock:
-            self._closed = True
-            for key in list(self._sessions):
-                self._close(key)
+        self._sessions.close()
 
     def __enter__(self) -> MelleaRuntime:
         return self
@@ -322,26 +301,18 @@ class MelleaRuntime:
         self.cleanup()
 
     def __repr__(self) -> str:
-        state = ", cleaned up" if self._closed else ""
+        state = ", cleaned up" if self._sessions.closed else ""
         return f"MelleaRuntime(backend={self.backend!r}, model_id={self.model_id!r}{state})"
 
     @contextlib.contextmanager
     def _call(self) -> Iterator[MelleaSession]:
-        with self._alone(), contextlib.ExitStack() as stack:
-            with self._lock:  # so that no switch closes the backend before the call counts
-                session = self.session
-                stack.enter_context(_adoption(session).whole_call())
-            stack.enter_context(self._run())
-            yield session
-
-    @contextlib.contextmanager
-    def _run(self) -> Iterator[None]:
-        """Have what happens inside belong to the run."""
-        token = run_id_var.set(self._run_id)
-        try:
-            yield
-        finally:
-            run_id_var.reset(token)
+        with (
+            self._alone(),
+            self._sessions.in_call() as found,
+            found.adoption.within_call(),
+            under_run(self._run_id),
+        ):
+            yield found.session
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
@@ -380,38 +351,12 @@ class MelleaRuntime:
             **arguments,
         )
 
-    def _open(self, wanted: Selection, context: Any) -> MelleaSession:
-        """Return a session on a backend that is kept, or on a new one."""
-        with self._lock:
-            kept = self._sessions.get(wanted.key)
-        if kept is not None:
-            _adoption(kept).set_options(wanted.request.options)
-            return kept
+    def _build(self, wanted: Selection, context: Any) -> MelleaSession:
         request = evolve(wanted.request, context=context)
         from_environment = wanted.request.target.model_id == self._environment.model_id
         with blame("MELLEA_MODEL_ID" if from_environment else None, ModelNotFoundError):
             session: MelleaSession = wanted.backend.create_session(request)
-        with self._lock:
-            return self._sessions.setdefault(wanted.key, session)
-
-    def _close(self, key: tuple[Any, ...]) -> None:
-        session = self._sessions.pop(key, None)
-        if session is None:
-            return
-
-        def close() -> None:
-            with self._run():
-                _mellea.close(session.backend)
-
-        with self._run():
-            session.reset()
-            _adoption(session).close(close)
-
-
-def _adoption(session: MelleaSession) -> Adoption:
-    found = adoption_of(session.backend)
-    assert found is not None
-    return found
+        return session
 
 
 def _own_options(options: Any) -> dict[str, Any]:
@@ -427,9 +372,3 @@ def _own_options(options: Any) -> dict[str, Any]:
 
 def _copy(options: Mapping[str, Any] | None) -> dict[str, Any] | None:
     return None if options is None else dict(options)
-
-
-def _is_simple(context: Any) -> bool:
-    from mellea.stdlib.context import SimpleContext
-
-    return isinstance(context, SimpleContext)

@@ -16,6 +16,7 @@ __all__ = [
     "apply_context",
     "close",
     "finish_start",
+    "is_simple",
     "loggers",
     "model_name",
     "new_context",
@@ -66,6 +67,14 @@ def apply_context(session: Any, context: Any) -> None:
             session._auto_bind_model()
     else:
         session.ctx = context
+
+
+def is_simple(context: Any) -> bool:
+    """Return whether a context shows a model nothing of what was said before."""
+    from mellea.stdlib.context import SimpleContext
+
+    view = getattr(type(context), "view_for_generation", None)
+    return isinstance(context, SimpleContext) and view is SimpleContext.view_for_generation
 
 
 def close(backend: Any) -> None:

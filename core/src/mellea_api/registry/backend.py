@@ -20,7 +20,7 @@ from mellea_api.descriptor import (
     Server,
 )
 from mellea_api.errors import ConfigurationError, MelleaAPIError, ModelNotFoundError, PluginError
-from mellea_api.logs import logger, run_id_var
+from mellea_api.logs import logger, under_run
 from mellea_api.options.pipeline import OptionPipeline
 from mellea_api.options.spelling import Unknown
 from mellea_api.registry.discovery import EntryPoint
@@ -319,8 +319,7 @@ class Backend:
         found = self.credentials(target, request.credentials)
         self._require(target, found)
         context = _mellea.new_context(request.context)
-        token = run_id_var.set(request.run_id)
-        try:
+        with under_run(request.run_id):
             session = self._guarded(
                 "session",
                 target,
@@ -329,8 +328,6 @@ class Backend:
                     request=evolve(request, credentials=found)
                 ),
             )
-        finally:
-            run_id_var.reset(token)
         from mellea import MelleaSession
 
         if not isinstance(session, MelleaSession):

@@ -1,14 +1,39 @@
-"""Where a credential comes from: the argument, the variables in order, then the vault."""
+"""What is said of credentials: which are required, what is missing or wrong, and what a provider answered."""
 
 from __future__ import annotations
 
+import json
+import pickle
 from typing import Any
 
 import pytest
+from attrs import evolve
 from support.fake_options import described
 
-from mellea_api import ConfigurationError, CredentialField, CredentialQuery, Secret, Target
-from mellea_api.credentials import is_required, missing_error, report_from_fields, resolve
+from mellea_api import (
+    AnswerError,
+    BackendUnavailableError,
+    CredentialError,
+    CredentialField,
+    ModelNotFoundError,
+    PermissionDeniedError,
+    RateLimitError,
+    RequestTimeoutError,
+    Target,
+)
+from mellea_api.converter import converter
+from mellea_api.credentials import (
+    accepted,
+    failed,
+    findings,
+    is_required,
+    look_up,
+    missing_error,
+    report_from_fields,
+    require,
+    unchecked,
+    values,
+)
 from mellea_api.requests import CredentialRequest
 
 FIELDS = (
@@ -25,51 +50,18 @@ def target(base_url: str | None = None) -> Target:
     return Target(descriptor=made.descriptor, model_id="m", base_url=base_url)
 
 
-def vault(query: CredentialQuery) -> Secret | None:
-    return Secret("from-the-vault", source="vault") if query.field.name == "api_key" else None
-
-
-@pytest.mark.parametrize(
-    ("arguments", "environ", "with_vault", "expected"),
-    [
-        ({"api_key": "a" * 8}, {"FIRST_KEY": "b", "SECOND_KEY": "c"}, True, "argument"),
-        ({}, {"FIRST_KEY": "b", "SECOND_KEY": "c"}, True, "environment variable FIRST_KEY"),
-        ({}, {"FIRST_KEY": " ", "SECOND_KEY": "c"}, True, "environment variable SECOND_KEY"),
-        ({"api_key": None}, {"SECOND_KEY": "c"}, True, "environment variable SECOND_KEY"),
-        ({"api_key": ""}, {"SECOND_KEY": "c"}, True, "environment variable SECOND_KEY"),
-        ({}, {}, True, "vault"),
-        ({}, {}, False, None),
-        ({"api_key": Secret("mine-alone", source="my file")}, {"FIRST_KEY": "b"}, True, "my file"),
-    ],
-)
-def test_the_first_place_that_has_it_counts(
-    arguments: dict[str, Any], environ: dict[str, str], with_vault: bool, expected: str | None
-) -> None:
-    found = resolve(target(), arguments, vault if with_vault else None, environ)
-    assert (found["api_key"].source if "api_key" in found else None) == expected
-
-
-def test_the_vault_is_not_asked_for_what_is_known() -> None:
-    asked: list[str] = []
-
-    def noting(query: CredentialQuery) -> Secret | None:
-        asked.append(query.field.name)
-        return None
-
-    resolve(target(), {"api_key": KEY}, noting, {})
-    assert asked == ["project"]
-
-
-def test_the_environment_of_the_process_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SECOND_KEY", f" {KEY}\n")
-    assert resolve(target(), {})["api_key"].reveal() == KEY
-
-
-@pytest.mark.parametrize("value", [3, b"sk-bytes", ["a"], True])
-def test_an_argument_that_is_no_text_is_refused_without_being_shown(value: Any) -> None:
-    with pytest.raises(ConfigurationError, match="not text") as caught:
-        resolve(target(), {"api_key": value}, None, {})
-    assert repr(value) not in str(caught.value)
+def request(
+    arguments: dict[str, Any] | None = None,
+    environ: dict[str, str] | None = None,
+    where: Target | None = None,
+) -> CredentialRequest:
+    where = where or target()
+    found = look_up(where, arguments or {}, None, environ or {})
+    return CredentialRequest(
+        target=where,
+        credentials=values(found),
+        findings=findings(found, lambda field: is_required(field, where)),
+    )
 
 
 def test_a_field_may_be_required_by_the_official_server_alone() -> None:
@@ -90,19 +82,107 @@ def test_the_error_for_a_missing_one_names_the_places_and_the_help() -> None:
     assert bare.next_step == "Pass token=."
 
 
+def test_the_error_for_several_names_all_of_them() -> None:
+    fields = (FIELDS[0], evolve(FIELDS[1], required="always", help="See it."))
+    where = evolve(target(), descriptor=evolve(target().descriptor, credentials=fields))
+    with pytest.raises(CredentialError) as caught:
+        require(where, look_up(where, {}, None, {}))
+    assert "no api_key (looked at FIRST_KEY, SECOND_KEY), no project" in caught.value.reason
+    assert caught.value.next_step == (
+        "Set FIRST_KEY, or pass api_key=. Set PROJECT, or pass project=. See it."
+    )
+    assert caught.value.variables == ("FIRST_KEY", "SECOND_KEY", "PROJECT")
+
+
 def test_the_report_shows_where_each_came_from_and_no_secret() -> None:
-    found = resolve(target(), {"api_key": KEY}, None, {"PROJECT": "blue"})
-    report = report_from_fields(CredentialRequest(target=target(), credentials=found))
-    assert (report.status, report.usable) == ("present", True)
+    report = report_from_fields(request({"api_key": KEY}, {"PROJECT": "blue"}))
+    assert (report.status, report.usable, report.checked) == ("present", True, False)
     key, project = report.fields
     assert (key.status, key.source, key.hint) == ("present", "argument", "…ghij")
     assert (project.source, project.hint) == ("environment variable PROJECT", "blue")
-    assert KEY not in repr(report)
 
 
 def test_the_report_of_a_missing_one_says_what_to_do() -> None:
-    report = report_from_fields(CredentialRequest(target=target()))
+    report = report_from_fields(request())
     assert (report.status, report.usable) == ("missing", False)
     assert "Set FIRST_KEY" in report.message
-    elsewhere = report_from_fields(CredentialRequest(target=target("http://127.0.0.1:1/v1")))
+    elsewhere = report_from_fields(request(where=target("http://127.0.0.1:1/v1")))
     assert (elsewhere.status, elsewhere.usable) == ("not-needed", True)
+
+
+def test_a_malformed_one_is_reported_and_stops_a_session_with_the_same_words() -> None:
+    environ = {"FIRST_KEY": f"Bearer {KEY}", "PROJECT": "blue"}
+    report = report_from_fields(request(environ=environ))
+    assert (report.status, report.usable, report.checked) == ("malformed", False, False)
+    assert report.fields[0].hint == ""
+    assert report.fields[0].source == "environment variable FIRST_KEY"
+    assert "begins with 'Bearer'" in report.fields[0].reason
+    assert report.fields[1].status == "present"
+    with pytest.raises(CredentialError) as caught:
+        require(target(), look_up(target(), {}, None, environ))
+    assert str(caught.value) == report.message
+    assert (caught.value.field, caught.value.status) == ("api_key", None)
+    assert "environment variable FIRST_KEY" in report.message
+    assert KEY not in report.message
+
+
+def error(kind: Any, reason: str = "No.", **facts: Any) -> Any:
+    return kind(reason, next_step="Do it.", backend="fake", **facts)
+
+
+@pytest.mark.parametrize(
+    ("failure", "status", "checked"),
+    [
+        (error(CredentialError, status=401), "rejected", True),
+        (error(CredentialError, "The key has expired.", status=401), "expired", True),
+        (error(PermissionDeniedError, status=403), "forbidden", True),
+        (error(PermissionDeniedError, "Token expired", status=403), "expired", True),
+        (error(BackendUnavailableError), "unreachable", False),
+        (error(RequestTimeoutError), "unreachable", False),
+        (error(RateLimitError, status=429), "unchecked", False),
+        (error(AnswerError), "unchecked", False),
+        (error(ModelNotFoundError, status=404), "unchecked", False),
+    ],
+)
+def test_what_a_provider_answers_becomes_a_status(failure: Any, status: str, checked: bool) -> None:
+    report = failed(request({"api_key": KEY}), failure)
+    assert (report.status, report.checked) == (status, checked)
+    assert report.message == str(failure)
+    assert report.fields[0].source == "argument"
+    assert report.usable == (status == "unchecked")
+
+
+def test_who_sent_nothing_and_is_refused_misses_something() -> None:
+    asked = request(where=target("http://127.0.0.1:1/v1"))
+    report = failed(asked, error(CredentialError, status=401))
+    assert (report.status, report.checked) == ("missing", True)
+    report = failed(request({"api_key": KEY}), error(CredentialError, field="user"))
+    assert (report.status, report.checked) == ("missing", False)
+
+
+def test_the_field_that_a_provider_names_is_the_one_that_is_marked() -> None:
+    asked = request({"api_key": KEY, "project": "blue"})
+    report = failed(asked, error(CredentialError, "No such project.", status=404, field="project"))
+    assert [found.status for found in report.fields] == ["present", "rejected"]
+    assert report.fields[1].reason == "No such project."
+
+
+def test_a_provider_that_takes_them_makes_them_checked() -> None:
+    report = accepted(request({"api_key": KEY}), "It takes them.")
+    assert (report.status, report.checked, report.message) == ("present", True, "It takes them.")
+    local = target("http://127.0.0.1:1/v1")
+    assert accepted(request(where=local), "It is there.").status == "not-needed"
+    report = unchecked(request({"api_key": KEY}), "Nobody knows.")
+    assert (report.status, report.checked, report.usable) == ("unchecked", False, True)
+
+
+@pytest.mark.parametrize("key", [KEY, f"Bearer {KEY}", f"{KEY} {KEY}"])
+def test_a_report_holds_no_secret_in_any_form(key: str) -> None:
+    report = report_from_fields(request({"api_key": key}))
+    text = json.dumps(converter().unstructure(report))
+    for shown in (repr(report), str(report), text, pickle.dumps(report).decode("latin-1")):
+        assert KEY not in shown
+        assert KEY[3:13] not in shown
+    assert pickle.loads(pickle.dumps(report)) == report
+    assert KEY not in repr(request({"api_key": key}))
+    assert KEY not in repr(look_up(target(), {"api_key": key}, None, {}))

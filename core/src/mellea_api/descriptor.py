@@ -15,6 +15,7 @@ __all__ = [
     "CONTRACT_VERSION",
     "BackendDescriptor",
     "CredentialField",
+    "CredentialForm",
     "Endpoint",
     "ModelInfo",
     "Native",
@@ -127,15 +128,44 @@ class OptionRule:
 
 
 @frozen(kw_only=True)
+class CredentialForm:
+    """What a provider's own credentials look like, so that others are noticed before a call.
+
+    It holds only where the provider's own server is called (`official_hosts`): a gateway has
+    keys of its own.
+
+    Args:
+        pattern: A regular expression for the whole value. Let it match whatever the provider may
+            give out: what it does not match cannot be used.
+        words: What is said of a value that it does not match, after "cannot be used:".
+        source: Where that was read: the provider's page or SDK, with version or date.
+        unless: Environment variables of which each names another server than the provider's own,
+            and suspends the form where it is set.
+    """
+
+    pattern: str
+    words: str
+    source: str
+    unless: tuple[str, ...] = field(default=(), converter=_tuple)
+
+
+@frozen(kw_only=True)
 class CredentialField:
     """One thing that a backend needs to know to be let in.
 
     Args:
         name: The name of the argument of `start_session`, such as `api_key`.
-        variables: Environment variables that are looked at, in order.
+        variables: Environment variables that are looked at, in order; for each there is also
+            `<VARIABLE>_FILE`, which names a file that holds the value.
         secret: Whether it must never be shown. A project id is not secret.
         required: `always`; `official`, when the provider's own server is called; or `never`.
         help: Where to get one: a sentence, best with the page's address.
+        token_file: Where the provider's SDK keeps one in a file: paths in which `$NAME` stands
+            for an environment variable. The first whose variables are all set is the one.
+        entry: Its user name in the system's keyring; empty for `<backend>.<name>`.
+        form: What it looks like, if the provider says so.
+        verbatim: Whether the value may be any text, such as a JSON document, so that its
+            characters are not looked at.
     """
 
     name: str
@@ -143,6 +173,10 @@ class CredentialField:
     secret: bool = True
     required: Literal["always", "official", "never"] = "always"
     help: str = ""
+    token_file: tuple[str, ...] = field(default=(), converter=_tuple)
+    entry: str = ""
+    form: CredentialForm | None = None
+    verbatim: bool = False
 
 
 @frozen(kw_only=True)

@@ -82,7 +82,8 @@ def validate_credentials(request: CredentialRequest) -> CredentialReport | None:
 
     Args:
         request: The credentials that were found. Only with `request.probe` may the network be
-            used, for one call that costs nothing.
+            used, for one call that costs nothing. Raise what the SDK raises: the core makes a
+            status of it.
     """
 
 
@@ -126,7 +127,7 @@ def review_options(request: OptionsRequest) -> Sequence[OptionPatch] | None:
 def find_credential(request: CredentialQuery) -> Secret | None:
     """Find a credential, such as in a vault: for extensions.
 
-    It is asked after the arguments and the environment.
+    It is asked after the arguments, the environment and the files that it names.
 
     Args:
         request: The field that is asked for.

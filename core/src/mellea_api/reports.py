@@ -32,10 +32,20 @@ CredentialStatus = Literal[
     "missing",
     "malformed",
     "rejected",
+    "expired",
     "forbidden",
     "unreachable",
     "unchecked",
 ]
+"""Whether credentials will do.
+
+`not-needed`: nothing is needed, and nothing is there. `present`: all that is needed is there.
+`missing`: something that is needed is nowhere. `malformed`: something is there, and cannot be
+right as it stands. The others need a provider that was asked: `rejected` (it does not know the
+key), `expired` (it knows it no longer), `forbidden` (it knows the key, which does not allow
+this), `unreachable` (it cannot be reached, or did not answer in time). `unchecked`: nobody can
+say, and the report's message says why.
+"""
 
 
 @frozen(kw_only=True)
@@ -113,10 +123,13 @@ class CredentialFinding:
 
     Args:
         name: The field's name.
-        status: `present`, `missing` or `not-needed`.
-        source: Where the value came from; empty if there is none.
-        shadowed: Further places that hold a value and were not looked at for that reason.
-        hint: The last characters of the value, if it is long enough to show them.
+        status: `present`, `missing`, `malformed` or `not-needed`.
+        source: Where the value came from, or should have come from; empty if from nowhere.
+        shadowed: Further places that hold a value, and do not count. Extensions and the keyring
+            are not asked for that.
+        hint: At most the last four characters of a secret that is long enough to show them; of
+            what is no secret, all of it.
+        reason: Why it is malformed, or what could not be looked at.
     """
 
     name: str
@@ -124,6 +137,7 @@ class CredentialFinding:
     source: str = ""
     shadowed: tuple[str, ...] = ()
     hint: str = ""
+    reason: str = ""
 
 
 def _findings(value: Iterable[CredentialFinding]) -> tuple[CredentialFinding, ...]:
@@ -139,12 +153,14 @@ class CredentialReport:
         status: The outcome over all fields.
         fields: What was found for each field.
         message: One sentence for people, with what to do next.
+        checked: Whether the provider was asked, and said whether the credentials will do.
     """
 
     backend: str
     status: CredentialStatus
     fields: tuple[CredentialFinding, ...] = field(default=(), converter=_findings)
     message: str = ""
+    checked: bool = False
 
     @property
     def usable(self) -> bool:

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from attrs import evolve, field, fields_dict, frozen
 
 from mellea_api.descriptor import BackendDescriptor, CredentialField, Endpoint, Server
+from mellea_api.reports import CredentialFinding
 from mellea_api.secrets import Secret
 
 __all__ = [
@@ -168,17 +169,23 @@ class CredentialRequest:
 
     Args:
         target: Backend, model and server.
-        credentials: What was found, by field name.
-        missing: Names of the required fields for which nothing was found.
-        probe: Whether the provider may be asked, by one call that costs nothing.
+        credentials: What was found and can be used, by field name.
+        findings: What a report says of each field.
+        probe: Whether the provider may be asked, by one call that costs nothing. It is then
+            known that nothing that is needed is missing or malformed.
         timeout: Seconds allowed for that call.
     """
 
     target: Target
     credentials: Mapping[str, Secret] = field(factory=dict, repr=False)
-    missing: tuple[str, ...] = ()
+    findings: tuple[CredentialFinding, ...] = field(default=(), converter=tuple)
     probe: bool = False
     timeout: float = 10.0
+
+    def credential(self, name: str) -> str | None:
+        """Return the value of a credential field, or None if there is none."""
+        secret = self.credentials.get(name)
+        return secret.reveal() if secret else None
 
 
 @frozen(kw_only=True)

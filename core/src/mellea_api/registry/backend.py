@@ -12,6 +12,7 @@ from attrs import evolve
 
 from mellea_api import _mellea, credentials, telemetry
 from mellea_api.address import find_address
+from mellea_api.credentials import Found
 from mellea_api.descriptor import (
     CONTRACT_VERSION,
     BackendDescriptor,
@@ -241,8 +242,13 @@ class Backend:
     def credentials(
         self, target: Target, arguments: Mapping[str, Any] | None = None
     ) -> dict[str, Secret]:
-        """Find the credentials: the arguments, the environment, then the extensions."""
-        return credentials.resolve(target, arguments or {}, self._vault)
+        """Find the credentials that can be used: see `mellea_api.credentials.sources`."""
+        return credentials.values(self._found(target, arguments))
+
+    def _found(
+        self, target: Target, arguments: Mapping[str, Any] | None, *, shadowed: bool = False
+    ) -> list[Found]:
+        return credentials.look_up(target, arguments or {}, self._vault, shadowed=shadowed)
 
     def _vault(self, query: CredentialQuery) -> Secret | None:
         return self._ask("find_credential", Secret, request=query)
@@ -256,22 +262,38 @@ class Backend:
         timeout: float = 10.0,
     ) -> CredentialReport:
         """Report whether the credentials will do."""
-        found = self.credentials(target, arguments)
+        found = self._found(target, arguments, shadowed=True)
         request = CredentialRequest(
             target=target,
-            credentials=found,
-            missing=tuple(
-                field.name
-                for field in target.descriptor.credentials
-                if field.name not in found and credentials.is_required(field, target)
+            credentials=credentials.values(found),
+            findings=credentials.findings(
+                found, lambda field: credentials.is_required(field, target)
             ),
-            probe=probe,
             timeout=timeout,
         )
-        report = self._ask("validate_credentials", CredentialReport, request=request)
-        if report is None:
-            raise broken(self.entry_point, "validate_credentials returned None")
+        if not probe or credentials.report_from_fields(request).status in ("missing", "malformed"):
+            report = self._ask("validate_credentials", CredentialReport, request=request)
+        else:
+            report = self._probe(evolve(request, probe=True))
+        if not isinstance(report, CredentialReport):
+            raise broken(
+                self.entry_point,
+                f"validate_credentials returned a {type(report).__name__} instead of a "
+                "CredentialReport",
+            )
         return report
+
+    def _probe(self, request: CredentialRequest) -> Any:
+        """Let the provider be asked; what that raises is an answer too."""
+        try:
+            return self._guarded(
+                "credentials",
+                request.target,
+                request.timeout,
+                lambda: self._manager.hook.validate_credentials(request=request),
+            )
+        except MelleaAPIError as error:
+            return credentials.failed(request, error)
 
     def list_models(
         self,
@@ -286,10 +308,12 @@ class Backend:
         Raises:
             ProviderError: If the provider was asked and could not be reached or refused.
         """
-        found = self.credentials(target, arguments)
+        found = self._found(target, arguments)
         if live:
-            self._require(target, found)
-        request = ModelsRequest(target=target, credentials=found, live=live, timeout=timeout)
+            credentials.require(target, found)
+        request = ModelsRequest(
+            target=target, credentials=credentials.values(found), live=live, timeout=timeout
+        )
         answer = self._guarded(
             "models", target, timeout, lambda: self._manager.hook.list_models(request=request)
         )
@@ -316,8 +340,9 @@ class Backend:
         target = request.target
         pipeline = self.pipeline(target, policy=request.policy, unknown=request.unknown)
         pipeline.set_defaults(request.options)  # before anything costs time or opens a connection
-        found = self.credentials(target, request.credentials)
-        self._require(target, found)
+        looked_up = self._found(target, request.credentials)
+        credentials.require(target, looked_up)
+        found = credentials.values(looked_up)
         context = _mellea.new_context(request.context)
         with under_run(request.run_id):
             session = self._guarded(
@@ -356,11 +381,6 @@ class Backend:
             extra={"run_id": request.run_id},
         )
         return session
-
-    def _require(self, target: Target, found: Mapping[str, Secret]) -> None:
-        for field in target.descriptor.credentials:
-            if field.name not in found and credentials.is_required(field, target):
-                raise credentials.missing_error(target, field)
 
     def translate(self, request: ErrorRequest) -> MelleaAPIError | None:
         """Say an SDK's exception in our terms, or return None."""

@@ -80,7 +80,7 @@ def describe_backend(name: str) -> BackendDescriptor:
 @hookimpl
 def validate_credentials(request: CredentialRequest) -> CredentialReport | None:
     """Try the key and the project, if that is asked for."""
-    if not request.probe or request.missing:
+    if not request.probe:
         return None
     from mellea_api_watsonx import sdk
 

@@ -1,0 +1,255 @@
+"""Where a credential comes from: each place in its order, what it shadows, and what a file may be."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.fake_options import described
+
+from mellea_api import ConfigurationError, CredentialField, CredentialQuery, Secret, Target
+from mellea_api.credentials import findings, from_token_file, look, look_up, values
+from mellea_api.credentials.files import MOST_BYTES, token_path
+
+FIELD = CredentialField(
+    name="api_key",
+    variables=("FIRST_KEY", "SECOND_KEY"),
+    token_file=("$FAKE_TOKEN_PATH", "$FAKE_HOME/token"),
+)
+FIELDS = (FIELD, CredentialField(name="project", variables=("PROJECT",), secret=False))
+KEY = "sk-0123456789abcdefghij"
+
+
+def target() -> Target:
+    return Target(descriptor=described(credentials=FIELDS).descriptor, model_id="m")
+
+
+def vault(query: CredentialQuery) -> Secret | None:
+    return Secret("from-the-vault", source="vault") if query.field.name == "api_key" else None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environ", "with_vault", "expected"),
+    [
+        ({"api_key": "a" * 8}, {"FIRST_KEY": "b", "SECOND_KEY": "c"}, True, "argument"),
+        ({}, {"FIRST_KEY": "b", "SECOND_KEY": "c"}, True, "environment variable FIRST_KEY"),
+        ({}, {"FIRST_KEY": " ", "SECOND_KEY": "c"}, True, "environment variable SECOND_KEY"),
+        ({"api_key": None}, {"SECOND_KEY": "c"}, True, "environment variable SECOND_KEY"),
+        ({"api_key": ""}, {"SECOND_KEY": "c"}, True, "environment variable SECOND_KEY"),
+        ({}, {}, True, "vault"),
+        ({}, {}, False, None),
+        ({"api_key": Secret("mine-alone", source="my file")}, {"FIRST_KEY": "b"}, True, "my file"),
+    ],
+)
+def test_the_first_place_that_has_it_counts(
+    arguments: dict[str, Any], environ: dict[str, str], with_vault: bool, expected: str | None
+) -> None:
+    found = values(look_up(target(), arguments, vault if with_vault else None, environ))
+    assert (found["api_key"].source if "api_key" in found else None) == expected
+
+
+PLACES = [
+    "argument",
+    "FIRST_KEY",
+    "SECOND_KEY",
+    "FIRST_KEY_FILE",
+    "SECOND_KEY_FILE",
+    "vault",
+    "token",
+]
+
+
+@given(there=st.sets(st.sampled_from(PLACES)))
+def test_the_places_have_one_order_and_the_rest_is_named_as_shadowed(
+    there: set[str], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("sources")
+    environ, names, asked = {"FAKE_HOME": str(folder)}, {}, []
+    for place in PLACES:
+        names[place] = place
+        if place.endswith("_FILE"):
+            names[place] = f"file {folder / place} ({place})"
+        elif place.endswith("_KEY"):
+            names[place] = f"environment variable {place}"
+    names["token"] = f"token file {folder / 'token'}"
+    for place in there:
+        if place.endswith("_FILE") or place == "token":
+            (folder / place).write_text(f"value-of-{place}\n")
+        if place.endswith("_FILE"):
+            environ[place] = str(folder / place)
+        elif place.endswith("_KEY"):
+            environ[place] = f"value-of-{place}"
+
+    def some_vault(query: CredentialQuery) -> Secret | None:
+        asked.append(query.field.name)
+        return Secret("value-of-vault", source="vault") if "vault" in there else None
+
+    found = look(
+        target(),
+        FIELD,
+        "value-of-argument" if "argument" in there else None,
+        vault=some_vault,
+        environ=environ,
+        shadowed=True,
+    )
+    order = [place for place in PLACES if place in there]
+    assert found.problem == ""
+    if not order:
+        assert (found.secret, found.source, found.shadowed) == (None, "", ())
+        return
+    assert found.secret is not None
+    assert found.secret.reveal() == f"value-of-{order[0]}"
+    assert found.source == found.secret.source == names[order[0]]
+    assert list(found.shadowed) == [names[place] for place in order[1:] if place != "vault"]
+    assert asked == ([] if PLACES.index(order[0]) < PLACES.index("vault") else ["api_key"])
+    assert "value-of" not in repr(found)
+
+
+@given(value=st.text(st.characters(min_codepoint=33, max_codepoint=126), max_size=60))
+def test_a_hint_is_at_most_four_characters_of_a_long_value(value: str) -> None:
+    (found, _) = findings(look_up(target(), {"api_key": value}, None, {}), lambda field: True)
+    shown = found.hint.removeprefix("…")
+    assert len(shown) <= 4
+    assert not shown or (len(value) >= 20 and value.endswith(shown))
+
+
+def test_the_vault_is_not_asked_for_what_is_known() -> None:
+    asked: list[str] = []
+
+    def noting(query: CredentialQuery) -> Secret | None:
+        asked.append(query.field.name)
+        return None
+
+    look_up(target(), {"api_key": KEY}, noting, {}, shadowed=True)
+    assert asked == ["project"]
+
+
+def test_the_environment_of_the_process_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SECOND_KEY", f" {KEY}\n")
+    assert values(look_up(target(), {}))["api_key"].reveal() == KEY
+
+
+@pytest.mark.parametrize("value", [3, b"sk-bytes", ["a"], True])
+def test_an_argument_that_is_no_text_is_refused_without_being_shown(value: Any) -> None:
+    with pytest.raises(ConfigurationError, match="not text") as caught:
+        look_up(target(), {"api_key": value}, None, {})
+    assert repr(value) not in str(caught.value)
+
+
+# ------------------------------------------------------------------------------------- files
+
+
+def from_file(path: object, **environ: str) -> Any:
+    return look(target(), FIELD, environ={"FIRST_KEY_FILE": str(path), **environ}, shadowed=True)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [KEY, f"{KEY}\n", f"\ufeff{KEY}\r\n", f"  {KEY}\n\n"],
+    ids=["bare", "line", "bom", "space"],
+)
+def test_a_file_holds_the_value_whatever_an_editor_left_around_it(
+    content: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "key"
+    path.write_text(content, "utf-8", newline="")
+    found = from_file(path)
+    assert found.secret.reveal() == KEY
+    assert found.source == f"file {path} (FIRST_KEY_FILE)"
+
+
+def unusable_files(folder: Path) -> dict[str, tuple[Path, str]]:
+    files = {
+        "none": (folder / "none", "there is no such file"),
+        "folder": (folder / "folder", "it is no regular file"),
+        "empty": (folder / "empty", "it is empty"),
+        "blank": (folder / "blank", "it is empty"),
+        "binary": (folder / "binary", "it is no text in UTF-8"),
+        "utf-16": (folder / "utf-16", "it is no text in UTF-8"),
+        "nul": (folder / "nul", "it is no text in UTF-8"),
+        "large": (folder / "large", f"it is larger than {MOST_BYTES} bytes"),
+        "pipe": (folder / "pipe", "it is no regular file"),
+        "loop": (folder / "loop", "it cannot be read"),
+        "long": (folder / ("x" * 5000), "it cannot be read"),
+    }
+    files["folder"][0].mkdir()
+    files["empty"][0].write_bytes(b"")
+    files["blank"][0].write_bytes(b" \n\n")
+    files["binary"][0].write_bytes(b"\xff\xfe\xfa" * 9)
+    files["utf-16"][0].write_bytes(KEY.encode("utf-16"))
+    files["nul"][0].write_bytes(b"sk-\x00abc")
+    files["large"][0].write_bytes(b"k" * (MOST_BYTES + 1))
+    os.mkfifo(files["pipe"][0])
+    files["loop"][0].symlink_to(files["loop"][0])
+    return files
+
+
+def test_a_file_that_was_named_and_cannot_be_used_is_said_and_nothing_else_is_taken(
+    tmp_path: Path,
+) -> None:
+    token = tmp_path / "token"
+    token.write_text(KEY)
+    for path, why in unusable_files(tmp_path).values():
+        found = look(
+            target(),
+            FIELD,
+            vault=vault,
+            environ={"FIRST_KEY_FILE": str(path), "FAKE_TOKEN_PATH": str(token)},
+            shadowed=True,
+        )
+        assert found.secret is None
+        assert found.source == f"file {path} (FIRST_KEY_FILE)"
+        assert why in found.problem
+        assert found.shadowed == (f"token file {token}",)
+        # Where another place counts, it is still said.
+        found = from_file(path, FIRST_KEY=KEY)
+        assert (found.source, found.problem) == ("environment variable FIRST_KEY", "")
+        assert len(found.shadowed) == 1
+        assert why in found.shadowed[0]
+
+
+def test_a_file_as_large_as_allowed_is_read_and_a_path_with_a_nul_is_none(tmp_path: Path) -> None:
+    (tmp_path / "key").write_bytes(b"k" * MOST_BYTES)
+    assert from_file(tmp_path / "key").problem == ""
+    assert from_file("a\0b").problem == "that is no path"
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may read everything")
+def test_a_file_that_may_not_be_read_is_said_to_be(tmp_path: Path) -> None:
+    (tmp_path / "key").write_text(KEY)
+    (tmp_path / "key").chmod(0)
+    assert "it cannot be read (Permission denied)" in from_file(tmp_path / "key").problem
+
+
+def test_the_users_folder_may_be_meant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "key").write_text(KEY)
+    assert from_file("~/key").secret.reveal() == KEY
+
+
+def test_a_token_file_need_not_be_there_and_one_that_cannot_be_read_is_noted(
+    tmp_path: Path,
+) -> None:
+    environ = {"FAKE_HOME": str(tmp_path)}
+    assert look(target(), FIELD, environ=environ).notes == ()
+    (tmp_path / "token").write_bytes(b"\xff\xff")
+    found = look(target(), FIELD, environ=environ)
+    assert (found.secret, found.problem) == (None, "")
+    assert found.notes == (f"token file {tmp_path / 'token'}: it is no text in UTF-8",)
+    (tmp_path / "token").write_text(KEY)
+    found = look(target(), FIELD, environ=environ)
+    assert found.secret is not None
+    assert from_token_file(found.secret)
+    assert not from_token_file(Secret(KEY, source="argument"))
+
+
+def test_the_first_path_whose_variables_are_set_is_the_token_file() -> None:
+    templates = ("$A_PATH", "$A_HOME/token", "~/.a/token")
+    assert token_path(templates, {"A_HOME": "/a", "A_PATH": "/b"}) == "/b"
+    assert token_path(templates, {"A_HOME": "/a", "A_PATH": ""}) == "/a/token"
+    assert token_path(templates, {}) == os.path.expanduser("~/.a/token")
+    assert token_path((), {}) is None

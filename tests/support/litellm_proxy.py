@@ -46,11 +46,17 @@ _CONFIG = {
 }
 
 
+_IMPORTED = (
+    *("litellm", "apscheduler", "backoff", "expression", "fastapi", "fastapi_sso", "mcp"),
+    *("orjson", "redis", "uvicorn", "websockets"),
+)
+
+
 def available() -> str | None:
     """Why a proxy cannot be started; None if it can."""
-    for name in ("litellm", "fastapi", "uvicorn", "backoff", "orjson"):
+    for name in _IMPORTED:
         if importlib.util.find_spec(name) is None:
-            return f"{name} is not installed (pip install 'litellm[proxy]')"
+            return f"{name} is not installed (pip install --group litellm)"
     return None
 
 
@@ -84,6 +90,10 @@ class LiteLLMProxy:
         program = Path(sys.executable).with_name("litellm")
         environment = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
         environment |= {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "NO_PROXY": "*"}
+        # It imports soundfile, for the length of what Amazon transcribes, and does not start where
+        # that has no native part: some indexes have it without. Nothing here has a sound.
+        (self._folder / "soundfile.py").write_text("")
+        environment["PYTHONPATH"] = str(self._folder)
         with self.log.open("wb") as log:
             self._process = subprocess.Popen(
                 [

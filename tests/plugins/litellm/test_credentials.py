@@ -143,7 +143,8 @@ for provider in json.loads(sys.argv[1]):
         return look_up(environ, name)
     kind.__getitem__ = listen
     for more in ({}, {"api_key": "zz"}, {"api_base": "https://zz.invalid"},
-                 {"api_key": "zz", "api_base": "https://zz.invalid"}):
+                 {"api_key": "zz", "api_base": "https://zz.invalid"},
+                 {"token": "zz"}):  # of watsonx: a key would first be changed for one
         try:
             litellm.completion(model=f"{provider}/zz", messages=[{"role": "user", "content": "x"}],
                                max_retries=0, num_retries=0, timeout=1, **more)

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import copy
-import io
 import logging
-import pickle
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from support import faults
+from support.canary import CANARY, found_in, shown
 from support.faults import FaultServer
 from support.messages import Reply
 from support.openai_schema import error_body
@@ -25,35 +23,7 @@ import mellea_api
 from mellea_api.runtime import MelleaRuntime
 from mellea_api.streaming import stream_chat
 
-# No text of a provider masks this by its look: only because it is a living secret.
-CANARY = "canary/Zm9vYmFyYmF6cXV4/0123456789"
 TIMEOUT = 1.0
-
-
-def outputs(error: BaseException) -> Iterator[tuple[str, str]]:
-    """Every way of showing an error, by name."""
-    yield "str", str(error)
-    yield "repr", repr(error)
-    yield "traceback", "".join(traceback.format_exception(error))
-    stream = io.StringIO()
-    traceback.print_exception(error, file=stream)
-    yield "printed", stream.getvalue()
-    yield "pickle", repr(pickle.dumps(error))
-    yield "copy", str(copy.copy(error)) + str(copy.deepcopy(error))
-    yield "vars", repr(vars(error))
-    seen: set[int] = set()
-    pending: list[BaseException | None] = [error]
-    while pending:
-        found = pending.pop()
-        if found is None or id(found) in seen:
-            continue
-        seen.add(id(found))
-        yield f"chain: {type(found).__name__}", f"{found} {found!r} {found.args!r}"
-        for name, value in vars(found).items():
-            if isinstance(value, str | bytes | dict | list | tuple):
-                yield f"chain: {type(found).__name__}.{name}", repr(value)
-        # A context that is suppressed is not printed, and is still there for who looks.
-        pending += [found.__cause__, None if found.__suppress_context__ else found.__context__]
 
 
 @pytest.fixture
@@ -67,15 +37,15 @@ def clean(
 
     def check(error: BaseException) -> None:
         assert isinstance(error, mellea_api.MelleaAPIError), repr(error)
-        shown = dict(outputs(error))
+        found = dict(shown(error))
         captured = capfd.readouterr()
-        shown |= {"stdout": captured.out, "stderr": captured.err}
+        found |= {"stdout": captured.out, "stderr": captured.err}
         for record in caplog.records:
             text = f"{record.getMessage()} {record.args!r} {record.exc_text or ''}"
             if record.exc_info and record.exc_info[1]:
                 text += "".join(traceback.format_exception(record.exc_info[1]))
-            shown[f"log {record.name}"] = shown.get(f"log {record.name}", "") + text
-        assert [name for name, text in shown.items() if CANARY in text] == []
+            found[f"log {record.name}"] = found.get(f"log {record.name}", "") + text
+        assert [name for name, text in found.items() if found_in(text)] == []
 
     return check
 
@@ -258,7 +228,7 @@ def test_a_key_in_an_address_is_not_shown(clean: Callable[[BaseException], None]
             with pytest.raises(kind) as caught:
                 mellea_api.start_session(backend, base_url=url.replace("//", f"//user:{password}@"))
             clean(caught.value)
-            assert password not in "".join(text for _, text in outputs(caught.value))
+            assert password not in "".join(text for _, text in shown(caught.value))
     with pytest.raises(mellea_api.ConfigurationError) as wrong:
         mellea_api.start_session("ollama", base_url=f"http://user:{password}@127.0.0.1:port")
-    assert password not in "".join(text for _, text in outputs(wrong.value))
+    assert password not in "".join(text for _, text in shown(wrong.value))

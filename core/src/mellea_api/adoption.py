@@ -18,7 +18,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
-from mellea_api import _mellea, translation
+from mellea_api import _mellea, translation, veil
 from mellea_api.errors import MelleaAPIError, PluginError, SessionClosedError
 from mellea_api.generation import ATTRIBUTE, calling_var, rendered_of, seam_of
 from mellea_api.logs import mark_records
@@ -87,7 +87,7 @@ class Adoption:
     def translated(self, error: BaseException) -> BaseException:
         """Return the error to raise instead of an SDK's; itself if it says nothing to us."""
         if isinstance(error, MelleaAPIError):
-            return error
+            return veil.veiled(error)  # it may have come through frames of Mellea
         request = ErrorRequest(
             target=self.pipeline.target, operation="call", error=error, timeout=self.timeout
         )

@@ -14,6 +14,7 @@ from mellea_api.options.spelling import Unknown
 from mellea_api.registry import Registry
 from mellea_api.reports import CredentialReport, NormalizedOptions
 from mellea_api.requests import Policy, SessionRequest, Target
+from mellea_api.veil import hidden, hide, plain
 
 if TYPE_CHECKING:
     from mellea import MelleaSession
@@ -125,6 +126,7 @@ def start_session(
         BackendUnavailableError: The backend cannot be reached.
         RequestTimeoutError: The backend did not answer in time.
     """
+    backend_kwargs, base_url = hidden(backend_kwargs), hide(base_url)
     if ctx is not None and context_type is not None:
         raise ConfigurationError(
             "Cannot start a session with both ctx= and context_type=.",
@@ -194,6 +196,7 @@ def session_request(
         BackendNotFoundError: If there is no such backend.
         PluginError: If its plugin is broken.
     """
+    backend_kwargs, base_url = hidden(backend_kwargs), hide(base_url)
     from mellea_api.registry.backend import Backend
 
     if not isinstance(backend, Backend):
@@ -269,6 +272,7 @@ def list_models(
         ProviderError: If the provider could not be asked; an empty list means "no models".
         BackendNotFoundError: If there is no such backend.
     """
+    backend_kwargs, base_url = hidden(backend_kwargs), hide(base_url)
     found = (shared_registry() if registry is None else registry).backend(backend)
     target, given = _target(found, None, base_url, backend_kwargs)
     return found.list_models(target, given, live=live, timeout=_timeout(timeout) or 10.0)
@@ -298,6 +302,7 @@ def validate_credentials(
     Raises:
         BackendNotFoundError: If there is no such backend.
     """
+    backend_kwargs, base_url = hidden(backend_kwargs), hide(base_url)
     found = (shared_registry() if registry is None else registry).backend(backend)
     target, given = _target(found, model_id, base_url, backend_kwargs)
     return found.validate_credentials(target, given, probe=probe, timeout=_timeout(timeout) or 10.0)
@@ -312,9 +317,11 @@ def _target(
         name: value for name, value in arguments.items() if name in fields and value is not None
     }
     settings = {
-        name: value for name, value in arguments.items() if name not in fields and name != "server"
+        name: plain(value)
+        for name, value in arguments.items()
+        if name not in fields and name != "server"
     }
-    server = arguments.get("server")
+    server = plain(arguments.get("server"))
     return backend.target(model_id, base_url, settings, server=server), given
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pickle
 from typing import TYPE_CHECKING, Any
 
+from mellea_api.address import has_password, shown_address
+
 if TYPE_CHECKING:
     from mellea_api.requests import SessionRequest
 
@@ -34,6 +36,12 @@ def portable_state(request: SessionRequest) -> dict[str, Any]:
             "and a secret is not pickled. Set the environment variable where the session is built."
         )
     state["credentials"] = {}
+    if has_password(request.target.base_url or ""):
+        raise TypeError(
+            "this session request does not pickle: there is a password in its address, "
+            f"{shown_address(request.target.base_url or '')}. Start the session in the process "
+            "that uses it, or leave the password to the environment there."
+        )
     for part, held in (
         ("context", {"": request.context}),
         ("options", request.options),

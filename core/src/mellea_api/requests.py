@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from attrs import evolve, field, fields_dict, frozen
 
+from mellea_api.address import shown_address
 from mellea_api.descriptor import BackendDescriptor, CredentialField, Endpoint, Server
 from mellea_api.reports import CredentialFinding
 from mellea_api.secrets import Secret
@@ -34,6 +35,15 @@ Policy = Literal["warn", "error", "drop"]
 """What happens when an option is known but the backend, model or server does not support it."""
 
 
+def _shown(address: str | None) -> str:
+    return repr(address and shown_address(address))
+
+
+def _names(settings: Mapping[str, Any]) -> str:
+    """Name what is set: a header or a token may be among it."""
+    return f"<{', '.join(settings) or 'none'}>"
+
+
 @frozen(kw_only=True)
 class Target:
     """Which backend, which model and which server a request is about.
@@ -52,10 +62,10 @@ class Target:
 
     descriptor: BackendDescriptor
     model_id: str
-    base_url: str | None = None
+    base_url: str | None = field(default=None, repr=_shown)
     base_url_source: str = "default"
     stated_server: Server | None = None
-    settings: Mapping[str, Any] = field(factory=dict)
+    settings: Mapping[str, Any] = field(factory=dict, repr=_names)
     mellea_version: str = ""
 
     @property

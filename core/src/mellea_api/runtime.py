@@ -29,6 +29,7 @@ from mellea_api.registry import Registry
 from mellea_api.requests import Policy
 from mellea_api.selection import Selection, backend_name, blame, select
 from mellea_api.streaming import astream_chat, stream_chat
+from mellea_api.veil import hidden, hide
 
 if TYPE_CHECKING:
     from mellea import MelleaSession
@@ -84,6 +85,7 @@ class MelleaRuntime:
         registry: Registry | None = None,
         **backend_kwargs: Any,
     ) -> None:
+        backend_kwargs, base_url = hidden(backend_kwargs), hide(base_url)
         self._registry = registry
         self._environment = RuntimeEnvironment.read()
         self._run_id = checked_run_id(run_id) or self._environment.run_id
@@ -250,6 +252,7 @@ class MelleaRuntime:
             ConcurrentUseError: A call is in the conversation.
             MelleaAPIError: As making a runtime raises; the runtime then stays where it is.
         """
+        backend_kwargs, base_url = hidden(backend_kwargs), hide(base_url)
         with self._alone(), self._switching, under_run(self._run_id):
             self._switch(model_id, backend, model_options, base_url, backend_kwargs)
         logger.info(
@@ -301,6 +304,8 @@ class MelleaRuntime:
         self.cleanup()
 
     def __repr__(self) -> str:
+        if "_sessions" not in vars(self):  # what shows the variables of a traceback asks that early
+            return "MelleaRuntime(not open)"
         state = ", cleaned up" if self._sessions.closed else ""
         return f"MelleaRuntime(backend={self.backend!r}, model_id={self.model_id!r}{state})"
 

@@ -6,13 +6,14 @@ A plugin's `translate_error` knows its SDK's classes and best uses these functio
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 from mellea_api import errors
 from mellea_api.address import shown_address
 from mellea_api.requests import ErrorRequest
 from mellea_api.secrets import redact
+from mellea_api.veil import chain, veiled
 
 __all__ = [
     "by_kind",
@@ -30,16 +31,6 @@ _MOST_TEXT: Final = 300
 _SECRETIVE: Final = re.compile(r"\b(sk-|hf_|Bearer )[\w*.\-]{6,}")
 
 
-def chain(error: BaseException) -> Iterator[BaseException]:
-    """Yield an exception and those that it came from, outermost first."""
-    seen: set[int] = set()
-    current: BaseException | None = error
-    while current is not None and id(current) not in seen:
-        seen.add(id(current))
-        yield current
-        current = current.__cause__ or current.__context__
-
-
 def said(text: object) -> str:
     """Return what a provider said as a message can hold it: one line, short, no key."""
     line = " ".join(redact(str(text)).split())
@@ -48,19 +39,9 @@ def said(text: object) -> str:
 
 
 def caused(typed: errors.MelleaAPIError, error: BaseException) -> errors.MelleaAPIError:
-    """Give an error its cause: the original, or where that shows a secret, its redacted text."""
-    if any(_shows_secret(found) for found in chain(error)):
-        said_safely = RuntimeError(f"{type(error).__name__}: {redact(str(error))}")
-        error = said_safely.with_traceback(error.__traceback__)
+    """Give an error its cause: the original, or where that shows a secret, its masked text."""
     typed.__cause__ = error
-    typed.__suppress_context__ = True
-    return typed
-
-
-def _shows_secret(error: BaseException) -> bool:
-    # SDKs keep the answer's body in an attribute, which other tools than a traceback show.
-    text = f"{error} {error.args!r} {vars(error)!r}"
-    return redact(text) != text
+    return veiled(typed)
 
 
 def _where(request: ErrorRequest) -> str:

@@ -27,6 +27,7 @@ from mellea_api.errors import ConfigurationError
 from mellea_api.reports import CredentialFinding
 from mellea_api.requests import CredentialQuery, Target
 from mellea_api.secrets import Secret
+from mellea_api.veil import plain
 
 __all__ = [
     "Found",
@@ -280,11 +281,11 @@ def from_token_file(secret: Secret) -> bool:
 def _from_argument(target: Target, field: CredentialField, given: Any) -> Secret | None:
     if given is None or isinstance(given, Secret):
         return given
-    if not isinstance(given, str):
-        raise ConfigurationError(
-            f"Cannot use {field.name}= for the {target.backend} backend: it is a "
-            f"{type(given).__name__}, not text.",
-            next_step="Give it as text.",
-            backend=target.backend,
-        )
-    return Secret(given, source="argument", masked=field.secret)
+    if isinstance(plain(given), str):
+        return Secret(plain(given), source="argument", masked=field.secret)
+    raise ConfigurationError(
+        f"Cannot use {field.name}= for the {target.backend} backend: it is a "
+        f"{type(plain(given)).__name__}, not text.",
+        next_step="Give it as text.",
+        backend=target.backend,
+    )

@@ -39,6 +39,7 @@ from mellea_api.requests import (
 )
 from mellea_api.secrets import Secret
 from mellea_api.translation import caused
+from mellea_api.veil import plain, veiled
 
 __all__ = ["Backend"]
 
@@ -104,8 +105,8 @@ class Backend:
         failure: MelleaAPIError
         try:
             answer = getattr(self._manager.hook, hook)(**arguments)
-        except MelleaAPIError:
-            raise
+        except MelleaAPIError as error:
+            failure = veiled(error)
         except (Exception, SystemExit) as error:
             culprit = self._culprit(hook, error)
             failure = broken(culprit, f"{hook} raised {type(error).__name__}: {error}")
@@ -163,7 +164,10 @@ class Backend:
         """
         descriptor = self.descriptor
         environ = os.environ if environ is None else environ
-        address, source = find_address(descriptor, base_url, environ)
+        try:
+            address, source = find_address(descriptor, plain(base_url), environ)
+        except ConfigurationError as error:
+            raise veiled(error) from error.__cause__
         if server not in (None, *get_args(Server)):
             raise ConfigurationError(
                 f"Cannot use server={server!r}.",
@@ -399,14 +403,17 @@ class Backend:
         """Run a hook that may talk to the provider; raise what it raises in our terms."""
         try:
             return call()
-        except MelleaAPIError:
-            raise
+        except MelleaAPIError as error:
+            failure = veiled(error)
         except Exception as error:
-            request = ErrorRequest(target=target, operation=operation, error=error, timeout=timeout)
-            failure = self.translate(request)
-            if failure is None:
-                failure = broken(
-                    self.entry_point, f"it failed with {type(error).__name__}: {error}"
-                )
-            failure = caused(failure, error)
+            failure = self._in_our_terms(operation, target, timeout, error)
         raise failure
+
+    def _in_our_terms(
+        self, operation: Any, target: Target, timeout: float | None, error: Exception
+    ) -> MelleaAPIError:
+        request = ErrorRequest(target=target, operation=operation, error=error, timeout=timeout)
+        failure = self.translate(request)
+        if failure is None:
+            failure = broken(self.entry_point, f"it failed with {type(error).__name__}: {error}")
+        return caused(failure, error)

@@ -1,0 +1,143 @@
+"""No traceback of this library shows a secret, also where it is drawn with the values of variables."""
+
+from __future__ import annotations
+
+import traceback
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.canary import CANARY, drawn, found_in, shown
+
+from mellea_api import ConfigurationError, Secret
+from mellea_api.address import has_password, shown_address
+from mellea_api.veil import chain, hidden, hide, plain, veiled
+
+
+def raised(function: Any, *arguments: Any) -> BaseException:
+    with pytest.raises(Exception) as caught:  # noqa: PT011
+        function(*arguments)
+    return caught.value
+
+
+def call_an_sdk(secret: Secret) -> None:
+    """As plugins do: the key is in a variable of one frame, and of those below it."""
+
+    def send(headers: dict[str, str]) -> None:
+        length = len(headers)
+        refuse(length)
+
+    def refuse(length: int) -> None:
+        raise ValueError(f"{length} headers are not enough")
+
+    send({"authorization": f"Bearer {secret.reveal()}"})
+
+
+def report(secret: Secret) -> None:
+    try:
+        call_an_sdk(secret)
+    except ValueError as error:
+        failure = ConfigurationError("Cannot do it.", next_step="Do something else.")
+        failure.__cause__ = error
+    raise veiled(failure)
+
+
+def functions(error: BaseException) -> list[str]:
+    return [frame.f_code.co_name for frame, _ in traceback.walk_tb(error.__traceback__)]
+
+
+def test_frames_that_show_a_secret_are_taken_out_and_the_others_stay() -> None:
+    secret = Secret(CANARY, source="a test")
+    error = raised(report, secret)
+    assert isinstance(error.__cause__, ValueError)
+    assert functions(error.__cause__) == ["report", "call_an_sdk", "refuse"]
+    assert error.__cause__.__notes__ == [
+        "(1 frame with a credential in a variable is left out here.)"
+    ]
+
+
+def test_no_tool_draws_the_secret() -> None:
+    secret = Secret(CANARY, source="a test")
+    error = raised(report, secret)
+    texts = [*shown(error), *drawn(error)]
+    assert [name for name, text in texts if found_in(text)] == []
+
+
+def test_a_secret_that_nobody_planted_as_one_is_not_looked_for() -> None:
+    """The other way round: what the tools draw is really looked at."""
+
+    def fail() -> None:
+        open_text = CANARY
+        raise ConfigurationError("Cannot do it.", next_step=f"{len(open_text)}")
+
+    error = raised(fail)
+    stack = traceback.TracebackException.from_exception(veiled(error), capture_locals=True)
+    assert found_in("".join(stack.format()))
+
+
+def test_a_cause_that_says_a_secret_becomes_its_masked_text() -> None:
+    secret = Secret(CANARY, source="a test")
+
+    def fail() -> None:
+        try:
+            raise LookupError(f"no such key: {secret.reveal()}")
+        except LookupError as error:
+            raise ConfigurationError("Cannot do it.", next_step="Else.") from error
+
+    error = veiled(raised(fail))
+    assert isinstance(error.__cause__, RuntimeError)
+    assert str(error.__cause__) == "LookupError: no such key: [secret]"
+    assert error.__context__ is None
+
+
+def test_a_half_made_object_in_a_variable_does_not_disturb() -> None:
+    class HalfMade:
+        def __repr__(self) -> str:
+            raise AttributeError("not yet")
+
+    def fail() -> None:
+        half_made = HalfMade()
+        raise ConfigurationError("Cannot do it.", next_step=type(half_made).__name__)
+
+    error = raised(fail)
+    assert veiled(error) is error
+    assert "fail" in functions(error)
+
+
+def test_a_password_in_an_address_is_a_secret_too() -> None:
+    def fail() -> None:
+        address = f"http://me:{CANARY.replace('/', '-')}@127.0.0.1"
+        raise ConfigurationError("Cannot do it.", next_step=f"{len(address)}")
+
+    assert "fail" not in functions(veiled(raised(fail)))
+
+
+names = st.text("abcdefghij_", min_size=1)
+values = st.none() | st.booleans() | st.integers() | st.text() | st.lists(st.text())
+
+
+@given(st.dictionaries(names, values))
+def test_hidden_arguments_come_back_as_they_were_given(arguments: dict[str, Any]) -> None:
+    once = hidden(arguments)
+    assert hidden(once) == once
+    assert {name: plain(value) for name, value in once.items()} == arguments
+
+
+@given(st.text(min_size=1))
+def test_what_is_hidden_is_in_no_repr(text: str) -> None:
+    assert repr(hide(text)) == "<hidden str>"
+
+
+@given(st.text("abc:%._-0", min_size=1), st.text("abc.", min_size=1))
+def test_an_address_is_shown_without_what_stands_before_its_host(user: str, host: str) -> None:
+    address = f"https://{user}@{host}/v1"
+    assert has_password(address)
+    assert not has_password(shown_address(address).replace("[secret]@", ""))
+    assert shown_address(address) == f"https://[secret]@{host}/v1"
+
+
+def test_a_chain_that_bites_its_tail_ends() -> None:
+    first, second = ValueError("1"), ValueError("2")
+    first.__cause__, second.__cause__ = second, first
+    assert list(chain(first)) == [first, second]

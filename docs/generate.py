@@ -584,6 +584,7 @@ def _values(option: Any) -> str:
 PARTS: dict[str, Callable[[], str]] = {
     "canonical": canonical_table,
     "check-json": lambda: json_fields("check"),
+    "doctor-json": lambda: json_fields("doctor"),
     "internal": internal_table,
     "ollama-common": lambda: _canonical("ollama"),
     "ollama-native": lambda: _native("ollama"),

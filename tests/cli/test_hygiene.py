@@ -51,6 +51,7 @@ def imported(unwanted: tuple[str, ...], *arguments: str) -> str:
         "--help",
         "check",
         "check --all",
+        "doctor",
         "chat --help",
         "run --help",
     ],

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         Native,
         OptionRule,
     )
+    from mellea_api.diagnosis.doctor import diagnose
     from mellea_api.diagnosis.readiness import check_readiness
     from mellea_api.errors import (
         AnswerError,
@@ -102,6 +103,7 @@ _MODULES = {
         "Native",
         "OptionRule",
     ),
+    "diagnosis.doctor": ("diagnose",),
     "diagnosis.readiness": ("check_readiness",),
     "errors": (
         "AnswerError",
@@ -192,6 +194,7 @@ __all__ = [
     "__version__",
     "build_session",
     "check_readiness",
+    "diagnose",
     "explain_options",
     "hookimpl",
     "list_models",

@@ -206,7 +206,7 @@ def session_request(
         target=target,
         options={} if model_options is None else model_options,
         context=context,
-        policy=_policy(unsupported),
+        policy=policy_of(unsupported),
         unknown=_one_of("unknown", unknown, get_args(Unknown)),
         timeout=_timeout(timeout),
         run_id=run_id,
@@ -325,9 +325,15 @@ def _target(
     return backend.target(model_id, base_url, settings, server=server), given
 
 
-def _policy(given: Policy | None) -> Policy:
+def policy_of(given: Policy | None, environ: Mapping[str, str] | None = None) -> Policy:
+    """Return the policy for unsupported options: what is given, else the environment's.
+
+    Raises:
+        ConfigurationError: If it is none.
+    """
     variable = "MELLEA_API_UNSUPPORTED"
-    value = given if given is not None else os.environ.get(variable, "").strip() or "warn"
+    environ = os.environ if environ is None else environ
+    value = given if given is not None else environ.get(variable, "").strip() or "warn"
     name = "unsupported" if given is not None else variable
     found: Policy = _one_of(name, value, get_args(Policy))
     return found

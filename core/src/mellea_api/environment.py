@@ -17,6 +17,7 @@ from mellea_api.errors import ConfigurationError, MelleaAPIError
 
 __all__ = [
     "DEFAULT_BACKEND",
+    "VARIABLES",
     "RuntimeEnvironment",
     "checked_run_id",
     "from_variable",
@@ -24,6 +25,17 @@ __all__ = [
 ]
 
 DEFAULT_BACKEND: Final = "ollama"
+VARIABLES: Final = (
+    "MELLEA_API_DISABLE",
+    "MELLEA_API_PLUGINS",
+    "MELLEA_API_PREFER",
+    "MELLEA_API_UNSUPPORTED",
+    "MELLEA_BACKEND",
+    "MELLEA_MODEL_ID",
+    "MELLEA_MODEL_OPTIONS",
+    "MELLEA_RUN_ID",
+)
+"""All variables that this library reads itself; `mellea-api doctor` takes others for mistakes."""
 _MOST_OPTIONS: Final = 64 * 1024
 """Characters of JSON in MELLEA_MODEL_OPTIONS; more than any real options need."""
 _DEEPEST: Final = 32

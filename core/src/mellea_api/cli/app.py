@@ -8,6 +8,7 @@ from mellea_api import __version__
 from mellea_api.cli.backends import backends
 from mellea_api.cli.chat import chat
 from mellea_api.cli.check import check
+from mellea_api.cli.doctor import doctor
 from mellea_api.cli.models import models
 from mellea_api.cli.options import options
 from mellea_api.cli.run import run
@@ -26,5 +27,5 @@ def app() -> None:
     """LLM backends for Mellea: list them, ask them, and run programs on them."""
 
 
-for _command in (backends, models, options, check, chat, run):
+for _command in (backends, models, options, check, doctor, chat, run):
     app.add_command(_command)

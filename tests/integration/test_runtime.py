@@ -16,6 +16,7 @@ from support.late import KEY, provider
 from support.messages import Recorded
 from support.ollama_server import OllamaServer
 from support.openai_server import OpenAIServer
+from support.waiting import until
 
 pytest.importorskip("mellea_api_ollama")
 pytest.importorskip("mellea_api_openai")
@@ -50,14 +51,6 @@ def openai(monkeypatch: pytest.MonkeyPatch) -> Iterator[OpenAIServer]:
 
 def generations(server: OllamaServer | OpenAIServer) -> list[Any]:
     return [found.json for found in server.requests if found.path in server.fault_paths]
-
-
-def until(condition: Callable[[], Any]) -> None:
-    """Waits for what another thread does."""
-    end = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < end, "it never came"
-        time.sleep(0.01)
 
 
 # --- what it uses ------------------------------------------------------------------------------

@@ -77,6 +77,11 @@ class LoopbackServer:
         """The requests whose path is exactly `path`, oldest first."""
         return [request for request in self.requests if request.path == path]
 
+    @property
+    def connections(self) -> int:
+        """How many clients are connected now; a client that has just left may still be counted."""
+        return 0 if self._server is None else self._server.connections
+
     def clear(self) -> None:
         """Forgets the requests that have come in."""
         with self._lock:

@@ -43,7 +43,7 @@ class Listener(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False
     # The default of 5 makes the kernel refuse connections when thirty clients come at once.
-    request_queue_size = 128
+    request_queue_size = 512
 
     def __init__(self, owner: Owner) -> None:
         self.owner = owner
@@ -78,6 +78,11 @@ class Listener(ThreadingHTTPServer):
                 with contextlib.suppress(OSError):
                     connection.shutdown(socket.SHUT_RDWR)
             self._sockets_changed.wait_for(lambda: not self._sockets, timeout=2)
+
+    @property
+    def connections(self) -> int:
+        """How many are open."""
+        return len(self._sockets)
 
     def process_request(self, request: Any, client_address: Any) -> None:
         with self._sockets_changed:

@@ -227,6 +227,7 @@ def adopt(backend: Any, adoption: Adoption) -> None:
             backend=name,
         ) from error
     backend.__dict__[ATTRIBUTE] = adoption
+    _mellea.keep_clients(backend)
     for logger in _mellea.loggers():
         mark_records(logger)
 

@@ -302,6 +302,7 @@ class MelleaRuntime:
 
     async def __aexit__(self, *_: object) -> None:
         self.cleanup()
+        await _mellea.closed()
 
     def __repr__(self) -> str:
         if "_sessions" not in vars(self):  # what shows the variables of a traceback asks that early

@@ -9,9 +9,12 @@ Mellea until a function is called, nor asyncio, which takes as long to import as
   `_gen` and `_call` from 0.7.
 - `astream` gives the text so far up to 0.4, and what is new from 0.5.
 - `aact` waits for its answer up to 0.3, and only where told from 0.4.
+- Up to 0.6 a backend's clients are never closed, and in all versions they are kept for two event
+  loops only.
 - A session's context is an attribute, and from 0.8 a property that counts interactions.
 """
 
+from mellea_api._mellea.clients import close, closed, keep_clients
 from mellea_api._mellea.conversation import event_loop, send_message
 from mellea_api._mellea.seams import (
     Hook,
@@ -27,7 +30,6 @@ from mellea_api._mellea.seams import (
 )
 from mellea_api._mellea.sessions import (
     apply_context,
-    close,
     finish_start,
     is_simple,
     loggers,
@@ -44,10 +46,12 @@ __all__ = [
     "apply_context",
     "astream_accumulates",
     "close",
+    "closed",
     "event_loop",
     "finish_start",
     "generation_task",
     "is_simple",
+    "keep_clients",
     "loggers",
     "lost_error",
     "model_name",

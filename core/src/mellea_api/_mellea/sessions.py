@@ -14,7 +14,6 @@ from mellea_api.requests import SessionRequest
 
 __all__ = [
     "apply_context",
-    "close",
     "finish_start",
     "is_simple",
     "loggers",
@@ -75,13 +74,6 @@ def is_simple(context: Any) -> bool:
 
     view = getattr(type(context), "view_for_generation", None)
     return isinstance(context, SimpleContext) and view is SimpleContext.view_for_generation
-
-
-def close(backend: Any) -> None:
-    """Close what a backend holds open; a Mellea whose backends do not close leaves it to them."""
-    closing = getattr(backend, "close", None)
-    if callable(closing):
-        closing()
 
 
 def model_name(model_id: Any, attribute: str | None) -> str | None:

@@ -16,7 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from mellea_api.adoption import options_report
+    from mellea_api.adoption import options_report, sampling_errors
     from mellea_api.api import (
         build_session,
         explain_options,
@@ -83,7 +83,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _MODULES = {
-    "adoption": ("options_report",),
+    "adoption": ("options_report", "sampling_errors"),
     "api": (
         "build_session",
         "explain_options",
@@ -200,6 +200,7 @@ __all__ = [
     "list_models",
     "options_report",
     "refresh",
+    "sampling_errors",
     "session_request",
     "shared_registry",
     "start_session",

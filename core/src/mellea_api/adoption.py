@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from mellea_api import _mellea, translation, veil
+from mellea_api._mellea import sampling_errors
 from mellea_api.errors import MelleaAPIError, PluginError, SessionClosedError
 from mellea_api.generation import ATTRIBUTE, calling_var, rendered_of, seam_of
 from mellea_api.logs import mark_records
@@ -28,7 +29,7 @@ from mellea_api.reports import NormalizedOptions
 from mellea_api.requests import ErrorRequest
 from mellea_api.secrets import Secret
 
-__all__ = ["Adoption", "adopt", "adoption_of", "options_report"]
+__all__ = ["Adoption", "adopt", "adoption_of", "options_report", "sampling_errors"]
 
 _classes: dict[type, type] = {}
 _classes_lock = threading.Lock()
@@ -230,6 +231,7 @@ def adopt(backend: Any, adoption: Adoption) -> None:
     _mellea.keep_clients(backend)
     for logger in _mellea.loggers():
         mark_records(logger)
+    _mellea.watch_sampling()
 
 
 def _adopted_class(cls: type) -> type:

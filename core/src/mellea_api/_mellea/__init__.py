@@ -11,11 +11,13 @@ Mellea until a function is called, nor asyncio, which takes as long to import as
 - `aact` waits for its answer up to 0.3, and only where told from 0.4.
 - Up to 0.6 a backend's clients are never closed, and in all versions they are kept for two event
   loops only.
+- A failed call ends a sampling loop up to 0.6, and later only where there is no other sample.
 - A session's context is an attribute, and from 0.8 a property that counts interactions.
 """
 
 from mellea_api._mellea.clients import close, closed, keep_clients
 from mellea_api._mellea.conversation import event_loop, send_message
+from mellea_api._mellea.sampling import sampling_errors, watch_sampling
 from mellea_api._mellea.seams import (
     Hook,
     abort,
@@ -59,10 +61,12 @@ __all__ = [
     "pending_hooks",
     "prepare_start",
     "raw_returns_usage",
+    "sampling_errors",
     "seams",
     "send_message",
     "thunks",
     "version",
+    "watch_sampling",
     "wire_thunk",
     "without_delay",
 ]

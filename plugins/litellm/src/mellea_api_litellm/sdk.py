@@ -96,7 +96,9 @@ def _live_route(request: SessionRequest) -> Route:
 def _arguments(request: SessionRequest, reached: check.Access) -> dict[str, Any]:
     """Return what goes to LiteLLM with each call, beside the options."""
     target = request.target
-    handed = {name: value for name, value in target.settings.items() if name in _ARGUMENTS}
+    # Left alone, LiteLLM has OpenAI's SDK try again twice behind the caller's back.
+    handed: dict[str, Any] = {"max_retries": 0}
+    handed |= {name: value for name, value in target.settings.items() if name in _ARGUMENTS}
     if target.base_url:
         handed["api_base"] = target.base_url
     key = reached.key

@@ -16,10 +16,13 @@ def translate_error(request: ErrorRequest) -> MelleaAPIError | None:
     """
     for error in translation.chain(request.error):
         if isinstance(error, ollama.ResponseError):
+            # The SDK keeps the text and the status; what it came from has the headers.
+            answer = getattr(error.__context__, "response", None)
+            headers = getattr(answer, "headers", None)
             status = error.status_code if error.status_code >= 400 else 500
             if "not found" in error.error and "model" in error.error:
                 status = 404
-            return translation.by_status(request, status, error.error)
+            return translation.by_status(request, status, error.error, headers)
         if isinstance(error, ollama.RequestError):
             return translation.by_status(request, 400, error.error)
     return None

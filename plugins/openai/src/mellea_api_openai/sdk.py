@@ -101,7 +101,9 @@ def create_session(request: SessionRequest) -> Any:
     from mellea.backends.openai import OpenAIBackend
 
     def build() -> Any:
-        return construct(OpenAIBackend, target, "check", also=(openai.OpenAI,), **arguments)
+        # The SDK would try again twice behind the caller's back, and wait for up to a minute.
+        also = (openai.OpenAI,)
+        return construct(OpenAIBackend, target, "check", also=also, max_retries=0, **arguments)
 
     # From 0.6 on its constructor asks the server for a version, with a timeout per read only.
     return MelleaSession(call_with_deadline(build, request.timeout or _PATIENCE))

@@ -306,7 +306,7 @@ def _backend_class() -> Any:
             formatter: Any = None,
             *,
             connection: _Connection,
-            max_retries: int | None = None,
+            max_retries: int = 0,  # the SDK would try again ten times behind the caller's back
             delay_time: float | None = None,
             retry_status_codes: Sequence[int] | None = None,
         ) -> None:

@@ -1,0 +1,190 @@
+"""Mellea's sampling loops: a provider's error in any sample reaches the caller, and is not lost."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from support.messages import Recorded, Reply
+from support.stage import LIMITS, BackendName, Stage, stage
+from support.way import failing_first, judged, newer
+
+pytest.importorskip("mellea_api_ollama")
+pytest.importorskip("mellea_api_openai")
+
+import mellea_api
+
+BACKENDS: tuple[BackendName, ...] = ("ollama", "openai")
+
+
+def ask(stage: Stage, strategy: Any, *requirements: Any, **more: Any) -> Any:
+    return stage.session.instruct(
+        "What is 2+2?", requirements=list(requirements), strategy=strategy, **more
+    )
+
+
+def rejection(stage: Stage) -> Any:
+    from mellea.stdlib.sampling import RejectionSamplingStrategy
+
+    return ask(stage, RejectionSamplingStrategy(loop_budget=2), failing_first())
+
+
+def repair(stage: Stage) -> Any:
+    from mellea.stdlib.sampling import RepairTemplateStrategy
+
+    return ask(stage, RepairTemplateStrategy(loop_budget=2), failing_first())
+
+
+def multi_turn(stage: Stage) -> Any:
+    from mellea.stdlib.sampling import MultiTurnStrategy
+
+    return ask(stage, MultiTurnStrategy(loop_budget=2), failing_first())
+
+
+def friendly_repair(stage: Stage) -> Any:
+    strategy = newer("mellea.stdlib.sampling.feedback", "ModelFriendlyRepairStrategy")
+    return ask(stage, strategy(loop_budget=2), failing_first())
+
+
+def usual(stage: Stage) -> Any:
+    """What `instruct` does with requirements where no strategy is named."""
+    return stage.session.instruct("What is 2+2?", requirements=[failing_first()])
+
+
+def awaited(stage: Stage) -> Any:
+    async def run() -> Any:
+        return await stage.session.ainstruct("What is 2+2?", requirements=[failing_first()])
+
+    return asyncio.run(run())
+
+
+def judge(stage: Stage) -> Any:
+    """The second call is the judgement of the first."""
+    return stage.session.instruct("What is 2+2?", requirements=[judged()])
+
+
+def math_voting(stage: Stage) -> Any:
+    strategy = newer("mellea.stdlib.sampling.majority_voting", "MajorityVotingStrategyForMath")
+    return ask(stage, strategy(number_of_samples=3, loop_budget=1))
+
+
+def rouge_voting(stage: Stage) -> Any:
+    strategy = newer("mellea.stdlib.sampling.majority_voting", "MBRDRougeLStrategy")
+    return ask(stage, strategy(number_of_samples=3, loop_budget=1))
+
+
+def budget_forcing(stage: Stage) -> Any:
+    strategy = newer("mellea.stdlib.sampling.budget_forcing", "BudgetForcingSamplingStrategy")
+    forcing = strategy(
+        think_max_tokens=21, answer_max_tokens=13, answer_suffix="So", requirements=None
+    )
+    return ask(stage, forcing)
+
+
+def sofai(stage: Stage) -> Any:
+    strategy = newer("mellea.stdlib.sampling.sofai", "SOFAISamplingStrategy")
+    backend = stage.session.backend
+    return ask(stage, strategy(backend, backend, loop_budget=1), judged())
+
+
+def with_results(stage: Stage) -> Any:
+    """Who asks for all samples gets the error too: a sample is missing among them."""
+    from mellea.stdlib.sampling import RejectionSamplingStrategy
+
+    strategy = RejectionSamplingStrategy(loop_budget=2)
+    return ask(stage, strategy, failing_first(), return_sampling_results=True)
+
+
+LOOPS: dict[str, Callable[[Stage], Any]] = {
+    loop.__name__: loop
+    for loop in (
+        *(rejection, repair, multi_turn, friendly_repair, usual, awaited, judge),
+        *(math_voting, rouge_voting, budget_forcing, sofai, with_results),
+    )
+}
+
+
+def opened(backend: BackendName, name: str) -> Any:
+    if name == "budget_forcing" and backend != "ollama":
+        pytest.skip("Mellea has budget forcing for Ollama alone")
+    more: dict[str, Any] = {"context_type": "chat"} if name in ("multi_turn", "sofai") else {}
+    text = "It is four, and it was always four." if name == "budget_forcing" else "no"
+    return stage(backend, text=text, **more)
+
+
+@pytest.mark.parametrize("failing", [1, 2])
+@pytest.mark.parametrize("name", LOOPS)
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_an_error_in_a_sample_reaches_the_caller(
+    backend: BackendName, name: str, failing: int
+) -> None:
+    with opened(backend, name) as here:
+        fail_at(here, failing)
+        with pytest.raises(mellea_api.RateLimitError) as caught:
+            LOOPS[name](here)
+        assert len(here.requests) >= failing
+        assert caught.value.retry_after == 7
+        assert caught.value.backend == backend
+        assert caught.value.__cause__ is not None
+
+
+def fail_at(here: Stage, number: int) -> None:
+    """Answer the call of that number, and those that come beside it or after, with a 429."""
+    server, handle, calls = here.server, here.server.handle, itertools.count(1)
+
+    def limited(request: Recorded) -> Reply:
+        if request.path not in LIMITS or next(calls) < number:
+            good: Reply = handle(request)
+            return good
+        return Reply(429, json=server.error_json(429), headers={"retry-after": "7"})
+
+    server.handle = limited
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_good_sample_beside_one_that_failed_counts_and_the_error_is_shown(
+    backend: BackendName, caplog: pytest.LogCaptureFixture
+) -> None:
+    from mellea.core import Requirement, ValidationResult
+    from mellea.stdlib.sampling import RejectionSamplingStrategy
+
+    if "concurrency_budget" not in RejectionSamplingStrategy.__init__.__code__.co_varnames:
+        pytest.skip("this Mellea has no samples beside one another")
+    with stage(backend) as here:
+        here.server.fail_next(403)
+        strategy = RejectionSamplingStrategy(loop_budget=20, concurrency_budget=2)
+        # Later than the answer to the bad one, which would else be cancelled before it fails.
+        tries = itertools.count(1)
+        right = Requirement("is right", validation_fn=lambda _: ValidationResult(next(tries) > 8))
+        with caplog.at_level(logging.WARNING, "mellea_api"):
+            result = ask(here, strategy, right, return_sampling_results=True)
+    assert result.success
+    (error,) = mellea_api.sampling_errors(result)
+    assert isinstance(error, mellea_api.PermissionDeniedError)
+    assert str(error) in caplog.text
+
+
+def test_where_every_call_was_answered_there_are_no_errors() -> None:
+    with stage("ollama") as here:
+        result = with_results(here)
+    assert result.success
+    assert mellea_api.sampling_errors(result) == ()
+    assert mellea_api.sampling_errors("no result") == ()
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_what_a_program_raises_in_a_loop_is_its_own(backend: BackendName) -> None:
+    """Mellea decides what becomes of it: it is no error of a provider."""
+    from mellea.core import Requirement
+
+    def wrong(context: Any) -> Any:
+        raise ZeroDivisionError("the program's own")
+
+    with stage(backend) as here, pytest.raises(ZeroDivisionError):
+        here.session.instruct(
+            "What is 2+2?", requirements=[Requirement("is right", validation_fn=wrong)]
+        )

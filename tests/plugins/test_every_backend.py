@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 import mellea_api
 from mellea_api import NormalizedOptions, OptionError, Target
 from mellea_api.options.canonical import CANONICAL
+from mellea_api.options.listing import list_options
 from mellea_api.options.pipeline import OptionPipeline
 from mellea_api.options.plan import plan_for
 from mellea_api.options.spelling import canonicalise, merge
@@ -166,6 +167,26 @@ def test_what_is_wrong_everywhere_is_an_error_that_names_it(name: str, data: st.
         pipeline(name, target).render({option: value}, "chat")
     assert refused.value.problems
     assert refused.value.problems[0].path.startswith(option)
+
+
+@every_backend
+@every_endpoint
+def test_what_is_listed_without_conditions_is_what_is_sent(name: str, endpoint: Any) -> None:
+    examples: dict[str, Any] = {"number": 1, "integer": 20, "text": "x", "texts": ["eA=="]}
+    for target in targets(name):
+        listed = list_options(target, endpoint)
+        depends = {option.name for option in listed if option.when}
+        tried = 0
+        for option in listed:
+            if option.name in depends or option.type not in examples or option.choices:
+                continue
+            tried += 1
+            found = report(name, target, endpoint, {option.name: examples[option.type]})
+            assert found is not None
+            (decision,) = found.decisions
+            assert (decision.outcome != "dropped") == option.supported, (target.model_id, option)
+            assert not option.wire or decision.wire in ("", option.wire)
+        assert tried > 5, target.model_id
 
 
 @every_backend

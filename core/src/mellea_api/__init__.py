@@ -75,6 +75,7 @@ if TYPE_CHECKING:
         ModelsRequest,
         OptionsRequest,
         Origin,
+        RulesRequest,
         SessionRequest,
         Target,
     )
@@ -142,6 +143,7 @@ _MODULES = {
         "ModelsRequest",
         "OptionsRequest",
         "Origin",
+        "RulesRequest",
         "SessionRequest",
         "Target",
     ),
@@ -187,6 +189,7 @@ __all__ = [
     "Registry",
     "RequestRefusedError",
     "RequestTimeoutError",
+    "RulesRequest",
     "Secret",
     "SessionClosedError",
     "SessionRequest",

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 
 import pluggy
 
-from mellea_api.descriptor import BackendDescriptor, ModelInfo
+from mellea_api.descriptor import BackendDescriptor, ModelInfo, OptionRule
 from mellea_api.errors import MelleaAPIError
 from mellea_api.reports import CredentialReport, NormalizedOptions, OptionPatch
 from mellea_api.requests import (
@@ -32,6 +32,7 @@ from mellea_api.requests import (
     ErrorRequest,
     ModelsRequest,
     OptionsRequest,
+    RulesRequest,
     SessionRequest,
 )
 from mellea_api.secrets import Secret
@@ -100,10 +101,24 @@ def list_models(request: ModelsRequest) -> Sequence[ModelInfo] | None:
 
 
 @hookspec(firstresult=True)
+def option_rules(request: RulesRequest) -> Sequence[OptionRule] | None:
+    """Say which option rules hold for a target, where no one list holds for all of them.
+
+    Without it, or where it returns None, the descriptor's rules hold, with the conditions that
+    each of them names. It is asked for each target, and again once a session was created, in case
+    the plugin has then learnt from the installed SDK what it takes.
+
+    Args:
+        request: The target. It must not touch the network, nor import an SDK. Return the same
+            tuple for the same rules: what is compiled of it is then kept.
+    """
+
+
+@hookspec(firstresult=True)
 def normalize_options(request: OptionsRequest) -> NormalizedOptions | None:
     """Say options in the backend's terms.
 
-    Without it, or where it returns None, the core reads the descriptor's rules. Write it only
+    Without it, or where it returns None, the core reads the target's rules. Write it only
     for what rules cannot say, best on top of `mellea_api.options.plan.apply_rules(request)`.
 
     Args:

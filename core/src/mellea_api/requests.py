@@ -27,6 +27,7 @@ __all__ = [
     "OptionsRequest",
     "Origin",
     "Policy",
+    "RulesRequest",
     "SessionRequest",
     "Target",
 ]
@@ -231,6 +232,18 @@ class ModelsRequest:
         """Return the value of a credential field, or None if there is none."""
         secret = self.credentials.get(name)
         return secret.reveal() if secret else None
+
+
+@frozen(kw_only=True)
+class RulesRequest:
+    """A question for the option rules of one model behind one server.
+
+    Args:
+        target: Backend, model and server; its descriptor has the rules that the backend
+            describes itself by.
+    """
+
+    target: Target
 
 
 @frozen(kw_only=True)

@@ -24,6 +24,7 @@ from mellea_api import (
     Registry,
     hookspecs,
 )
+from mellea_api.options.listing import list_options
 from mellea_api.registry import Backend
 
 WritePlugin = Callable[[str], str]
@@ -159,6 +160,65 @@ def test_hook_list_models(found: Callable[..., Registry]) -> None:
     wrong = found("\n@hookimpl\ndef list_models(request): return ['big']")
     with pytest.raises(PluginError, match="something else than ModelInfo"):
         mellea_api.list_models("fake", registry=wrong)
+
+
+BY_MODEL = """
+@hookimpl
+def option_rules(request):
+    if not request.target.model_id.startswith("big"): return None
+    return LEARNT or FIRST
+FIRST = (OptionRule(name="temperature", chat="heat"),)
+LEARNT = ()
+"""
+
+
+def test_hook_option_rules(found: Callable[..., Registry]) -> None:
+    """Without it the descriptor's rules hold; with it those of the target, listed or explained."""
+    made = found(BY_MODEL)
+    options = {"temperature": 1, "max_tokens": 5}
+    plain = mellea_api.explain_options("fake", options, registry=made)
+    assert plain.wire == {"temperature": 1, "limit": 5}
+    big = mellea_api.explain_options("fake", options, "big", registry=made)
+    assert big.wire == {"heat": 1}
+    places = {
+        option.name: option.wire
+        for option in list_options(fake(made).target("big"))
+        if option.supported
+    }
+    assert places == {"temperature": "heat"}
+    wrong = found("\n@hookimpl\ndef option_rules(request): return ['temperature']")
+    with pytest.raises(PluginError, match="option_rules returned something else than OptionRule"):
+        mellea_api.explain_options("fake", {}, registry=wrong)
+
+
+def test_hook_option_rules_after_a_session(found: Callable[..., Registry]) -> None:
+    """What a plugin learns while it creates a session holds for that session, its defaults too."""
+    pytest.importorskip("mellea")
+    made = found(
+        BY_MODEL
+        + """
+ASKED = []
+@hookimpl
+def create_session(request):
+    global LEARNT
+    from mellea import MelleaSession
+    from mellea_api.backend import TextBackend
+    class Fake(TextBackend):
+        provider = "fake"
+        async def generate(self, prompt, options):
+            ASKED.append(dict(options))
+            yield "ok"
+    LEARNT = (OptionRule(name="temperature", chat="warmth"), OptionRule(name="seed", chat="seed"))
+    return MelleaSession(Fake(request.target.model_id))
+"""
+    )
+    session = mellea_api.start_session(
+        "fake", "big", model_options={"temperature": 1}, unsupported="error", registry=made
+    )
+    session.chat("Hello", model_options={"seed": 3})
+    module = inspect.getmodule(fake(made)._manager.get_plugin("fake").describe_backend)
+    assert module.ASKED == [{"warmth": 1, "seed": 3}]  # type: ignore[union-attr]
+    assert mellea_api.explain_options("fake", {"seed": 3}, "big", registry=made).wire == {"seed": 3}
 
 
 def test_hook_normalize_options(found: Callable[..., Registry]) -> None:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 pytest.importorskip("mellea_api_litellm")
 
 import mellea_api
+from mellea_api.options.listing import list_options
 from mellea_api_litellm import conversions, probe
 from mellea_api_litellm.options import OWN, RULES
 from mellea_api_litellm.routes import find, snapshot
@@ -117,6 +118,26 @@ def test_what_only_compatible_servers_have_goes_into_the_extra_body() -> None:
 
 def test_an_unknown_route_explains_that_it_is_one() -> None:
     assert "does not know this route" in decide("nix", "temperature", 0.5).reason
+
+
+def test_what_is_listed_for_a_route_are_its_own_rules() -> None:
+    backend = mellea_api.shared_registry().backend("litellm")
+    places = {
+        route: {option.name: option.wire for option in list_options(backend.target(route))}
+        for route in ("ollama_chat/tiny", "gpt-4o", "gemini/gemini-2.5-flash", "nix")
+    }
+    limits = [found["max_tokens"] for found in places.values()]
+    assert limits == [
+        "options.num_predict",
+        "max_completion_tokens",
+        "max_output_tokens",
+        "",
+    ]
+    # The server counts as well.
+    compatible = backend.target("openai/tiny", "http://127.0.0.1:8000/v1")
+    assert {"top_k", "min_p"} <= {
+        option.name for option in list_options(compatible) if option.supported
+    }
 
 
 # --- every kind of route -----------------------------------------------------------------------

@@ -52,10 +52,11 @@ def apply_rules(request: OptionsRequest) -> NormalizedOptions:
 
 def plan_for(target: Target, endpoint: Endpoint) -> Plan:
     """Return the compiled plan for a target; compiled once for those that share it."""
-    descriptor = target.descriptor
-    key = (id(descriptor), target.model_id, target.server, target.mellea_version, endpoint)
+    rules = target.descriptor.options
+    what = _describe(target, endpoint)
+    key = (id(rules), what, target.server, target.mellea_version, endpoint)
     found = _plans.get(key)
-    if found is None or found.descriptor is not descriptor:
+    if found is None or found.rules is not rules:
         if len(_plans) >= _MOST_PLANS:
             _plans.clear()
         found = _plans[key] = Plan(target, endpoint)
@@ -84,8 +85,7 @@ class Plan:
 
     def __init__(self, target: Target, endpoint: Endpoint) -> None:
         self.backend = target.backend
-        self.descriptor = target.descriptor  # held, so that no other one gets its id
-        self.rules = target.descriptor.options
+        self.rules = target.descriptor.options  # held, so that no other ones get their id
         self.what = _describe(target, endpoint)
         self._entries: dict[str, list[Entry]] = {}
         self._unmet: dict[str, str] = {}

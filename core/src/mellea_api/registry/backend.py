@@ -18,6 +18,7 @@ from mellea_api.descriptor import (
     BackendDescriptor,
     Endpoint,
     ModelInfo,
+    OptionRule,
     Server,
 )
 from mellea_api.errors import ConfigurationError, MelleaAPIError, ModelNotFoundError, PluginError
@@ -34,6 +35,7 @@ from mellea_api.requests import (
     ModelsRequest,
     OptionsRequest,
     Policy,
+    RulesRequest,
     SessionRequest,
     Target,
 )
@@ -78,6 +80,7 @@ class Backend:
         self.descriptor = self._describe(aliases | {name})
         hooks = manager.hook
         self._reviewed = bool(hooks.review_options.get_hookimpls())
+        self._own_rules = len(hooks.option_rules.get_hookimpls()) > 1
         # More than the core's default: the rules alone do not decide.
         self._own_options = len(hooks.normalize_options.get_hookimpls()) > 1
 
@@ -148,7 +151,7 @@ class Backend:
         server: Server | None = None,
         environ: Mapping[str, str] | None = None,
     ) -> Target:
-        """Say which model and which server is meant.
+        """Say which model and which server is meant, with the option rules that hold there.
 
         Args:
             model_id: The model's id, a `ModelIdentifier` of Mellea, or None for the default.
@@ -174,15 +177,29 @@ class Backend:
                 next_step=f"Use one of {', '.join(get_args(Server))}, or leave it out.",
                 backend=self.name,
             )
-        return Target(
-            descriptor=descriptor,
-            model_id=self._model_id(model_id),
-            base_url=address,
-            base_url_source=source,
-            stated_server=server,
-            settings=dict(settings or {}),
-            mellea_version=_mellea.version(),
+        return self._with_rules(
+            Target(
+                descriptor=descriptor,
+                model_id=self._model_id(model_id),
+                base_url=address,
+                base_url_source=source,
+                stated_server=server,
+                settings=dict(settings or {}),
+                mellea_version=_mellea.version(),
+            )
         )
+
+    def _with_rules(self, target: Target) -> Target:
+        """Put the rules that hold for a target in the place of those that the backend describes."""
+        if not self._own_rules:
+            return target
+        request = RulesRequest(target=evolve(target, descriptor=self.descriptor))
+        rules = self._ask("option_rules", Sequence, request=request)  # type: ignore[type-abstract]
+        if rules is None or not all(isinstance(rule, OptionRule) for rule in rules):
+            raise broken(self.entry_point, "option_rules returned something else than OptionRule")
+        if rules is target.descriptor.options:
+            return target
+        return evolve(target, descriptor=evolve(self.descriptor, options=rules))
 
     def _model_id(self, model_id: Any) -> str:
         if model_id is None:
@@ -357,6 +374,10 @@ class Backend:
                     request=evolve(request, credentials=found)
                 ),
             )
+        learnt = self._with_rules(target)
+        if learnt is not target:
+            pipeline = self.pipeline(learnt, policy=request.policy, unknown=request.unknown)
+            pipeline.set_defaults(request.options)
         from mellea import MelleaSession
 
         if not isinstance(session, MelleaSession):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mellea_api import translation
-from mellea_api.descriptor import ModelInfo
+from mellea_api.descriptor import ModelInfo, OptionRule
 from mellea_api.errors import MelleaAPIError
 from mellea_api.hookspecs import hookimpl
 from mellea_api.options.plan import apply_rules
@@ -15,6 +15,7 @@ from mellea_api.requests import (
     ErrorRequest,
     ModelsRequest,
     OptionsRequest,
+    RulesRequest,
 )
 
 __all__: list[str] = []
@@ -35,8 +36,14 @@ def list_models(request: ModelsRequest) -> Sequence[ModelInfo]:
 
 
 @hookimpl(trylast=True)
+def option_rules(request: RulesRequest) -> Sequence[OptionRule]:
+    """Answer with the descriptor's rules."""
+    return request.target.descriptor.options
+
+
+@hookimpl(trylast=True)
 def normalize_options(request: OptionsRequest) -> NormalizedOptions:
-    """Read the descriptor's rules."""
+    """Read the target's rules."""
     return apply_rules(request)
 
 

@@ -8,11 +8,8 @@ the help of `probe`.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
-
-from attrs import evolve
 
 from mellea_api import (
     BackendDescriptor,
@@ -24,14 +21,14 @@ from mellea_api import (
     ModelInfo,
     ModelsRequest,
     NormalizedOptions,
+    OptionRule,
     OptionsRequest,
+    RulesRequest,
     SessionRequest,
-    Target,
     hookimpl,
 )
 from mellea_api_litellm.models import CATALOGUE
-from mellea_api_litellm.options import RULES, rules_for
-from mellea_api_litellm.routes import Route, find, leaves_openai
+from mellea_api_litellm.options import RULES
 
 if TYPE_CHECKING:
     from mellea import MelleaSession
@@ -41,6 +38,7 @@ __all__ = [
     "describe_backend",
     "list_models",
     "normalize_options",
+    "option_rules",
     "translate_error",
     "validate_credentials",
 ]
@@ -91,30 +89,19 @@ def list_models(request: ModelsRequest) -> Sequence[ModelInfo] | None:
 
 
 @hookimpl
+def option_rules(request: RulesRequest) -> Sequence[OptionRule] | None:
+    """Answer with the rules of the route."""
+    from mellea_api_litellm import options
+
+    return options.rules_of(request.target)
+
+
+@hookimpl
 def normalize_options(request: OptionsRequest) -> NormalizedOptions | None:
-    """Say options in the terms of the route."""
+    """Read the rules, and look at what is passed on unchecked."""
     from mellea_api_litellm import normalize
 
-    return normalize.options(request, routed(request.target))
-
-
-def routed(target: Target) -> Target:
-    """Return a target whose rules are those of its route."""
-    route = find(target.model_id)
-    if route is None:
-        provider = target.model_id.partition("/")[0] if "/" in target.model_id else ""
-        unknown = Route(model_id=target.model_id, provider=provider, model=target.model_id)
-        rules = rules_for(unknown)
-        return evolve(target, descriptor=evolve(target.descriptor, options=rules))
-    openai = route.provider in ("openai", "text-completion-openai")
-    compatible = openai and leaves_openai(target)
-    return evolve(target, descriptor=_descriptor(target.descriptor.name, route, compatible))
-
-
-@functools.lru_cache(maxsize=256)
-def _descriptor(name: str, route: Route, compatible: bool) -> BackendDescriptor:
-    # Plans are compiled once for each descriptor, so there is one for each route.
-    return evolve(describe_backend(name), options=rules_for(route, compatible=compatible))
+    return normalize.normalize(request)
 
 
 @hookimpl

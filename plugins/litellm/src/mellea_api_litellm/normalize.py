@@ -1,28 +1,26 @@
-"""A call's options on its route: the rules, and what rules cannot say about unchecked names."""
+"""What rules cannot say about a call's options: which names may be passed on unchecked."""
 
 from __future__ import annotations
-
-from attrs import evolve
 
 from mellea_api.errors import OptionProblem
 from mellea_api.options.plan import EXTRA, apply_rules, option_error, spelled
 from mellea_api.reports import NormalizedOptions
-from mellea_api.requests import OptionsRequest, Target
+from mellea_api.requests import OptionsRequest
 from mellea_api_litellm.routes import find, snapshot
 
-__all__ = ["options"]
+__all__ = ["normalize"]
 
 
-def options(request: OptionsRequest, target: Target) -> NormalizedOptions:
-    """Render options by the rules of a target's route.
+def normalize(request: OptionsRequest) -> NormalizedOptions:
+    """Render options by the rules of their target.
 
     Args:
         request: Canonical options.
-        target: The request's target, with the rules of its route.
 
     Raises:
         OptionError: If an option cannot be sent as it was given.
     """
+    target = request.target
     route = find(target.model_id)
     merges = route is not None and route.merges
     problems = [
@@ -32,7 +30,7 @@ def options(request: OptionsRequest, target: Target) -> NormalizedOptions:
     ]
     if problems:
         raise option_error(target.backend, problems)
-    return apply_rules(evolve(request, target=target))
+    return apply_rules(request)
 
 
 def _refusal(name: str, merges: bool) -> str:

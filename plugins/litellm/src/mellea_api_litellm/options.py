@@ -14,11 +14,12 @@ from typing import Any, Final
 
 from mellea_api.descriptor import Native, OptionRule
 from mellea_api.options.checks import THINKING_LEVELS
+from mellea_api.requests import Target
 from mellea_api_litellm import conversions
 from mellea_api_litellm.probe import PROBED
-from mellea_api_litellm.routes import Route, find, snapshot
+from mellea_api_litellm.routes import Route, find, leaves_openai, snapshot
 
-__all__ = ["DEFAULT_MODEL", "OWN", "RULES", "rules_for"]
+__all__ = ["DEFAULT_MODEL", "OWN", "RULES", "rules_for", "rules_of"]
 
 DEFAULT_MODEL: Final = "ollama_chat/granite4:micro"
 
@@ -93,6 +94,18 @@ _HOSTS: Final = ("deepinfra", "fireworks_ai", "openrouter", "together_ai")
 _TOP_K: Final = ("anthropic", "gemini", "vertex_ai", "watsonx_text")
 
 
+def rules_of(target: Target) -> tuple[OptionRule, ...]:
+    """Return the rules of a target's route, or those of a route that nobody knows."""
+    model_id = target.model_id
+    route = find(model_id)
+    if route is None:
+        provider = model_id.partition("/")[0] if "/" in model_id else ""
+        return rules_for(Route(model_id=model_id, provider=provider, model=model_id))
+    openai = route.provider in ("openai", "text-completion-openai")
+    return rules_for(route, compatible=openai and leaves_openai(target))
+
+
+@functools.lru_cache(maxsize=256)
 def rules_for(route: Route, *, compatible: bool = False) -> tuple[OptionRule, ...]:
     """Return the rules of a route.
 

@@ -45,6 +45,7 @@ class LoopbackServer:
         self._lock = threading.RLock()
         self._closing = threading.Event()
         self._server: Listener | None = None
+        self._port = 0  # any
 
     # What a test does with it.
 
@@ -174,7 +175,7 @@ class LoopbackServer:
     def __enter__(self) -> Self:
         """Starts to listen; a client may connect when this returns."""
         self._closing.clear()
-        self._server = Listener(self)
+        self._server = Listener(self, self._port)
         self._server.start()
         return self
 

@@ -45,11 +45,11 @@ class Listener(ThreadingHTTPServer):
     # The default of 5 makes the kernel refuse connections when thirty clients come at once.
     request_queue_size = 512
 
-    def __init__(self, owner: Owner) -> None:
+    def __init__(self, owner: Owner, port: int = 0) -> None:
         self.owner = owner
         self._sockets: set[socket.socket] = set()
         self._sockets_changed = threading.Condition()
-        super().__init__(("127.0.0.1", 0), _Handler)
+        super().__init__(("127.0.0.1", port), _Handler)
         self._thread = threading.Thread(
             target=self.serve_forever,
             kwargs={"poll_interval": 0.02},
@@ -59,6 +59,7 @@ class Listener(ThreadingHTTPServer):
 
     def server_bind(self) -> None:
         """As socketserver's, without the reverse DNS look-up of http.server's, which may leave the machine."""
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.socket.bind(self.server_address)
         self.server_address = self.socket.getsockname()
         self.server_name, self.server_port = "127.0.0.1", self.socket.getsockname()[1]
@@ -72,6 +73,10 @@ class Listener(ThreadingHTTPServer):
         self.shutdown()
         self.server_close()
         self._thread.join(5)
+        self.cut()
+
+    def cut(self) -> None:
+        """Cuts every connection, and waits for their threads to end."""
         # A keep-alive connection's thread waits in recv; this ends it.
         with self._sockets_changed:
             for connection in self._sockets:
@@ -149,6 +154,8 @@ class _Handler(BaseHTTPRequestHandler):
         if reply.raw:
             self.close_connection = True
             self._stream(reply.chunks or (), framed=False)
+            if reply.reset:
+                self._reset()
             return
         streamed = reply.chunks is not None
         content_type, payload = reply.payload()

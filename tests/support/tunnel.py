@@ -102,22 +102,34 @@ class _TunnelHandler(listener._Handler):
             return
         self.send_response_only(200)
         self.end_headers()
-        below = self.connection
         try:
-            connection = owner.authority.context(host).wrap_socket(below, server_side=True)
-        except (OSError, ssl.SSLError):
-            self.close_connection = True  # a client that does not trust the authority hangs up
-            return
-        with _held(self.server, connection):
-            self.connection = connection
-            self.rfile, self.wfile = connection.makefile("rb"), connection.makefile("wb", 0)
-            self.close_connection = False
-            with contextlib.suppress(ssl.SSLError, ConnectionError):
-                while not self.close_connection:
-                    self.handle_one_request()
-            for file in (self.rfile, self.wfile):
-                with contextlib.suppress(OSError):
-                    file.close()
-        self.close_connection = True
-        # The handler still flushes and closes its files, and these were the connection's.
-        self.rfile, self.wfile = io.BytesIO(), io.BytesIO()
+            _serve_securely(self, owner.authority.context(host))
+        finally:
+            self.close_connection = True
+
+
+class SecureHandler(listener._Handler):
+    """Speaks TLS from the first byte, with what its owner's `certificate` gives."""
+
+    def handle(self) -> None:
+        owner: Any = self.server.owner
+        _serve_securely(self, owner.certificate)
+
+
+def _serve_securely(handler: listener._Handler, context: ssl.SSLContext) -> None:
+    try:
+        connection = context.wrap_socket(handler.connection, server_side=True)
+    except (OSError, ssl.SSLError):
+        return  # a client that does not trust the authority hangs up
+    with _held(handler.server, connection):
+        handler.connection = connection
+        handler.rfile, handler.wfile = connection.makefile("rb"), connection.makefile("wb", 0)
+        handler.close_connection = False
+        with contextlib.suppress(ssl.SSLError, ConnectionError):
+            while not handler.close_connection:
+                handler.handle_one_request()
+        for file in (handler.rfile, handler.wfile):
+            with contextlib.suppress(OSError):
+                file.close()
+    # The handler still flushes and closes its files, and these were the connection's.
+    handler.rfile, handler.wfile = io.BytesIO(), io.BytesIO()

@@ -2,26 +2,37 @@
 
 `construct` builds one of Mellea's backend classes from a request's settings and names a wrong
 one; `run_with_deadline` and `call_with_deadline` ask a server something before there is a
-session; an `UnreadableAnswerError` says that what it answered is no answer.
+session; `whole` sees to it that a stream has an end; `reading_answer` and
+`UnreadableAnswerError` say that what it answered is no answer.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import difflib
 import inspect
 import threading
-from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
+from typing import Any, Final, TypeVar
 
 from mellea_api.errors import ConfigurationError
 from mellea_api.requests import Target
 
-__all__ = ["UnreadableAnswerError", "call_with_deadline", "construct", "run_with_deadline"]
+__all__ = [
+    "UnreadableAnswerError",
+    "call_with_deadline",
+    "construct",
+    "reading_answer",
+    "run_with_deadline",
+    "whole",
+]
 
 Built = TypeVar("Built")
 Result = TypeVar("Result")
+
+_END: Final = object()
 
 
 class UnreadableAnswerError(ValueError):
@@ -129,3 +140,55 @@ def call_with_deadline(work: Callable[[], Result], seconds: float | None) -> Res
         raise value
     result: Result = value
     return result
+
+
+@contextlib.contextmanager
+def reading_answer() -> Iterator[None]:
+    """Say of what an SDK stumbles over, inside the block, that it is no answer.
+
+    SDKs look into an answer without asking what it is: a list where a dict is expected ends in
+    an `AttributeError` of theirs. The block should hold the SDK's call and nothing else.
+
+    Raises:
+        UnreadableAnswerError: Instead of an AttributeError, IndexError, KeyError or TypeError.
+    """
+    try:
+        yield
+    except (AttributeError, IndexError, KeyError, TypeError) as error:
+        raise UnreadableAnswerError(
+            f"the SDK stumbled over it: {type(error).__name__}: {error}"
+        ) from error
+
+
+async def whole(pieces: Any, is_last: Callable[[Any], bool]) -> AsyncGenerator[Any]:
+    """Pass on the pieces of a stream, and raise where it ends before its last piece.
+
+    A connection that is closed in the middle of an answer looks like its end to an SDK.
+
+    Args:
+        pieces: What an SDK streams: an asynchronous iterator.
+        is_last: Whether a piece says that the answer ends with it.
+
+    Yields:
+        The pieces.
+
+    Raises:
+        ConnectionError: If there were pieces, and none of them was the last.
+        UnreadableAnswerError: If the SDK stumbles over one.
+    """
+    pieces_left = aiter(pieces)
+    begun = ended = False
+    try:
+        while True:
+            with reading_answer():
+                piece = await anext(pieces_left, _END)
+                if piece is _END:
+                    break
+                begun, ended = True, ended or is_last(piece)
+            yield piece
+    finally:
+        close = getattr(pieces, "aclose", None) or getattr(pieces, "close", None)
+        if close is not None:
+            await close()
+    if begun and not ended:
+        raise ConnectionError("the answer broke off before its end")

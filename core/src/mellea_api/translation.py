@@ -85,9 +85,13 @@ def unreadable(request: ErrorRequest, why: object) -> errors.AnswerError:
 
 def unreachable(request: ErrorRequest, why: object) -> errors.BackendUnavailableError:
     """Return the error for a server that cannot be reached."""
+    words = said(why)
     return errors.BackendUnavailableError(
-        f"Cannot reach the {request.target.backend} server{_where(request)}: {said(why)}.",
-        next_step=request.target.descriptor.start_hint,
+        f"Cannot reach the {request.target.backend} server{_where(request)}: {words}.",
+        next_step="Check the address, and the server's certificate; to trust an authority of your "
+        "own, let SSL_CERT_FILE name its certificate (PEM)."
+        if "certificate" in words.lower()
+        else request.target.descriptor.start_hint,
         **_facts(request),
     )
 
@@ -121,10 +125,12 @@ def by_status(
 
     Args:
         request: What was being done.
-        status: The status, 400 to 599.
+        status: The status, 300 to 599.
         text: What the provider said.
-        headers: The answer's headers, for `Retry-After`.
+        headers: The answer's headers, for `Retry-After` and `Location`.
     """
+    if status < 400:
+        return _redirected(request, status, headers)
     target = request.target
     facts = _facts(request, status)
     words = said(text)
@@ -195,6 +201,20 @@ def by_status(
     )
 
 
+def _redirected(
+    request: ErrorRequest, status: int, headers: Mapping[str, str] | None
+) -> errors.AnswerError:
+    """Return the error for a redirect: prompt and key go to the address that was given alone."""
+    place = headers.get("location") if headers is not None else None
+    return errors.AnswerError(
+        f"The {request.target.backend} server{_where(request)} sends its callers on to "
+        f"{said(place) if place else 'another address'} (HTTP {status}), which is not followed.",
+        next_step="If it is to be trusted with the key and the prompts, give that address "
+        "instead: base_url=.",
+        **_facts(request, status),
+    )
+
+
 def _words(error: BaseException) -> str:
     """Return what an exception says; of one that says nothing, what it came from, or its kind."""
     texts = (" ".join(str(found).split()) for found in chain(error))
@@ -224,7 +244,7 @@ def by_kind(request: ErrorRequest) -> errors.MelleaAPIError | None:
             return timed_out(request)
         if kinds & {"UnreadableAnswerError"}:
             return unreadable(request, error)
-        if kinds & {"JSONDecodeError", "ValidationError", "DecodingError"}:
+        if kinds & {"JSONDecodeError", "ValidationError", "DecodingError", "UnicodeDecodeError"}:
             return unreadable(request, f"{type(error).__name__}: {error}")
         if kinds & {"ConnectionError", "TransportError", "RequestException", "gaierror"}:
             return unreachable(request, _words(error))

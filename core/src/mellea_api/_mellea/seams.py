@@ -108,10 +108,12 @@ def abort(thunk: Any, error: Exception) -> bool:
     task = generation_task(thunk)
     if task is None or task.done() or thunk.is_computed():
         return False
-    hook = getattr(generation_of(thunk)[0], "cancel_hook", None)
-    if callable(hook):
-        hook()
-    task.cancel()
+    # Told a second time, it would stop closing what the first time made it close: its connection.
+    if not task.cancelling():
+        hook = getattr(generation_of(thunk)[0], "cancel_hook", None)
+        if callable(hook):
+            hook()
+        task.cancel()
     queue = queue_of(thunk)
     while True:
         try:

@@ -1,4 +1,4 @@
-"""The Ollama backend of mellea-api: local models, no key.
+"""The Ollama backend of mellea-api: local models; a key only where a server asks for one.
 
 This module is what the entry point names: it is light, and holds the hooks. `options` says what
 Ollama does with each option, `models` is the catalogue, and `sdk` and `failures`
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from mellea_api import (
     BackendDescriptor,
+    CredentialField,
     ErrorRequest,
     MelleaAPIError,
     ModelInfo,
@@ -35,6 +36,15 @@ def describe_backend(name: str) -> BackendDescriptor:
         name=name,
         summary="Local models on an Ollama server",
         default_model=CATALOGUE[0].id,
+        credentials=(
+            # The SDK sends it by itself, so it is ours to keep out of errors and logs.
+            CredentialField(
+                name="api_key",
+                variables="OLLAMA_API_KEY",
+                required="never",
+                help="ollama.com asks for one (https://ollama.com/settings/keys), or a gateway.",
+            ),
+        ),
         options=RULES,
         models=CATALOGUE,
         base_url_variables=("OLLAMA_HOST",),

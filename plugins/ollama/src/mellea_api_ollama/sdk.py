@@ -15,10 +15,18 @@ from mellea_api import (
     ModelInfo,
     ModelNotFoundError,
     ModelsRequest,
+    Secret,
     SessionRequest,
     Target,
 )
-from mellea_api.authoring import UnreadableAnswerError, construct, run_with_deadline
+from mellea_api.authoring import (
+    UnreadableAnswerError,
+    construct,
+    reading_answer,
+    run_with_deadline,
+    whole,
+)
+from mellea_api.http import careful
 from mellea_api.logs import logger
 from mellea_api_ollama.options import LIFTED
 
@@ -33,7 +41,7 @@ def list_models(request: ModelsRequest) -> list[ModelInfo]:
     target = request.target
 
     async def ask() -> ollama.ListResponse:
-        async with _async_client(target) as client:
+        async with _async_client(target, request.credential("api_key")) as client:
             found: ollama.ListResponse = await client.list()
             return found
 
@@ -70,18 +78,20 @@ def create_session(request: SessionRequest) -> Any:
             next_step="Use pull=True to let a missing model be downloaded, else leave it out.",
             backend=target.backend,
         )
-    _ensure_model(target, request.timeout or _PATIENCE, pull=pull)
+    key = request.credential("api_key")
+    _ensure_model(target, key, request.timeout or _PATIENCE, pull=pull)
     from mellea import MelleaSession
 
     # Mellea 0.8 would end a call after 300 s of its own accord; the core's deadline counts.
     backend = construct(_backend_class(), target, "pull", base_url=target.base_url, timeout=None)
+    backend._key, backend._opened = request.credentials.get("api_key"), True
     return MelleaSession(backend)
 
 
-def _ensure_model(target: Target, patience: float, *, pull: bool) -> None:
+def _ensure_model(target: Target, key: str | None, patience: float, *, pull: bool) -> None:
     async def ask() -> list[str] | None:
         """Return None if the model is there, else the names of those that are."""
-        async with _async_client(target) as client:
+        async with _async_client(target, key) as client:
             try:
                 found = await client.show(target.model_id)
             except ollama.ResponseError as error:
@@ -96,7 +106,7 @@ def _ensure_model(target: Target, patience: float, *, pull: bool) -> None:
     if known is None:
         return
     if pull:
-        _pull(target)
+        _pull(target, key)
         return
     near = difflib.get_close_matches(target.model_id, known, n=3, cutoff=0.4)
     listed = (*near, *sorted(set(known) - set(near)))
@@ -112,7 +122,7 @@ def _ensure_model(target: Target, patience: float, *, pull: bool) -> None:
     )
 
 
-def _pull(target: Target) -> None:
+def _pull(target: Target, key: str | None) -> None:
     """Download the model; the bar goes to standard error, the milestones to the log."""
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
@@ -126,6 +136,7 @@ def _pull(target: Target) -> None:
     ):
         tasks: dict[str, Any] = {}
         status = None
+        _prepare(client, key)
         for update in client.pull(target.model_id, stream=True):
             status = update.status
             name = update.digest or status or ""
@@ -141,8 +152,8 @@ def _full_name(model_id: str) -> str:
     return model_id if ":" in model_id else f"{model_id}:latest"
 
 
-class _LiftingClient(ollama.AsyncClient):
-    """Puts the parameters that Mellea can only name inside `options` where they belong."""
+class _Client(ollama.AsyncClient):
+    """Puts what Mellea can only name inside `options` where it belongs, and reads with care."""
 
     async def chat(self, *args: Any, options: Any = None, **kwargs: Any) -> Any:
         options, lifted = _lift(options)
@@ -152,6 +163,12 @@ class _LiftingClient(ollama.AsyncClient):
         options, lifted = _lift(options)
         return await super().generate(*args, options=options, **{**kwargs, **lifted})
 
+    async def _request(self, *args: Any, stream: bool = False, **kwargs: Any) -> Any:
+        # The one way of the SDK to its server; all that it streams here is a model's answer.
+        with reading_answer():
+            answer: Any = await super()._request(*args, stream=stream, **kwargs)
+        return whole(answer, lambda part: bool(part.done)) if stream else answer
+
 
 def _lift(options: Any) -> tuple[Any, dict[str, Any]]:
     if not isinstance(options, Mapping) or LIFTED.isdisjoint(options):
@@ -160,8 +177,16 @@ def _lift(options: Any) -> tuple[Any, dict[str, Any]]:
     return {name: value for name, value in options.items() if name not in LIFTED}, lifted
 
 
-def _async_client(target: Target) -> ollama.AsyncClient:
-    return ollama.AsyncClient(target.base_url)
+def _async_client(target: Target, key: str | None = None) -> ollama.AsyncClient:
+    client = _Client(target.base_url)
+    _prepare(client, key)
+    return client
+
+
+def _prepare(client: Any, key: str | None) -> None:
+    careful(client._client)  # the SDK has no other way to the client that it makes
+    if key:
+        client._client.headers["authorization"] = f"Bearer {key}"
 
 
 @functools.cache
@@ -170,6 +195,9 @@ def _backend_class() -> Any:
 
     class OllamaModelBackend(Original):  # type: ignore[misc]
         """Mellea's backend, without the checks and the unasked pull in its constructor."""
+
+        _key: Secret | None = None
+        _opened = False
 
         def _check_ollama_server(self) -> bool:
             return True
@@ -181,8 +209,10 @@ def _backend_class() -> Any:
         def _async_client(self) -> ollama.AsyncClient:
             client: ollama.AsyncClient = super()._async_client
             # Mellea makes a client per event loop, in different ways over its versions.
-            if type(client) is ollama.AsyncClient:
-                client.__class__ = _LiftingClient
+            # The constructor asks for one as well, and has no key yet.
+            if type(client) is ollama.AsyncClient and self._opened:
+                client.__class__ = _Client
+                _prepare(client, self._key.reveal() if self._key else None)
             return client
 
     return OllamaModelBackend

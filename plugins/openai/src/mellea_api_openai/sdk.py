@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import functools
 from typing import Any
 
 import openai
+from openai.resources.chat.completions import AsyncCompletions
 
 from mellea_api import (
     ConfigurationError,
@@ -21,7 +23,9 @@ from mellea_api.authoring import (
     call_with_deadline,
     construct,
     run_with_deadline,
+    whole,
 )
+from mellea_api.http import careful
 from mellea_api.logs import logger
 
 __all__ = ["create_session", "list_models"]
@@ -41,12 +45,18 @@ def _client_arguments(request: ModelsRequest | SessionRequest) -> dict[str, Any]
     }
 
 
+def _client(**arguments: Any) -> openai.AsyncOpenAI:
+    client = openai.AsyncOpenAI(**arguments, max_retries=0)
+    careful(client._client)  # the SDK has no other way to the client that it makes
+    return client
+
+
 def list_models(request: ModelsRequest) -> list[ModelInfo]:
     """Ask the server which models it has (`GET /models`)."""
     target = request.target
 
     async def ask() -> list[str]:
-        async with openai.AsyncOpenAI(**_client_arguments(request), max_retries=0) as client:
+        async with _client(**_client_arguments(request)) as client:
             return await _names(client)
 
     about = {model.id: model for model in target.descriptor.models}
@@ -98,12 +108,11 @@ def create_session(request: SessionRequest) -> Any:
     if check:
         _check_model(target, arguments, request.timeout or _PATIENCE)
     from mellea import MelleaSession
-    from mellea.backends.openai import OpenAIBackend
 
     def build() -> Any:
         # The SDK would try again twice behind the caller's back, and wait for up to a minute.
         also = (openai.OpenAI,)
-        return construct(OpenAIBackend, target, "check", also=also, max_retries=0, **arguments)
+        return construct(_backend_class(), target, "check", also=also, max_retries=0, **arguments)
 
     # From 0.6 on its constructor asks the server for a version, with a timeout per read only.
     return MelleaSession(call_with_deadline(build, request.timeout or _PATIENCE))
@@ -114,7 +123,7 @@ def _check_model(target: Target, arguments: dict[str, Any], patience: float) -> 
 
     async def ask() -> list[str] | None:
         """Return None if the model is there or nobody can say, else the names of those there."""
-        async with openai.AsyncOpenAI(**arguments, max_retries=0) as client:
+        async with _client(**arguments) as client:
             try:
                 found: Any = await client.models.retrieve(target.model_id)
                 if isinstance(getattr(found, "id", None), str):
@@ -124,7 +133,8 @@ def _check_model(target: Target, arguments: dict[str, Any], patience: float) -> 
             except openai.NotFoundError as error:
                 if target.server == "official":
                     raise
-                logger.debug("no answer for one model, asking for all: %s", error)
+                said = translation.said(error.message)
+                logger.debug("no answer for one model, asking for all: %s", said)
             return await _names(client)
 
     try:
@@ -162,3 +172,34 @@ def _check_model(target: Target, arguments: dict[str, Any], patience: float) -> 
         known[0] if known else "no models",
         target.model_id,
     )
+
+
+class _Completions(AsyncCompletions):
+    """Sees to it that a stream has an end."""
+
+    async def create(self, *args: Any, **kwargs: Any) -> Any:
+        answer = await super().create(*args, **kwargs)
+        return whole(answer, _is_last) if hasattr(answer, "__aiter__") else answer
+
+
+def _is_last(chunk: Any) -> bool:
+    return any(choice.finish_reason for choice in chunk.choices or ())
+
+
+@functools.cache
+def _backend_class() -> Any:
+    from mellea.backends.openai import OpenAIBackend as Original
+
+    class OpenAIBackend(Original):  # type: ignore[misc, unused-ignore]
+        """Mellea's backend with careful clients; it makes one for each event loop."""
+
+        @property
+        def _async_client(self) -> openai.AsyncOpenAI:
+            client: openai.AsyncOpenAI = super()._async_client
+            completions = client.chat.completions
+            if type(completions) is AsyncCompletions:
+                completions.__class__ = _Completions
+                careful(client._client)
+            return client
+
+    return OpenAIBackend

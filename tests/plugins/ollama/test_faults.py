@@ -1,0 +1,45 @@
+"""Every fault of `support.fault_table`, on Ollama."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from support.fault_suite import ANSWER, SECRET, FaultSuite, Subject
+from support.fault_table import Faulty
+from support.ollama_server import OllamaServer
+from support.secure import Secure, listening
+
+pytest.importorskip("mellea_api_ollama")
+
+
+class Server(Faulty, OllamaServer):
+    pass
+
+
+class SecureServer(Secure, Server):
+    pass
+
+
+class TestFaults(FaultSuite):
+    operations = ("open", "list", "chat", "stream")
+    expected = {
+        ("*", "status_404"): "RequestRefusedError",  # Ollama says "not found" of a missing model
+    }
+
+    @classmethod
+    def make(cls, stack: ExitStack) -> Subject:
+        return cls._subject(stack.enter_context(Server(text=ANSWER)))
+
+    @classmethod
+    def make_secure(cls, stack: ExitStack, folder: Path) -> Subject:
+        server = SecureServer(text=ANSWER)
+        return cls._subject(server, listening(stack, server, folder))
+
+    @staticmethod
+    def _subject(server: Server, environment: Mapping[str, str] = {}) -> Subject:
+        subject = Subject("ollama", "tiny", server, {"base_url": server.base_url})
+        subject.environment = {"OLLAMA_API_KEY": SECRET, **environment}
+        return subject

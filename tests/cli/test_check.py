@@ -360,7 +360,6 @@ def test_a_plugin_that_hangs_while_it_is_imported_is_late_too(check: Any, instal
     [
         "raise SystemExit(9)",
         "raise KeyboardInterrupt",
-        "raise RuntimeError('a\\nb')",
         "return 7",
         "return request",
     ],
@@ -371,6 +370,40 @@ def test_whatever_a_plugin_does_there_is_a_report(check: Any, install: Any, body
     assert found["exit_code"] == 1
     assert step(found, "credentials")["state"] == "failed"
     assert "\n" not in step(found, "credentials")["message"]
+
+
+def test_a_plugin_that_fails_to_ask_is_a_warning_in_one_line(check: Any, install: Any) -> None:
+    install(
+        "odd",
+        GOOD + "\n@hookimpl\ndef validate_credentials(request):\n    raise ValueError('a\\nb')\n",
+    )
+    found = check("odd", "--probe")
+    assert step(found, "credentials")["state"] == "warning"
+    assert "\n" not in step(found, "credentials")["message"]
+
+
+@pytest.mark.usefixtures("openai")
+def test_where_a_credential_comes_from_is_told_and_what_it_shadows(
+    check: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "key").write_text(f"{SECRET}\n")
+    monkeypatch.setenv("OPENAI_API_KEY_FILE", str(tmp_path / "key"))
+    found = check("openai")
+    assert "from environment variable OPENAI_API_KEY" in step(found, "credentials")["message"]
+    (field,) = [one for one in found["backends"][0]["credentials"]["fields"] if one["source"]]
+    assert [one for one in field["shadowed"] if "OPENAI_API_KEY_FILE" in one]
+    monkeypatch.delenv("OPENAI_API_KEY")
+    assert check("openai", "--probe")["exit_code"] == 4
+
+
+def test_a_malformed_key_is_a_failure_without_asking(
+    check: Any, openai: OpenAIServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", f"'{SECRET}'")
+    found = check("openai", "--probe")
+    assert found["exit_code"] == 4
+    assert found["backends"][0]["credentials"]["status"] == "malformed"
+    assert openai.requests == []
 
 
 # ------------------------------------------------------------- the process, as a container runs it

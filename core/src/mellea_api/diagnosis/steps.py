@@ -219,7 +219,10 @@ class Look:
             self._fail("server", _said_by(report, target, BackendUnavailableError))
         elif report.usable:
             state: StepState = "warning" if report.status == "unchecked" else "ok"
-            self._add("credentials", state, message)
+            sources = [
+                f"{found.name} from {found.source}" for found in report.fields if found.source
+            ]
+            self._add("credentials", state, " ".join((message, *(f"({one})" for one in sources))))
         elif report.status == "forbidden":
             self._fail("credentials", _said_by(report, target, PermissionDeniedError))
         else:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from mellea_api.errors import MelleaAPIError
 from mellea_api.registry.discovery import EXTENSIONS, EntryPoint
 
 if TYPE_CHECKING:
+    from mellea_api.descriptor import CredentialField
     from mellea_api.registry import Registry
 
 __all__ = ["Reads", "Trial", "Trouble", "run", "try_plugin"]
@@ -183,7 +185,7 @@ def _backend(entry: EntryPoint, selected: bool) -> Trial:
     described = backend.descriptor
     reads = list(_in_order(described.base_url_variables, "base_url", secret=False))
     for found in described.credentials:
-        reads += _in_order(found.variables, found.name, secret=found.secret)
+        reads += _credential(found)
     return evolve(
         trial,
         contract_version=described.contract_version,
@@ -234,16 +236,35 @@ def _in_order(variables: Sequence[str], what: str, *, secret: bool) -> Iterator[
         yield Reads(name=name, what=what, secret=secret, before=tuple(variables[:position]))
 
 
+def _credential(found: CredentialField) -> Iterator[Reads]:
+    """Yield what is read for a credential: its variables, and what says in which file it is."""
+    files = tuple(f"{name}_FILE" for name in found.variables)
+    for read in _in_order((*found.variables, *files), found.name, secret=found.secret):
+        yield evolve(read, secret=found.secret and read.name not in files)
+    for name in dict.fromkeys(re.findall(r"\$(\w+)", " ".join(found.token_file))):
+        yield Reads(name=name, what=f"the file of {found.name}", secret=False)
+
+
 def _settings(registry: Registry, name: str, selected: bool) -> Iterator[Trouble]:
     """Yield what is wrong with the variables that this backend takes."""
     from mellea_api.environment import RuntimeEnvironment
     from mellea_api.selection import select
 
+    backend = registry.backend(name)
     try:
-        registry.backend(name).target()
+        target = backend.target()
+        report = backend.validate_credentials(target)
     except MelleaAPIError as error:
         yield _blamed(error, "")
         return
+    for found in report.fields:
+        named = re.search(r"(\w+)\)?$", found.source)
+        if found.status == "malformed" and named:
+            yield Trouble(
+                message=f"The {found.name} of {name} cannot be used: {found.reason}.",
+                next_step="Correct it.",
+                variable=named[1],
+            )
     if selected:
         try:
             # MELLEA_RUN_ID is no backend's, and must not hide what is wrong here.

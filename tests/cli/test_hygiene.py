@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -59,6 +60,12 @@ def imported(unwanted: tuple[str, ...], *arguments: str) -> str:
 def test_what_asks_nobody_imports_no_sdk(line: str) -> None:
     assert imported(SDKS, *line.split()) == ""
     assert imported((*SDKS, *DRAWING), *line.split(), "--json") == ""
+
+
+@pytest.mark.parametrize("line", ["backends --load", "options ollama seed=1", "--help"])
+def test_what_needs_no_model_list_touches_no_cache(line: str) -> None:
+    assert imported(("platformdirs", "filelock", "sqlite3"), *line.split()) == ""
+    assert not Path(os.environ["XDG_CACHE_HOME"], "mellea-api").exists()
 
 
 def test_the_list_of_backends_imports_none_of_them() -> None:
@@ -150,7 +157,6 @@ def test_a_terminal_without_unicode_is_served_too(command: Any) -> None:
 
 def test_tables_on_a_terminal_are_drawn_and_no_color_is_respected() -> None:
     pty = pytest.importorskip("pty")
-    import os
 
     def on_a_terminal(**environment: str) -> bytes:
         terminal, theirs = pty.openpty()

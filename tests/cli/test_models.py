@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from typing import Any
 
@@ -103,6 +104,61 @@ def test_offline_is_the_catalogue(invoke_json: Any) -> None:
     assert by_backend(invoke_json("models", "ollama", "--offline")).keys() == {"ollama"}
 
 
+@pytest.mark.usefixtures("servers")
+def test_each_model_is_labelled_live_or_cached_with_its_age(invoke: Any, invoke_json: Any) -> None:
+    def labels(*arguments: str) -> list[tuple[str, bool]]:
+        found = by_backend(invoke_json("models", "ollama", *arguments))
+        return [(model["source"], model["age"] is None) for model in found["ollama"]["models"]]
+
+    assert labels() == [("live", True)]
+    assert labels() == [("cached", False)]
+    assert labels("--offline") == [("cached", False)]
+    assert labels("--refresh") == [("live", True)]
+    table = invoke("models", "ollama").stdout
+    assert "tiny:latest" in table
+    assert "cached 0 s ago" in table
+    assert invoke("models", "--refresh", "--offline").exit_code == 2
+
+
+def test_a_server_that_went_away_is_shown_with_what_it_said_before(
+    servers: Any, invoke: Any, invoke_json: Any
+) -> None:
+    ollama, _ = servers
+    invoke("models", "ollama")
+    ollama.fail_next(503, path="*", times=2)
+    found = by_backend(invoke_json("models", "ollama", "--refresh"))["ollama"]
+    assert found["error"]["type"] == "BackendUnavailableError"
+    assert [(model["id"], model["source"]) for model in found["models"]] == [
+        ("tiny:latest", "cached")
+    ]
+    result = invoke("models", "ollama", "--refresh")
+    assert result.exit_code == 3
+    assert "tiny:latest" in result.stdout
+    assert "HTTP 503" in result.stderr
+    assert "what it answered before" in result.stderr
+
+
+def test_a_cache_that_does_not_work_is_said_once_and_breaks_nothing(
+    servers: Any, command: Any, tmp_path: Any
+) -> None:
+    (tmp_path / "file").write_text("")
+    environment = {"XDG_CACHE_HOME": str(tmp_path / "file")}
+    result = command("models", "ollama", "--json", env=environment)
+    assert result.returncode == 0
+    assert [model["source"] for model in json.loads(result.stdout)["backends"][0]["models"]] == [
+        "live"
+    ]
+    assert result.stderr.count("cache of model lists") == 1
+    assert "Traceback" not in result.stderr
+
+
+def test_debug_shows_where_a_failure_comes_from(invoke: Any) -> None:
+    with refused() as nobody:
+        result = invoke("models", "ollama", "--base-url", nobody.base_url, "--debug")
+    assert "Traceback" in result.stderr
+    assert "mellea_api_ollama" in result.stderr
+
+
 def test_a_server_without_models_says_so(invoke: Any) -> None:
     with OllamaServer([]) as empty:
         result = invoke("models", "ollama", "--base-url", empty.base_url)
@@ -141,7 +197,7 @@ def test_settings_that_are_none_are_refused(invoke: Any, install: Any) -> None:
     install("set", LISTS_BY_SETTING)
     assert invoke("models", "--set", "provider=groq").exit_code == 2
     assert invoke("models", "set", "--set", "provider").exit_code == 2
-    assert invoke("models", "set", "--set", "timeout=3").exit_code == 2
+    assert invoke("models", "set", "--set", "base_url=http://x.invalid").exit_code == 2
     secret = invoke("models", "set", "--set", "api_key=sk-on-the-command-line")
     assert secret.exit_code == 2
     assert "FAKE_API_KEY" in secret.stderr

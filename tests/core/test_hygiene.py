@@ -24,6 +24,8 @@ HEAVY = {
     "hypothesis": "no dependency: only the tests of plugin authors have it",
     "rich": "30 ms; only a command that prints a table needs it",
     "click": "15 ms; only the command line needs it",
+    "filelock": "asyncio and sqlite3 with it; needed when a provider is asked for its models",
+    "sqlite3": "nothing here needs it",
 }
 OURS = {
     "attrs": "20 ms; a program may import the library and never call it",
@@ -31,6 +33,7 @@ OURS = {
     "pluggy": "10 ms; needed from the first plugin on",
     "importlib_metadata": "30 ms; needed when plugins are looked for",
     "importlib.metadata": "the same, of the standard library",
+    "platformdirs": "5 ms; needed when models are listed",
     "inspect": "10 ms, and half of the standard library with it",
     "asyncio": "40 ms; needed by calls alone",
     "logging": "5 ms; needed when there is something to say",
@@ -111,7 +114,7 @@ def test_finding_imports_no_plugin(plugin: Path) -> None:
     "use",
     [
         "mellea_api.explain_options('hygienic', {'max_new_tokens': 5, 'x': 1}, unknown='pass')",
-        "mellea_api.list_models('hygienic', live=False)",
+        "mellea_api.list_models('hygienic', freshness='offline')",
         "mellea_api.validate_credentials('hygienic')",
         "mellea_api.shared_registry().backend('hygienic').target('m')",
     ],

@@ -194,7 +194,7 @@ def test_it_describes_itself_and_its_catalogue(name: str) -> None:
     backend = mellea_api.shared_registry().backend(name)
     descriptor = backend.descriptor
     assert descriptor.summary
-    models = mellea_api.list_models(name, live=False)
+    models = mellea_api.list_models(name, freshness="offline")
     assert descriptor.default_model in [model.id for model in models]
     assert all(model.source == "catalogue" for model in models)
     assert all(rule.reason for rule in descriptor.options if not rule.supported)

@@ -33,6 +33,22 @@ def create_session(request):
 """
 """The source of a backend's plugin that keeps to the contract."""
 
+COUNTING = """
+import os, time
+
+@hookimpl
+def list_models(request):
+    if not request.live:
+        return None
+    with open(os.environ["ASKED"], "a") as file:
+        file.write(request.target.backend + "\\n")
+    time.sleep(float(os.environ.get("TAKES", "0")))
+    if os.environ.get("DOWN"):
+        raise ConnectionRefusedError(os.environ["DOWN"])
+    return [ModelInfo(id=name, source="live") for name in os.environ["HAS"].split()]
+"""
+"""To be added to it: lists the models in HAS, or is DOWN, and writes a line to the file ASKED."""
+
 
 def backend(
     name: str, value: str, distribution: str = "dist-one", version: str = "1.0"

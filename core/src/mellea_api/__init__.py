@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from mellea_api.api import (
         build_session,
         explain_options,
+        list_all_models,
         list_models,
         refresh,
         session_request,
@@ -64,6 +65,7 @@ if TYPE_CHECKING:
     from mellea_api.reports import (
         CredentialFinding,
         CredentialReport,
+        ModelListing,
         NormalizedOptions,
         OptionDecision,
         OptionPatch,
@@ -88,6 +90,7 @@ _MODULES = {
     "api": (
         "build_session",
         "explain_options",
+        "list_all_models",
         "list_models",
         "refresh",
         "session_request",
@@ -132,6 +135,7 @@ _MODULES = {
     "reports": (
         "CredentialFinding",
         "CredentialReport",
+        "ModelListing",
         "NormalizedOptions",
         "OptionDecision",
         "OptionPatch",
@@ -171,6 +175,7 @@ __all__ = [
     "ErrorRequest",
     "MelleaAPIError",
     "ModelInfo",
+    "ModelListing",
     "ModelNotFoundError",
     "ModelsRequest",
     "Native",
@@ -200,6 +205,7 @@ __all__ = [
     "diagnose",
     "explain_options",
     "hookimpl",
+    "list_all_models",
     "list_models",
     "options_report",
     "refresh",

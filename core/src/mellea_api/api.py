@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from mellea_api import credentials
@@ -12,8 +12,8 @@ from mellea_api.descriptor import Endpoint, ModelInfo, Server
 from mellea_api.errors import ConfigurationError
 from mellea_api.options.spelling import Unknown
 from mellea_api.registry import Registry
-from mellea_api.reports import CredentialReport, NormalizedOptions
-from mellea_api.requests import Policy, SessionRequest, Target
+from mellea_api.reports import CredentialReport, ModelListing, NormalizedOptions
+from mellea_api.requests import Freshness, Policy, SessionRequest, Target
 from mellea_api.veil import hidden, hide, plain
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = [
     "build_session",
     "explain_options",
+    "list_all_models",
     "list_models",
     "refresh",
     "session_request",
@@ -253,29 +254,88 @@ def list_models(
     backend: str,
     *,
     base_url: str | None = None,
-    live: bool = True,
+    freshness: Freshness = "cached",
     timeout: float = 10.0,
     registry: Registry | None = None,
     **backend_kwargs: Any,
 ) -> list[ModelInfo]:
-    """List the models of a backend.
+    """List the models of a backend; each says where it comes from.
+
+    Safe to call from any thread, and inside a running event loop, which waits meanwhile.
 
     Args:
         backend: The backend's name.
         base_url: The server, instead of the environment's or the default one.
-        live: Ask the provider; else the catalogue that came with the plugin answers.
-        timeout: Seconds allowed for the answer.
+        freshness: `cached`: what the provider said within the last hour
+            (MELLEA_API_MODELS_LIFETIME), to this process or another one, else it is asked;
+            a failure counts for 30 s. `live`: it is asked. `offline`: nobody is asked; what it
+            last said, however long ago, else the catalogue that came with the plugin.
+        timeout: Seconds allowed for the answer. A plugin that does not keep to it is given up
+            2 s later.
         registry: Where to look for the backend; None for the shared registry.
         backend_kwargs: Credentials by field name, and the backend's other arguments.
 
     Raises:
         ProviderError: If the provider could not be asked; an empty list means "no models".
         BackendNotFoundError: If there is no such backend.
+        ConfigurationError: If an argument or MELLEA_API_MODELS_LIFETIME cannot be used.
     """
     backend_kwargs, base_url = hidden(backend_kwargs), hide(base_url)
-    found = (shared_registry() if registry is None else registry).backend(backend)
-    target, given = _target(found, None, base_url, backend_kwargs)
-    return found.list_models(target, given, live=live, timeout=_timeout(timeout) or 10.0)
+    arguments = {backend: {**backend_kwargs, "base_url": base_url}}
+    (found,) = list_all_models(
+        [backend], freshness=freshness, timeout=timeout, arguments=arguments, registry=registry
+    )
+    if found.error is not None:
+        raise found.error
+    return list(found.models or ())
+
+
+def list_all_models(
+    backends: Iterable[str] | None = None,
+    *,
+    freshness: Freshness = "cached",
+    timeout: float = 10.0,
+    arguments: Mapping[str, Mapping[str, Any]] | None = None,
+    registry: Registry | None = None,
+) -> list[ModelListing]:
+    """List the models of several backends, which are asked at once.
+
+    One that fails, or hangs, stands beside the others with its reason, and with what it last
+    said, if that is known. Safe to call from any thread, and inside a running event loop.
+
+    Args:
+        backends: Their names; None for all that are installed, each once.
+        freshness: As for `list_models`.
+        timeout: Seconds allowed for each answer.
+        arguments: By a backend's name, what `list_models` would take for it: `base_url`,
+            credentials, and its other arguments.
+        registry: Where to look for the backends; None for the shared registry.
+
+    Raises:
+        BackendNotFoundError: If there is no backend of a name that was given.
+        ConfigurationError: If an argument or MELLEA_API_MODELS_LIFETIME cannot be used.
+    """
+    arguments = {name: hidden(values) for name, values in (arguments or {}).items()}
+    from mellea_api.model_lists import asking  # threads and files, which nothing else needs
+
+    _one_of("freshness", freshness, get_args(Freshness))
+    seconds = _timeout(timeout) or 10.0
+    found = shared_registry() if registry is None else registry
+    named = [*arguments] if backends is None else [*(backends := list(backends)), *arguments]
+    for name in named:
+        found.backend(name)
+    if backends is None:
+        conflicts = [record.name for record in found.backends() if record.state == "conflict"]
+        backends = sorted([*found.distinct(), *conflicts])
+    cache = asking.default_cache()
+
+    def question(name: str) -> ModelListing:
+        own = dict(arguments.get(name, {}))
+        backend = found.backend(name)
+        target, credentials = _target(backend, None, own.pop("base_url", None), own)
+        return asking.list_one(backend, target, credentials, freshness, seconds, cache)
+
+    return asking.ask_each(list(dict.fromkeys(backends)), question, seconds)
 
 
 def validate_credentials(

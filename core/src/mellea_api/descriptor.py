@@ -215,6 +215,8 @@ class BackendDescriptor:
         credentials: The credential fields, in the order in which they are asked for.
         options: The option rules; for one option the first that holds counts.
         models: The catalogue, the default model first.
+        list_variables: Further environment variables, as globs, that a list of the provider's
+            models depends on, beside those of the address and the credentials.
         base_url_variables: Environment variables that name the server, in order.
         default_base_url: The server that is called when none is named. A backend with neither
             this nor variables calls no server, and `base_url=` is an error.
@@ -234,6 +236,7 @@ class BackendDescriptor:
     credentials: tuple[CredentialField, ...] = field(default=(), converter=_tuple)
     options: tuple[OptionRule, ...] = field(default=(), converter=_tuple)
     models: tuple[ModelInfo, ...] = field(default=(), converter=_tuple)
+    list_variables: tuple[str, ...] = field(default=(), converter=_tuple)
     base_url_variables: tuple[str, ...] = field(default=(), converter=_tuple)
     default_base_url: str | None = None
     official_hosts: tuple[str, ...] = field(default=(), converter=_tuple)

@@ -7,10 +7,14 @@ from typing import Any, Literal
 
 from attrs import field, frozen
 
+from mellea_api.descriptor import ModelInfo
+from mellea_api.errors import MelleaAPIError
+
 __all__ = [
     "CredentialFinding",
     "CredentialReport",
     "CredentialStatus",
+    "ModelListing",
     "NormalizedOptions",
     "OptionDecision",
     "OptionPatch",
@@ -166,3 +170,23 @@ class CredentialReport:
     def usable(self) -> bool:
         """Whether nothing speaks against calling the backend."""
         return self.status in ("not-needed", "present", "unchecked")
+
+
+def _models(value: Iterable[ModelInfo] | None) -> tuple[ModelInfo, ...] | None:
+    return None if value is None else tuple(value)
+
+
+@frozen(kw_only=True)
+class ModelListing:
+    """What came of asking one backend for its models.
+
+    Args:
+        backend: The backend's name.
+        models: The models. Where there is an error, what the provider said before, each model
+            labelled with its age; None if that is not known.
+        error: Why there is no new list; None if there is one.
+    """
+
+    backend: str
+    models: tuple[ModelInfo, ...] | None = field(default=None, converter=_models)
+    error: MelleaAPIError | None = None

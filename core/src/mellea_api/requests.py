@@ -23,6 +23,7 @@ __all__ = [
     "CredentialQuery",
     "CredentialRequest",
     "ErrorRequest",
+    "Freshness",
     "ModelsRequest",
     "OptionsRequest",
     "Origin",
@@ -34,6 +35,13 @@ __all__ = [
 
 Policy = Literal["warn", "error", "drop"]
 """What happens when an option is known but the backend, model or server does not support it."""
+
+Freshness = Literal["cached", "live", "offline"]
+"""Where a list of models may come from.
+
+`cached`: what the provider said a short time ago, or else the provider. `live`: the provider.
+`offline`: nobody is asked; what the provider last said, however long ago, or else the catalogue.
+"""
 
 
 def _shown(address: str | None) -> str:

@@ -153,13 +153,13 @@ def test_hook_list_models(found: Callable[..., Registry]) -> None:
     made = found(own)
     (model,) = mellea_api.list_models("fake", api_key="sk-abcdefghij", registry=made)
     assert (model.id, model.source) == ("big", "live")
-    (model,) = mellea_api.list_models("fake", live=False, registry=made)
+    (model,) = mellea_api.list_models("fake", freshness="offline", registry=made)
     assert model.source == "catalogue"
     with pytest.raises(mellea_api.RequestTimeoutError):
         mellea_api.list_models("fake", registry=made)
     wrong = found("\n@hookimpl\ndef list_models(request): return ['big']")
     with pytest.raises(PluginError, match="something else than ModelInfo"):
-        mellea_api.list_models("fake", registry=wrong)
+        mellea_api.list_models("fake", freshness="live", registry=wrong)
 
 
 BY_MODEL = """
@@ -323,7 +323,7 @@ def test_a_credential_that_is_required_and_missing_stops_before_the_plugin(
             use()
         assert caught.value.variables == ("FAKE_API_KEY",)
     assert mellea_api.validate_credentials("fake", registry=made).status == "missing"
-    assert mellea_api.list_models("fake", live=False, registry=made)
+    assert mellea_api.list_models("fake", freshness="offline", registry=made)
 
 
 def test_a_credential_that_is_no_text_is_refused(found: Callable[..., Registry]) -> None:

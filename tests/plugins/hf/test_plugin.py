@@ -31,7 +31,7 @@ def test_finding_listing_and_explaining_import_no_sdk() -> None:
     program = (
         "import sys, mellea_api\n"
         "assert {'hf', 'huggingface'} <= set(mellea_api.shared_registry())\n"
-        "assert mellea_api.list_models('hf', live=False)\n"
+        "assert mellea_api.list_models('hf', freshness='offline')\n"
         "assert mellea_api.validate_credentials('hf')\n"
         "assert mellea_api.explain_options('hf', {'temperature': 0, 'max_tokens': 5}).wire\n"
         f"print([name for name in {list(FORBIDDEN)} if name in sys.modules])"

@@ -28,7 +28,7 @@ def test_what_there_are_credentials_for_is_listed(monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_provider_can_be_named() -> None:
-    found = mellea_api.list_models("litellm", provider="watsonx", live=False)
+    found = mellea_api.list_models("litellm", provider="watsonx", freshness="offline")
     assert all(model.id.startswith("watsonx/") for model in found)
     assert {model.description for model in found} == {"watsonx"}
     assert any(model.context_length for model in found)

@@ -334,7 +334,7 @@ def test_a_server_without_models_has_an_empty_list(server: OllamaServer) -> None
 
 
 def test_the_catalogue_needs_nobody(server: OllamaServer) -> None:
-    models = mellea_api.list_models("ollama", live=False)
+    models = mellea_api.list_models("ollama", freshness="offline")
     assert [model.id for model in models] == [
         "granite4:micro",
         "granite3.3:8b",

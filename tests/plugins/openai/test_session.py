@@ -304,7 +304,7 @@ def test_a_server_without_models_has_an_empty_list() -> None:
 
 
 def test_the_catalogue_needs_nobody(server: OpenAIServer) -> None:
-    models = mellea_api.list_models("openai", live=False)
+    models = mellea_api.list_models("openai", freshness="offline")
     assert [model.id for model in models] == ["gpt-4o", "gpt-5.1", "gpt-oss:20b", "gpt-oss:120b"]
     assert {model.source for model in models} == {"catalogue"}
     assert [model.default for model in models] == [True, False, False, False]

@@ -14,7 +14,7 @@ import sys
 import mellea_api
 mellea_api.explain_options("watsonx", {"temperature": 0, "max_tokens": 5, "thinking": True})
 mellea_api.explain_options("watsonx", {"top_p": 0.5}, endpoint="completion")
-assert mellea_api.list_models("watsonx", live=False)
+assert mellea_api.list_models("watsonx", freshness="offline")
 assert mellea_api.validate_credentials("watsonx").status == "missing"
 heavy = {
     "ibm_watsonx_ai": "the SDK takes seconds",

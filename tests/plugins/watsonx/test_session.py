@@ -138,7 +138,7 @@ def test_models_are_listed_without_a_token_and_without_a_paid_call(watsonx: Wats
 
 
 def test_the_catalogue_is_listed_without_a_network(watsonx: WatsonxServer) -> None:
-    found = mellea_api.list_models("watsonx", live=False)
+    found = mellea_api.list_models("watsonx", freshness="offline")
     assert found[0].id == "ibm/granite-3-3-8b-instruct"
     assert not watsonx.tunnels
 

@@ -102,10 +102,14 @@ class Output:
             table.add_row(*map(Text, row))  # as Text, since brackets would be taken for markup
         Console().print(table)
 
-    def error(self, error: BaseException) -> None:
-        """Print an error: for people on standard error, for programs as the result."""
+    def trace(self, error: BaseException) -> None:
+        """Print where an error comes from, if that is wanted."""
         if self.debug:
             click.echo(redact("".join(traceback.format_exception(error))), err=True, nl=False)
+
+    def error(self, error: BaseException) -> None:
+        """Print an error: for people on standard error, for programs as the result."""
+        self.trace(error)
         if self.as_json:
             self.data({"error": error if isinstance(error, MelleaAPIError) else _foreign(error)})
         else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from mellea_api.errors import MelleaAPIError, PluginError
 from mellea_api.registry import defaults
@@ -14,7 +14,10 @@ __all__ = ["assemble"]
 
 
 def assemble(
-    record: PluginRecord, backends: Iterable[PluginRecord], extensions: Iterable[PluginRecord]
+    record: PluginRecord,
+    backends: Iterable[PluginRecord],
+    extensions: Iterable[PluginRecord],
+    elsewhere: Callable[[str], Sequence[str]],
 ) -> Backend:
     """Import a backend's plugin and all extensions, and put them together.
 
@@ -22,6 +25,7 @@ def assemble(
         record: The backend's.
         backends: All backends' records, its own among them.
         extensions: All extensions' records.
+        elsewhere: Returns the names of the other backends whose catalogues have a model.
 
     Raises:
         PluginError: If the plugin, or any extension, cannot be used.
@@ -46,7 +50,7 @@ def assemble(
     except Exception as error:
         raise broken(entry, f"pluggy refuses it: {error}") from error
     try:
-        return Backend(record.name, entry, manager, aliases, sources)
+        return Backend(record.name, entry, manager, aliases, sources, elsewhere)
     except MelleaAPIError:
         raise
     except Exception as error:  # a description whose values are not what they should be

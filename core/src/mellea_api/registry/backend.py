@@ -23,6 +23,7 @@ from mellea_api.descriptor import (
 )
 from mellea_api.errors import ConfigurationError, MelleaAPIError, ModelNotFoundError, PluginError
 from mellea_api.logs import logger, under_run
+from mellea_api.model_lists.known import complete
 from mellea_api.options.pipeline import OptionPipeline
 from mellea_api.options.spelling import Unknown
 from mellea_api.registry.discovery import EntryPoint
@@ -57,6 +58,7 @@ class Backend:
         manager: Its plugin manager: core defaults, the plugin, the extensions.
         aliases: All names of the same plugin, this one among them.
         extensions: Where the extensions come from, by their names in the manager.
+        elsewhere: Returns the names of the other backends whose catalogues have a model.
 
     Attributes:
         descriptor: What it says about itself.
@@ -72,11 +74,13 @@ class Backend:
         manager: pluggy.PluginManager,
         aliases: frozenset[str] = frozenset(),
         extensions: Mapping[str, EntryPoint] | None = None,
+        elsewhere: Callable[[str], Sequence[str]] | None = None,
     ) -> None:
         self.name = name
         self.entry_point = entry_point
         self._manager = manager
         self._extensions = dict(extensions or {})
+        self._elsewhere = elsewhere
         self.descriptor = self._describe(aliases | {name})
         hooks = manager.hook
         self._reviewed = bool(hooks.review_options.get_hookimpls())
@@ -365,20 +369,30 @@ class Backend:
         credentials.require(target, looked_up)
         found = credentials.values(looked_up)
         context = _mellea.new_context(request.context)
-        with under_run(request.run_id):
-            session = self._guarded(
-                "session",
-                target,
-                request.timeout,
-                lambda: self._manager.hook.create_session(
-                    request=evolve(request, credentials=found)
-                ),
-            )
+        try:
+            with under_run(request.run_id):
+                session = self._guarded(
+                    "session",
+                    target,
+                    request.timeout,
+                    lambda: self._manager.hook.create_session(
+                        request=evolve(request, credentials=found)
+                    ),
+                )
+        except ModelNotFoundError as error:
+            complete(error, target, found, self._elsewhere)
+            raise
         learnt = self._with_rules(target)
         if learnt is not target:
             pipeline = self.pipeline(learnt, policy=request.policy, unknown=request.unknown)
             pipeline.set_defaults(request.options)
         from mellea import MelleaSession
+
+        def translate(asked: ErrorRequest) -> MelleaAPIError | None:
+            typed = self.translate(asked)
+            if isinstance(typed, ModelNotFoundError):
+                complete(typed, target, found)
+            return typed
 
         if not isinstance(session, MelleaSession):
             raise broken(
@@ -387,7 +401,7 @@ class Backend:
             )
         adoption = Adoption(
             pipeline,
-            self.translate,
+            translate,
             timeout=request.timeout,
             run_id=request.run_id,
             secrets=found.values(),

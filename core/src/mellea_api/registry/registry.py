@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import difflib
 import threading
@@ -124,6 +125,15 @@ class Registry:
             raise copy.copy(found) from found.__cause__
         return found
 
+    def distinct(self) -> list[str]:
+        """Return the names of the backends that can be asked for, each plugin by its first name."""
+        plugins = {
+            (record.entry_point.value, record.entry_point.distribution): record.name
+            for record in reversed(self.backends())
+            if record.state == "found"
+        }
+        return sorted(plugins.values())
+
     def _record(self, name: Any) -> PluginRecord:
         record = self._backends.get(name) if isinstance(name, str) else None
         if record is None:
@@ -173,4 +183,21 @@ class Registry:
         # Here, so that finding plugins costs nothing of what using one needs.
         from mellea_api.registry.assembly import assemble
 
-        return assemble(record, self.backends(), self.extensions())
+        return assemble(
+            record,
+            self.backends(),
+            self.extensions(),
+            lambda model_id: self._that_have(model_id, record.entry_point),
+        )
+
+    def _that_have(self, model_id: str, besides: EntryPoint) -> list[str]:
+        """Return the names of the other backends whose catalogues have a model."""
+        found = []
+        for name in self.distinct():
+            entry = self._backends[name].entry_point
+            if (entry.value, entry.distribution) == (besides.value, besides.distribution):
+                continue
+            with contextlib.suppress(MelleaAPIError):  # a broken one has none
+                if any(model.id == model_id for model in self.backend(name).descriptor.models):
+                    found.append(name)
+        return found

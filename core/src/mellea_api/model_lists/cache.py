@@ -1,0 +1,321 @@
+"""What providers said about their models, kept on disk for this and other processes.
+
+Each answer is a JSON file of its own, written beside its place and then moved there by
+`os.replace`: a reader sees the old file or the new one, whatever happens in between, and the last
+writer wins, which for an answer is right. So neither reading nor writing takes a lock, and an
+entry that is damaged costs one question to the provider. The `filelock` library keeps processes
+that start together from asking one provider all at once, and from making two salts; its locks end
+with their process.
+
+What was weighed and left: SQLite keeps all in one file, so that what damages it costs everything,
+it cannot be thrown away while another process has it open, and its journal and shared memory are
+trouble on network file systems; diskcache is SQLite with pickles in it.
+
+The name of a file is a digest of all that the answer depends on: backend, address, settings and
+credentials, under a key that is made with the cache and never leaves it. So a credential, or an
+address with a password in it, is nowhere in the cache, and nobody can compare two machines'.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fnmatch
+import hashlib
+import json
+import math
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from attrs import evolve, frozen
+
+from mellea_api import errors
+from mellea_api.descriptor import ModelInfo
+from mellea_api.logs import logger
+from mellea_api.requests import Target
+from mellea_api.secrets import Secret, redact
+
+__all__ = ["KeptFailure", "KeptModels", "ModelCache"]
+
+SCHEMA: Final = 1
+"""The version of the files' form; a file of another version is none to us."""
+_FORGOTTEN_AFTER: Final = 90 * 24 * 3600.0
+"""Seconds after which a file that nobody wrote again is removed."""
+_SALT_BYTES: Final = 32
+
+_reported: Final[set[Path]] = set()
+
+
+@frozen
+class KeptModels:
+    """A list that a provider gave.
+
+    Args:
+        models: The models, labelled with their age.
+        age: Seconds since then.
+        fresh: Whether it still counts as an answer.
+    """
+
+    models: tuple[ModelInfo, ...]
+    age: float
+    fresh: bool
+
+
+@frozen
+class KeptFailure:
+    """Why a provider gave no list.
+
+    Args:
+        error: The typed reason.
+        age: Seconds since then.
+        fresh: Whether it still counts as an answer.
+    """
+
+    error: errors.ProviderError
+    age: float
+    fresh: bool
+
+
+class ModelCache:
+    """The answers in one folder. Safe to use from many threads and processes.
+
+    Nothing here raises because of the folder: what cannot be read is not there, what cannot be
+    written is not kept, and the log says so once.
+
+    Args:
+        folder: Where it is; made when something is first kept, and for its owner alone.
+        lifetime: Seconds for which a list counts as an answer.
+        failure_lifetime: Seconds for which a failure does.
+        clock: Tells the time in seconds since 1970, for all processes alike.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        lifetime: float = 3600.0,
+        failure_lifetime: float = 30.0,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._folder = folder
+        self._lifetime = lifetime
+        # Whoever wants every list asked for wants no failure repeated, either.
+        self._failure_lifetime = min(failure_lifetime, lifetime)
+        self._clock = clock
+
+    # What an answer depends on.
+
+    def key(
+        self, target: Target, credentials: Mapping[str, Secret], *, make: bool = True
+    ) -> str | None:
+        """Return the name under which an answer is kept; None if it cannot be kept.
+
+        Args:
+            target: Backend, server and settings; its model does not count.
+            credentials: What was found, by field name.
+            make: Whether the cache is made where there is none yet.
+        """
+        descriptor = target.descriptor
+        facts = [
+            descriptor.name,
+            (target.base_url or descriptor.default_base_url or "").rstrip("/"),
+            target.server,
+            dict(target.settings),
+            {name: secret.reveal() for name, secret in credentials.items()},
+            {
+                name: value
+                for name, value in os.environ.items()
+                if any(fnmatch.fnmatchcase(name, glob) for glob in descriptor.list_variables)
+            },
+        ]
+        try:
+            text = json.dumps(facts, sort_keys=True)
+        except (TypeError, ValueError, RecursionError):  # a setting is a live object
+            return None
+        salt = self._salt(make)
+        if salt is None:
+            return None
+        return hashlib.blake2b(text.encode(), key=salt, digest_size=16).hexdigest()
+
+    def _salt(self, make: bool) -> bytes | None:
+        """Return the cache's own key."""
+        path = self._folder / "salt"
+        salt = self._read(path)
+        if salt is None or len(salt) != _SALT_BYTES:
+            if not make or not self._make_folder():
+                return None
+            with self.alone("salt", 5.0):
+                salt = self._read(path)  # another process may have made one meanwhile
+                if salt is None or len(salt) != _SALT_BYTES:
+                    self._write(path, os.urandom(_SALT_BYTES))
+                    salt = self._read(path)
+        return salt if salt is not None and len(salt) == _SALT_BYTES else None
+
+    # Answers.
+
+    def models(self, key: str) -> KeptModels | None:
+        """Return the list that was kept, of whatever age, or None."""
+        found = self._load(self._folder / f"{key}.models.json", "models", _models)
+        if found is None:
+            return None
+        value, written = found
+        age = max(0.0, self._clock() - written)
+        models = tuple(
+            evolve(model, source="cached", age=age) if model.source == "live" else model
+            for model in value
+        )
+        return KeptModels(models, age, self._is_fresh(written, self._lifetime))
+
+    def failure(self, key: str) -> KeptFailure | None:
+        """Return the failure that was kept, of whatever age, or None."""
+        found = self._load(self._folder / f"{key}.failure.json", "error", _error)
+        if found is None:
+            return None
+        error, written = found
+        age = max(0.0, self._clock() - written)
+        return KeptFailure(error, age, self._is_fresh(written, self._failure_lifetime))
+
+    def keep_models(self, key: str, models: Sequence[ModelInfo]) -> None:
+        """Keep a list that a provider gave just now; it puts an end to a failure."""
+        from mellea_api.converter import converter
+
+        self._store(self._folder / f"{key}.models.json", "models", converter().unstructure(models))
+        with contextlib.suppress(OSError):
+            (self._folder / f"{key}.failure.json").unlink(missing_ok=True)
+
+    def keep_failure(self, key: str, error: errors.ProviderError) -> None:
+        """Keep the reason why a provider gave no list just now; its last list stays."""
+        from mellea_api.converter import converter
+
+        self._store(self._folder / f"{key}.failure.json", "error", converter().unstructure(error))
+
+    @contextlib.contextmanager
+    def alone(self, key: str, patience: float) -> Iterator[None]:
+        """Keep others from doing the same at the same time, as far as that can be had.
+
+        Args:
+            key: What is to be done alone: `key` of an answer.
+            patience: Seconds to wait for others; then the caller goes on all the same.
+        """
+        from filelock import FileLock, Timeout
+
+        lock = FileLock(str(self._folder / f"{key}.lock"), mode=0o600)
+        with contextlib.ExitStack() as stack:
+            # A file system may know no locks.
+            with contextlib.suppress(Timeout, OSError, NotImplementedError):
+                lock.acquire(timeout=patience)
+                stack.callback(lock.release)
+            yield
+
+    def _is_fresh(self, written: float, lifetime: float) -> bool:
+        return 0 <= self._clock() - written < lifetime  # clocks are set back, too
+
+    # Files.
+
+    def _load(self, path: Path, field: str, read: Callable[[Any], Any]) -> tuple[Any, float] | None:
+        raw = self._read(path)
+        if raw is None:
+            return None
+        try:
+            found = json.loads(raw)
+            if found.get("schema") != SCHEMA:
+                self._report(f"it has entries of another version, {found.get('schema')!r:.20}")
+                return None
+            written = found["written"]
+            if isinstance(written, bool) or not math.isfinite(written):
+                raise ValueError("it does not say when it was written")
+            return read(found[field]), float(written)
+        except Exception as error:  # anybody may have written anything
+            self._report(f"{path.name} cannot be read: {type(error).__name__}")
+            return None
+
+    def _store(self, path: Path, field: str, value: Any) -> None:
+        if self._make_folder():
+            entry = {"schema": SCHEMA, "written": self._clock(), field: _masked(value)}
+            self._write(path, json.dumps(entry).encode())
+            self._forget_old()
+
+    def _read(self, path: Path) -> bytes | None:
+        try:
+            return path.read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            self._report(f"{path.name} cannot be read: {error.strerror}")
+            return None
+
+    def _write(self, path: Path, content: bytes) -> None:
+        try:
+            handle, name = tempfile.mkstemp(dir=self._folder, prefix=".new-")  # for us alone: 0600
+        except OSError as error:
+            self._report(f"nothing can be written there: {error.strerror}")
+            return
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
+            os.replace(name, path)
+        except OSError as error:
+            self._report(f"{path.name} cannot be written: {error.strerror}")
+            with contextlib.suppress(OSError):
+                os.unlink(name)
+
+    def _make_folder(self) -> bool:
+        """Make the folder if need be; return whether it is there and ours alone."""
+        try:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            about = self._folder.stat()
+            if hasattr(os, "geteuid"):
+                if about.st_uid != os.geteuid():
+                    self._report("it belongs to another user")
+                    return False
+                if about.st_mode & 0o077:
+                    self._folder.chmod(0o700)
+        except OSError as error:
+            self._report(f"it cannot be made: {error.strerror}")
+            return False
+        return True
+
+    def _forget_old(self) -> None:
+        with contextlib.suppress(OSError):
+            for entry in list(os.scandir(self._folder)):
+                old = time.time() - entry.stat(follow_symlinks=False).st_mtime > _FORGOTTEN_AFTER
+                if old and entry.name != "salt":
+                    os.unlink(entry.path)
+
+    def _report(self, problem: str) -> None:
+        """Say once in a process what is wrong with this cache: it is done without."""
+        if self._folder not in _reported:
+            _reported.add(self._folder)
+            logger.warning(
+                "The cache of model lists in %s does not work, and is done without: %s.",
+                *(self._folder, problem),
+            )
+
+
+def _masked(value: Any) -> Any:
+    """Mask the secrets in what a server said: it may repeat what it was sent, in a name too."""
+    if isinstance(value, str):
+        return redact(value)
+    if isinstance(value, list):
+        return [_masked(item) for item in value]
+    return {k: _masked(v) for k, v in value.items()} if isinstance(value, dict) else value
+
+
+def _models(value: Any) -> tuple[ModelInfo, ...]:
+    from mellea_api.converter import converter
+
+    found: tuple[ModelInfo, ...] = converter().structure(value, tuple[ModelInfo, ...])
+    return found
+
+
+def _error(value: Any) -> errors.ProviderError:
+    """Return a kept error: one of this library's own kinds, and its facts."""
+    kind = getattr(errors, value["type"]) if value["type"] in errors.__all__ else None
+    if not isinstance(kind, type) or not issubclass(kind, errors.ProviderError):
+        raise ValueError("no error of a provider")
+    facts = {name: value.get(name) for name in kind.facts}
+    facts = {name: tuple(fact) if isinstance(fact, list) else fact for name, fact in facts.items()}
+    return kind(str(value["reason"]), next_step=str(value["next_step"]), **facts)

@@ -7,7 +7,10 @@ from support.openai_server import OpenAIServer
 
 pytest.importorskip("mellea_api_litellm")
 
+from click.testing import CliRunner
+
 import mellea_api
+from mellea_api.cli.app import app
 from mellea_api_litellm.routes import find
 
 
@@ -44,6 +47,47 @@ def test_everything_is_thousands_and_each_is_a_route() -> None:
 def test_a_misspelt_provider_is_an_error_that_helps() -> None:
     with pytest.raises(mellea_api.ConfigurationError, match="anthropic"):
         ids(provider="antropic")
+
+
+def test_of_a_provider_only_what_can_be_used() -> None:
+    assert ids(provider="anthropic", usable=True) == []
+    key = {"api_key": "sk-ant-x"}
+    assert "claude-sonnet-4-5" in ids(provider="anthropic", usable=True, **key)
+    assert ids(provider="*", usable=True, **key) == []  # nobody said whose key it is
+    assert ids(usable=False, live=False)[1:] == ids(provider="*")[1:]
+
+
+@pytest.mark.parametrize(
+    ("settings", "word"),
+    [({"provdier": "anthropic"}, "'provider'"), ({"usable": "yes"}, "usable=True")],
+)
+@pytest.mark.parametrize("base_url", [None, "http://127.0.0.1:9/v1"])
+def test_a_filter_that_is_none_lists_nothing(
+    settings: dict[str, str], word: str, base_url: str | None
+) -> None:
+    with pytest.raises(mellea_api.ConfigurationError, match=word):
+        ids(base_url=base_url, **settings)
+
+
+def test_the_command_filters(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-ant-x")
+    found = [
+        CliRunner()
+        .invoke(app, ["models", "litellm", *words], catch_exceptions=False)
+        .stdout.splitlines()
+        for words in (
+            (),
+            ("--set", "provider=mistral"),
+            ("--set", "provider=mistral", "--set", "usable=true"),
+        )
+    ]
+    of = [
+        {line.split()[1].partition("/")[0] for line in lines[1:] if line.startswith("litellm ")}
+        for lines in found
+    ]
+    assert "claude-sonnet-4-5" in of[0]
+    assert of[1] == {"mistral"}
+    assert of[2] == set()
 
 
 def test_a_server_is_asked(compatible_server: OpenAIServer) -> None:

@@ -21,6 +21,7 @@ from mellea_api.logs import logger
 from mellea_api.requests import ErrorRequest
 from mellea_api_litellm.needs import Finding, findings, needs_of, spell
 from mellea_api_litellm.routes import Route, find
+from mellea_api_litellm.settings import check_listing
 
 __all__ = ["Access", "access", "ask", "missing", "no_route", "report", "server_models"]
 
@@ -248,6 +249,7 @@ def server_models(request: ModelsRequest) -> list[ModelInfo]:
 
     The setting `provider` says what it is; without it, a server that speaks OpenAI's protocol.
     """
+    check_listing(request.target)
     provider = request.target.settings.get("provider") or "openai"
     route = Route(model_id=f"{provider}/", provider=provider, model="")
     reached = access(request.target, route, request.credentials)

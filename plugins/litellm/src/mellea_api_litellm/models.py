@@ -1,7 +1,8 @@
 """The models: the few that are shown unasked, and LiteLLM's own list of thousands to choose from.
 
 `list_models("litellm")` lists what there are credentials for; `provider="anthropic"` what one
-provider has, and `provider="*"` everything.
+provider has, and `provider="*"` everything. `usable=True` leaves of these what there are
+credentials for.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from mellea_api.requests import ModelsRequest
 from mellea_api_litellm.needs import findings, needs_of
 from mellea_api_litellm.options import DEFAULT_MODEL
 from mellea_api_litellm.routes import Route, listed, snapshot
+from mellea_api_litellm.settings import check_listing, flag
 
 __all__ = ["CATALOGUE", "choose"]
 
@@ -32,18 +34,18 @@ def choose(request: ModelsRequest) -> list[ModelInfo]:
     """List routes of LiteLLM's own list, without asking anybody.
 
     Args:
-        request: Its setting `provider` names a provider, or is `*` for all; without it, those
-            are listed for which there are credentials.
+        request: Its setting `provider` names a provider, or is `*` for all. Those are listed for
+            which there are credentials if no provider is named, or with the setting `usable`.
 
     Raises:
-        ConfigurationError: If LiteLLM knows no such provider.
+        ConfigurationError: If LiteLLM knows no such provider, or there is no such setting.
     """
+    check_listing(request.target)
     wanted = _wanted(request.target.settings.get("provider"))
-    if wanted is None:
-        usable = _Usable(request)
-        chosen = [found for found in listed() if usable(found.provider)]
-    else:
-        chosen = [found for found in listed() if wanted in ("*", found.provider)]
+    chosen = [found for found in listed() if wanted in (None, "*", found.provider)]
+    if flag(request.target, "usable", wanted is None):
+        usable = _Usable(request, wanted)
+        chosen = [found for found in chosen if usable(found.provider)]
     models = {found.model_id: _info(found.model_id, found.provider, found) for found in chosen}
     if wanted is None:
         models = {**{model.id: model for model in CATALOGUE if model.default}, **models}
@@ -78,10 +80,15 @@ def _wanted(provider: Any) -> str | None:
 
 
 class _Usable:
-    """Tells whether there are credentials for a provider; looks once for each."""
+    """Tells whether there are credentials for a provider; looks once for each.
 
-    def __init__(self, request: ModelsRequest) -> None:
+    A key given as an argument is that of the provider who is named; without a name, nobody said
+    whose it is.
+    """
+
+    def __init__(self, request: ModelsRequest, named: str | None) -> None:
         self._request = request
+        self._named = named
         self._known: dict[str, bool] = {}
 
     def __call__(self, provider: str) -> bool:
@@ -93,7 +100,7 @@ class _Usable:
         needs = needs_of(Route(model_id=f"{provider}/", provider=provider, model=""))
         if needs is None:
             return False
-        # A key given as an argument is one provider's, and nobody said whose.
-        found = findings(self._request.target, needs, {}, os.environ)
+        given = self._request.credentials if provider == self._named else {}
+        found = findings(self._request.target, needs, given, os.environ)
         there = any(finding.secret is not None for finding in found)
         return there and not any(finding.lacks for finding in found)

@@ -12,11 +12,12 @@ os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
 
 import litellm
 
-from mellea_api import ConfigurationError, PluginError, SessionRequest
+from mellea_api import PluginError, SessionRequest
 from mellea_api.authoring import construct
 from mellea_api.logs import logger
 from mellea_api_litellm import check, probe
 from mellea_api_litellm.routes import Route, differences, find, learn, snapshot
+from mellea_api_litellm.settings import HANDED, OPENING, flag
 
 __all__ = ["create_session"]
 
@@ -26,12 +27,6 @@ _PATIENCE: Final = 30.0
 """Seconds for the server's answer while a session is opened, where there is no timeout."""
 _NO_KEY: Final = "no-key-needed"
 """What a server without keys is sent: else LiteLLM sends it OPENAI_API_KEY, or insists on one."""
-_ARGUMENTS: Final = (
-    *("api_version", "organization", "max_retries", "num_retries", "mock_response"),
-    *("project_id", "space_id", "region_name"),
-    *("vertex_project", "vertex_location", "aws_region_name", "aws_profile_name"),
-)
-"""Settings that are handed to LiteLLM with each call."""
 
 
 def create_session(request: SessionRequest) -> Any:
@@ -44,24 +39,17 @@ def create_session(request: SessionRequest) -> Any:
         ConfigurationError: If a setting cannot be used.
     """
     target = request.target
-    settings = target.settings
-    asks = settings.get("check", True)
-    if not isinstance(asks, bool):
-        raise ConfigurationError(
-            f"Cannot use check={asks!r} for the {target.backend} backend.",
-            next_step="Use check=False to open a session without asking the server for the model.",
-            backend=target.backend,
-        )
+    asks = flag(target, "check", True)
     route = _live_route(request)
     reached = check.access(target, route, request.credentials)
-    mocked = "mock_response" in settings
+    mocked = "mock_response" in target.settings
     if reached.lacking and not mocked:
         raise check.missing(target, reached)
     if asks and not mocked:
         check.check_model(target, reached, request.timeout or _PATIENCE)
     from mellea import MelleaSession
 
-    backend = construct(_backend_class(), target, "check", *_ARGUMENTS)
+    backend = construct(_backend_class(), target, *OPENING, *HANDED)
     backend._batches = route.raw_places is not None
     backend._handed = _arguments(request, reached)
     backend._held = (reached.key, *request.credentials.values())  # masked as long as they live
@@ -98,7 +86,7 @@ def _arguments(request: SessionRequest, reached: check.Access) -> dict[str, Any]
     target = request.target
     # Left alone, LiteLLM has OpenAI's SDK try again twice behind the caller's back.
     handed: dict[str, Any] = {"max_retries": 0}
-    handed |= {name: value for name, value in target.settings.items() if name in _ARGUMENTS}
+    handed |= {name: value for name, value in target.settings.items() if name in HANDED}
     if target.base_url:
         handed["api_base"] = target.base_url
     key = reached.key

@@ -1,0 +1,62 @@
+"""Arguments of `start_session` and `list_models` that are this backend's own."""
+
+from __future__ import annotations
+
+import difflib
+from typing import Final
+
+from mellea_api import ConfigurationError, Target
+
+__all__ = ["HANDED", "LISTING", "OPENING", "check_listing", "flag"]
+
+HANDED: Final = (
+    *("api_version", "organization", "max_retries", "num_retries", "mock_response"),
+    *("project_id", "space_id", "region_name"),
+    *("vertex_project", "vertex_location", "aws_region_name", "aws_profile_name"),
+)
+"""Settings that are handed to LiteLLM with each call."""
+OPENING: Final = ("check",)
+"""Settings that say how a session is opened."""
+LISTING: Final = ("provider", "usable")
+"""Settings that say which models are listed."""
+
+_FLAGS: Final = {
+    "check": "Use check=False to open a session without asking the server for the model.",
+    "usable": "Use usable=True to list only what there are credentials for, or usable=False.",
+}
+
+
+def flag(target: Target, name: str, default: bool) -> bool:
+    """Return a setting that is yes or no.
+
+    Raises:
+        ConfigurationError: If it is neither.
+    """
+    value = target.settings.get(name, default)
+    if not isinstance(value, bool):
+        raise ConfigurationError(
+            f"Cannot use {name}={value!r} for the {target.backend} backend.",
+            next_step=_FLAGS[name],
+            backend=target.backend,
+        )
+    return value
+
+
+def check_listing(target: Target) -> None:
+    """Refuse what is no setting: a misspelt filter would list everything.
+
+    Raises:
+        ConfigurationError: If there is one, or one of a wrong type.
+    """
+    flag(target, "usable", False)
+    for name in target.settings:
+        if name not in (*LISTING, *OPENING, *HANDED):
+            near = difflib.get_close_matches(name, LISTING, n=1)
+            raise ConfigurationError(
+                f"Cannot list the models of the {target.backend} backend: it has no argument "
+                f"{name!r}.",
+                next_step=f"Did you mean {near[0]!r}?"
+                if near
+                else f"It takes {' and '.join(LISTING)}.",
+                backend=target.backend,
+            )

@@ -16,7 +16,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.fake_options import target
 
-from mellea_api import CredentialRequest, ModelsRequest, Secret, SessionRequest
+from mellea_api import (
+    CredentialRequest,
+    MelleaAPIError,
+    ModelsRequest,
+    Secret,
+    SessionRequest,
+    secrets,
+)
 from mellea_api.secrets import redact
 
 TEXT = "sk-not-for-anybody-0123456789"
@@ -157,6 +164,23 @@ def test_secrets_come_and_go_while_others_are_masked() -> None:
     for thread in threads:
         thread.join()
     assert not failures
+
+
+def test_an_error_that_a_finalizer_makes_in_the_middle_of_it_holds_up_nobody(
+    secret: Secret,
+) -> None:
+    """The garbage collector may run one wherever something is made, also while secrets are."""
+    made: list[str] = []
+
+    def make() -> None:
+        with secrets._live_lock:
+            Secret("sk-another-one", source="a finalizer")
+            made.append(str(MelleaAPIError(secret.reveal(), next_step="Nothing.")))
+
+    thread = threading.Thread(target=make, daemon=True)
+    thread.start()
+    thread.join(20)
+    assert made == ["[secret] Nothing."]
 
 
 def test_what_is_kept_beside_secrets_and_is_none_is_not_masked() -> None:

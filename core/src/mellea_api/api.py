@@ -51,10 +51,13 @@ def shared_registry() -> Registry:
     Raises:
         ConfigurationError: If an environment variable about plugins is malformed.
     """
-    with _shared.lock:
-        if _shared.registry is None:
-            _shared.registry = Registry.discover()
-        return _shared.registry
+    found = _shared.registry
+    if found is None:
+        with _shared.lock:
+            found = _shared.registry
+            if found is None:
+                found = _shared.registry = Registry.discover()
+    return found
 
 
 def refresh() -> Registry:
@@ -62,9 +65,8 @@ def refresh() -> Registry:
 
     Sessions that are running keep what they have.
     """
-    found = Registry.discover()
-    with _shared.lock:
-        _shared.registry = found
+    with _shared.lock:  # one after the other: an older view must not replace a newer one
+        found = _shared.registry = Registry.discover()
     return found
 
 

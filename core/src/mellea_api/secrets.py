@@ -15,7 +15,8 @@ _SHORTEST_REDACTED: Final = 8
 # By identity: in a set, a second secret with the same text would not be held, and no longer be
 # masked once the first is gone.
 _live: weakref.WeakValueDictionary[int, Secret] = weakref.WeakValueDictionary()
-_live_lock = threading.Lock()
+# Reentrant: the garbage collector may run a finalizer in here, which may raise our errors.
+_live_lock = threading.RLock()
 
 
 class Secret:
@@ -103,7 +104,8 @@ def redact(text: str) -> str:
         The text with each secret replaced by `[secret]`.
     """
     with _live_lock:
-        values = {secret.reveal() for secret in _live.values()}
+        living = [reference() for reference in _live.valuerefs()]
+    values = {secret.reveal() for secret in living if secret is not None}
     for value in sorted(values, key=len, reverse=True):
         if len(value) >= _SHORTEST_REDACTED and value in text:
             text = text.replace(value, _MASK)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 import threading
 import time
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 from support.fake_plugins import GOOD, backend, extension, registry
+from support.waiting import until
 
 from mellea_api import (
     PluginError,
@@ -482,6 +484,28 @@ def test_threads_that_ask_for_one_backend_load_it_once(write_plugin: WritePlugin
         del sys.imported  # type: ignore[attr-defined]
     assert len(backends) == 32
     assert len(set(map(id, backends))) == 1
+
+
+def test_a_plugin_that_asks_for_a_backend_while_it_is_imported_holds_up_nobody(
+    monkeypatch: pytest.MonkeyPatch, write_plugin: WritePlugin
+) -> None:
+    """One thread imports a program that has a plugin in it, another one asks for that plugin."""
+    program = write_plugin("import sys\nsys.begin_program()\n" + GOOD)
+    found = registry(backend("mine", program), backend("fake", write_plugin(GOOD)))
+    asked: list[object] = []
+
+    def begin() -> None:  # in the middle of the import, as programs do in their modules
+        other = threading.Thread(target=lambda: asked.append(found.backend("mine")), daemon=True)
+        other.start()
+        other.join(0.2)
+        asked.append(found.backend("fake"))
+
+    monkeypatch.setattr(sys, "begin_program", begin, raising=False)
+    importing = threading.Thread(target=importlib.import_module, args=(program,), daemon=True)
+    importing.start()
+    importing.join(20)
+    assert not importing.is_alive()
+    until(lambda: len(asked) == 2)
 
 
 def test_threads_that_ask_for_a_broken_backend_all_get_its_reason(

@@ -103,7 +103,7 @@ class OptionPipeline:
         self.unknown: Unknown = unknown
         self._review = review
         self._normalize = normalize
-        self._warned: set[tuple[str, str]] = set()
+        self._warned: dict[tuple[str, str], OptionDecision] = {}
         self._plans = {"chat": plan_for(target, "chat")}
         self.defaults = Given()
 
@@ -195,8 +195,7 @@ class OptionPipeline:
             )
         for decision in dropped:
             once = (decision.name, decision.reason)
-            if once not in self._warned:
-                self._warned.add(once)
+            if self._warned.setdefault(once, decision) is decision:  # in one step, for threads
                 logger.warning(
                     "The %s backend does not send %s=%s: %s. "
                     "(unsupported='error' or 'drop' changes what happens; said once a session.)",

@@ -59,7 +59,7 @@ class Registry:
         # MELLEA_API_PLUGINS speaks of backends: a list of those must not switch off a policy.
         self._extensions = records(found, EXTENSIONS, evolve(settings, only=None))
         self._loaded: dict[str, Backend | MelleaAPIError] = {}
-        self._lock = threading.RLock()
+        self._lock = threading.Lock()
 
     @classmethod
     def discover(
@@ -112,14 +112,15 @@ class Registry:
             PluginError: If its plugin, or any extension, cannot be used.
         """
         record = self._record(name)
-        with self._lock:
-            found = self._loaded.get(name)
-            if found is None:
-                try:
-                    found = self._load(record)
-                except MelleaAPIError as error:
-                    found = error
-                self._loaded[name] = found
+        found = self._loaded.get(name)
+        if found is None:
+            # Under no lock of ours: Python has one for each module, and a thread that holds the
+            # plugin's (it imports the package that the plugin is in) may ask for a backend.
+            try:
+                found = self._load(record)
+            except MelleaAPIError as error:
+                found = error
+            found = self._remember(name, found)
         if isinstance(found, MelleaAPIError):
             # A copy, since one object raised by several threads would share its traceback.
             raise copy.copy(found) from found.__cause__
@@ -133,6 +134,15 @@ class Registry:
             if record.state == "found"
         }
         return sorted(plugins.values())
+
+    def _remember(self, name: str, found: Backend | MelleaAPIError) -> Backend | MelleaAPIError:
+        """Return what all threads are given: what the first of them found."""
+        with self._lock:
+            first = self._loaded.get(name)
+            # A plugin that asks for itself while it is imported is given half of itself.
+            if first is None or isinstance(first, MelleaAPIError):
+                first = self._loaded[name] = found
+            return first
 
     def _record(self, name: Any) -> PluginRecord:
         record = self._backends.get(name) if isinstance(name, str) else None

@@ -215,6 +215,8 @@ class BackendDescriptor:
         credentials: The credential fields, in the order in which they are asked for.
         options: The option rules; for one option the first that holds counts.
         models: The catalogue, the default model first.
+        listing_needs: Where a provider's models are listed for those with credentials alone:
+            `always`; `compatible`, where the server is not the provider's own; or `never`.
         list_variables: Further environment variables, as globs, that a list of the provider's
             models depends on, beside those of the address and the credentials.
         base_url_variables: Environment variables that name the server, in order.
@@ -236,6 +238,7 @@ class BackendDescriptor:
     credentials: tuple[CredentialField, ...] = field(default=(), converter=_tuple)
     options: tuple[OptionRule, ...] = field(default=(), converter=_tuple)
     models: tuple[ModelInfo, ...] = field(default=(), converter=_tuple)
+    listing_needs: Literal["always", "compatible", "never"] = "always"
     list_variables: tuple[str, ...] = field(default=(), converter=_tuple)
     base_url_variables: tuple[str, ...] = field(default=(), converter=_tuple)
     default_base_url: str | None = None

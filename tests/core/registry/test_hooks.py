@@ -162,6 +162,31 @@ def test_hook_list_models(found: Callable[..., Registry]) -> None:
         mellea_api.list_models("fake", freshness="live", registry=wrong)
 
 
+@pytest.mark.parametrize(
+    ("needs", "server", "listed"),
+    [
+        ("always", "official", False),
+        ("compatible", "official", True),
+        ("compatible", "compatible", False),
+        ("never", "compatible", True),
+    ],
+)
+def test_hook_list_models_without_credentials(
+    write_plugin: WritePlugin, needs: str, server: str, listed: bool
+) -> None:
+    """It is called without credentials only where the provider lists its models for everybody."""
+    needing = GOOD.replace('required="never"', 'required="always"')
+    asked = "\n@hookimpl\ndef list_models(request): return [ModelInfo(id='big', source='live')]"
+    described = needing.replace("models=(", f"listing_needs={needs!r}, models=(") + asked
+    made = registry(backend("fake", write_plugin(described)))
+    if listed:
+        (model,) = mellea_api.list_models("fake", server=server, registry=made)
+        assert model.id == "big"
+    else:
+        with pytest.raises(CredentialError, match="api_key"):
+            mellea_api.list_models("fake", server=server, registry=made)
+
+
 BY_MODEL = """
 @hookimpl
 def option_rules(request):

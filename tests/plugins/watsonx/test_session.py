@@ -116,12 +116,12 @@ def test_a_model_that_is_to_be_withdrawn_is_warned_of(
     assert "ibm/old deprecated" in caplog.text
 
 
-def test_models_are_listed_without_a_token_and_without_a_paid_call(watsonx: WatsonxServer) -> None:
+def test_models_are_listed_for_everybody_and_without_a_paid_call(watsonx: WatsonxServer) -> None:
     watsonx.page = 3
     watsonx.models["ibm/embedding"] = spec("ibm/embedding", functions=[{"id": "embedding"}])
     watsonx.models["ibm/gone"] = spec("ibm/gone", lifecycle=[{"id": "withdrawn"}])
     watsonx.models["ibm/bare"] = {"model_id": "ibm/bare"}
-    found = mellea_api.list_models("watsonx", api_key=API_KEY, project_id=PROJECT)
+    found = mellea_api.list_models("watsonx")
     assert set(watsonx.paths()) == {SPECS_PATH}
     assert not any("authorization" in request.headers for request in watsonx.requests)
     assert [model.id for model in found] == [
@@ -282,3 +282,13 @@ def test_models_of_cloud_pak_for_data_are_listed_with_its_token(watsonx: Watsonx
     )
     assert len(found) == 4
     assert "authorization" in watsonx.last.headers
+
+
+@pytest.mark.parametrize("server", [None, "official"])
+def test_cloud_pak_for_data_lists_its_models_for_nobody_without_credentials(
+    watsonx: WatsonxServer, server: str | None
+) -> None:
+    more = {} if server is None else {"server": server}
+    with pytest.raises(CredentialError, match="WATSONX_API_KEY"):
+        mellea_api.list_models("watsonx", base_url=CPD, **more)
+    assert not watsonx.requests

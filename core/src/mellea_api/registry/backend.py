@@ -334,7 +334,7 @@ class Backend:
             ProviderError: If the provider was asked and could not be reached or refused.
         """
         found = self._found(target, arguments)
-        if live:
+        if live and self.descriptor.listing_needs in ("always", target.server):
             credentials.require(target, found)
         request = ModelsRequest(
             target=target, credentials=credentials.values(found), live=live, timeout=timeout

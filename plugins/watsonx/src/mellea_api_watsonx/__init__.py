@@ -67,6 +67,7 @@ def describe_backend(name: str) -> BackendDescriptor:
         ),
         options=RULES,
         models=CATALOGUE,
+        listing_needs="compatible",  # IBM Cloud lists them for everybody
         base_url_variables=("WATSONX_URL",),
         default_base_url="https://us-south.ml.cloud.ibm.com",
         official_hosts=OFFICIAL_HOSTS,

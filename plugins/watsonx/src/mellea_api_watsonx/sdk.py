@@ -129,9 +129,9 @@ def _connect(target: Target, given: Mapping[str, Secret], timeout: float | None)
     url = checked_url(target, APIClient.PLATFORM_URLS_MAP)
     if not is_cloud(url):
         logger.info("%s is no region of IBM Cloud: taken for Cloud Pak for Data", url)
-        for field in target.descriptor.credentials:
-            if field.name == "username" and field.name not in given:
-                raise credentials.missing_error(target, field)
+        lacking = [field for field in target.descriptor.credentials if field.name not in given]
+        if lacking:
+            raise credentials.missing_error(target, *lacking)
     return call_with_deadline(lambda: _Connection(url, given, timeout), timeout or _PATIENCE)
 
 

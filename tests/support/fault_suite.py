@@ -41,6 +41,7 @@ class Subject:
         arguments: What a session, a list of models and a probe are given.
         only_sessions: What only a session is given.
         environment: The user's variables.
+        places: By operation, the only path that misbehaves then; the operation is what comes before ":".
         session: A session that stays open through all faults.
     """
 
@@ -51,6 +52,7 @@ class Subject:
         self.arguments = dict(arguments)
         self.only_sessions: dict[str, Any] = {}
         self.environment: dict[str, str] = {}
+        self.places: dict[str, str] = {}
         server.secret = SECRET
         self.stranger = Stranger(server)
         self.session: Any = None
@@ -74,6 +76,8 @@ class Subject:
         from mellea_api.adoption import adoption_of
         from mellea_api.streaming import stream_chat
 
+        self.server.only = self.places.get(operation, "")
+        operation = operation.partition(":")[0]
         if operation == "open":
             return self.start(timeout)
         if operation == "list":

@@ -74,22 +74,34 @@ class Faulty(LoopbackServer):
     Attributes:
         stranger: Another server, to which the redirects lead.
         secret: What each answer repeats that has words of its own, as servers do.
+        before_error: What stands before an error in the middle of a stream.
+        only: The only path at which it misbehaves; empty is everywhere.
     """
 
     stranger: str = ""
     secret: str = ""
+    before_error: str = ""
+    only: str = ""
     fault: Fault | None = None
     _held: socket.socket | None = None
 
     def handle(self, request: Recorded) -> Reply:
         """The good server's answer, or the fault."""
-        if self.fault is not None and self.fault.answer is not None:
+        if (
+            self.fault is not None
+            and self.fault.answer is not None
+            and request.path.startswith(self.only)
+        ):
             return self.fault.answer(self, request)
         return super().handle(request)
 
     def good(self, request: Recorded) -> Reply:
         """What the good server answers."""
         return super().handle(request)
+
+    def own_address(self, request: Recorded) -> str:
+        """The address that the client has called, without a path."""
+        return self.url
 
     def turn_bad(self, fault: Fault) -> None:
         """Switches a fault on."""
@@ -237,7 +249,7 @@ def _status(code: int) -> Answer:
 
 def _redirect(code: int, *, to_itself: bool = False) -> Answer:
     def answer(server: Faulty, request: Recorded) -> Reply:
-        target = server.url if to_itself else server.stranger
+        target = server.own_address(request) if to_itself else server.stranger
         return Reply(code, text="moved", headers={"location": target + request.path})
 
     return answer
@@ -364,6 +376,7 @@ def _other(server: Faulty, reply: Reply) -> Iterator[bytes | str | float]:
 
 def _said(server: Faulty, reply: Reply) -> Iterator[bytes | str | float]:
     said = json.dumps(server.error_json(500))
+    yield server.before_error
     yield _framed(reply, said.replace('": "', f'": "[{server.secret}] ', 1))
 
 

@@ -15,33 +15,46 @@ from support.tunnel import SecureHandler
 HOST = "127.0.0.1"
 
 
-def certificates(folder: Path, host: str = HOST) -> dict[str, ssl.SSLContext]:
-    """Contexts of a server: the right one (""), and the wrong ones by what is wrong.
+class Certificates:
+    """Contexts of servers: the right one (""), and the wrong ones by what is wrong.
 
-    The authority that is to be trusted is `authority.pem` in the folder.
+    Attributes:
+        path: The certificate (PEM) of the authority that is to be trusted.
     """
-    trustme = pytest.importorskip("trustme", reason="trustme, which makes certificates, is missing")
-    trusted, other = trustme.CA(), trustme.CA()
-    trusted.cert_pem.write_to_path(str(folder / "authority.pem"))
-    past = dt.datetime.now(dt.UTC) - dt.timedelta(days=1)
-    issued = {
-        "": trusted.issue_cert(host),
-        "of_another_host": trusted.issue_cert("another.invalid"),
-        "of_another_authority": other.issue_cert(host),
-        "expired": trusted.issue_cert(host, not_after=past),
-    }
-    contexts = {which: _context() for which in (*issued, "self_signed")}
-    for which, certificate in issued.items():
-        certificate.configure_cert(contexts[which])
-    own = folder / "self_signed.pem"
-    other.private_key_pem.write_to_path(str(own))
-    other.cert_pem.write_to_path(str(own), append=True)
-    contexts["self_signed"].load_cert_chain(own)
-    return contexts
 
+    def __init__(self, folder: Path) -> None:
+        """Writes the authority's certificate into the folder."""
+        reason = "trustme, which makes certificates, is not installed"
+        self._trustme = pytest.importorskip("trustme", reason=reason)
+        self._folder = folder
+        self._trusted, self._other = self._trustme.CA(), self._trustme.CA()
+        self.path = folder / "authority.pem"
+        self._trusted.cert_pem.write_to_path(str(self.path))
+        self._contexts: dict[tuple[str, str], ssl.SSLContext] = {}
 
-def _context() -> ssl.SSLContext:
-    return ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    def context(self, which: str, host: str) -> ssl.SSLContext:
+        """What a server of that name needs."""
+        if (which, host) not in self._contexts:
+            context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+            if which == "self_signed":
+                own = self._folder / "self_signed.pem"
+                self._other.private_key_pem.write_to_path(str(own))
+                self._other.cert_pem.write_to_path(str(own), append=True)
+                context.load_cert_chain(own)
+            else:
+                self._issued(which, host).configure_cert(context)
+            self._contexts[which, host] = context
+        return self._contexts[which, host]
+
+    def _issued(self, which: str, host: str) -> Any:
+        if which == "of_another_authority":
+            return self._other.issue_cert(host)
+        if which == "of_another_host":
+            return self._trusted.issue_cert("another.invalid")
+        if which == "expired":
+            past = dt.datetime.now(dt.UTC) - dt.timedelta(days=1)
+            return self._trusted.issue_cert(host, not_after=past)
+        return self._trusted.issue_cert(host)
 
 
 class Secure(Faulty):
@@ -49,15 +62,15 @@ class Secure(Faulty):
 
     Attributes:
         certificate: What it shows now.
-        contexts: All that it has, by name.
+        certificates: All that it has.
     """
 
     certificate: ssl.SSLContext
-    contexts: dict[str, ssl.SSLContext]
+    certificates: Certificates
 
     def show_certificate(self, which: str) -> None:
         """See `Faulty`."""
-        self.certificate = self.contexts[which]
+        self.certificate = self.certificates.context(which, HOST)
 
     @property
     def url(self) -> str:
@@ -74,7 +87,7 @@ class Secure(Faulty):
 
 def listening(stack: ExitStack, server: Any, folder: Path) -> dict[str, str]:
     """Starts a server that speaks TLS, until the stack is closed; who trusts it has these variables."""
-    server.contexts = certificates(folder)
+    server.certificates = Certificates(folder)
     server.show_certificate("")
     stack.enter_context(server)
-    return {"SSL_CERT_FILE": str(folder / "authority.pem")}
+    return {"SSL_CERT_FILE": str(server.certificates.path)}

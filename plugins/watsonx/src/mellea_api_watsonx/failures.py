@@ -22,6 +22,7 @@ from mellea_api import (
     translation,
 )
 from mellea_api.requests import Target
+from mellea_api_watsonx.http import PROJECTS
 
 __all__ = ["translate_error"]
 
@@ -89,10 +90,12 @@ def translate_error(request: ErrorRequest) -> MelleaAPIError | None:
     for error in translation.chain(request.error):
         if isinstance(error, httpx.HTTPStatusError | wml_client_error.ApiRequestFailure):
             answer: Any = error.response
+            if PROJECTS in str(answer.request.url):
+                return by_project(request, answer.text, answer.status_code, answer.headers)
             return by_answer(request, answer.status_code, answer.text, answer.headers)
-        if isinstance(error, wml_client_error.InvalidCredentialsError):
+        if isinstance(error, wml_client_error.InvalidCredentialsError):  # Cloud Pak for Data's
             return by_answer(request, 401, error.error_msg.partition("Error: ")[2])
-        if isinstance(error, wml_client_error.CannotSetProjectOrSpace):
+        if isinstance(error, wml_client_error.CannotSetProjectOrSpace) and str(error.reason):
             return by_project(request, str(error.reason))
         if isinstance(error, wml_client_error.ExceededLimitOfAPICalls):
             return by_answer(request, 429, str(error.reason))
@@ -168,21 +171,27 @@ def by_text(request: ErrorRequest, text: str) -> MelleaAPIError | None:
     return by_answer(request, status, text)
 
 
-def by_project(request: ErrorRequest, text: str) -> MelleaAPIError:
+def by_project(
+    request: ErrorRequest, text: str, status: int = 404, headers: Mapping[str, str] | None = None
+) -> MelleaAPIError:
     """Return the error for a project that the projects service does not give out.
 
     Args:
         request: What was being done.
-        text: The answer's body, which is all that the SDK keeps.
+        text: The answer's body.
+        status: The answer's status, if the body does not say another.
+        headers: The answer's headers.
     """
     said = _read(text)
     if said is None:
+        if status < 400 or status >= 500:
+            return translation.by_status(request, status, text, headers)
         return translation.unreadable(request, f"instead of the project, {text[:60]!r}")
-    status = said.status or 404
-    if status >= 500 or status == 429:
-        return translation.by_status(request, status, said.words)
+    status = said.status or status
+    if status not in (400, 403, 404, 422):
+        return translation.by_status(request, status, said.words, headers)
     words = translation.said(said.words).rstrip(".")
-    if status in (401, 403):
+    if status == 403:
         return _project_error(
             PermissionDeniedError,
             request,

@@ -13,11 +13,15 @@ from typing import Any, Final, Generic, TypeVar
 import httpx
 
 from mellea_api import ConfigurationError
+from mellea_api.http import careful
 
-__all__ = ["AsyncClient", "PerLoop", "trusted"]
+__all__ = ["AsyncClient", "PerLoop", "sync_client", "trusted"]
 
 Held = TypeVar("Held")
 
+TOKENS: Final = "/identity/token"
+PROJECTS: Final = "/v2/projects/"
+_REFUSING: Final = (TOKENS, PROJECTS)
 VERIFY: Final = "WX_CLIENT_VERIFY_REQUESTS"
 
 
@@ -59,7 +63,7 @@ class AsyncClient(httpx.AsyncClient):
 
     def __init__(self, **arguments: Any) -> None:
         super().__init__(**arguments)
-        self._clients = PerLoop(lambda: httpx.AsyncClient(**arguments))
+        self._clients = PerLoop(lambda: careful(httpx.AsyncClient(**arguments)))
 
     async def send(self, request: httpx.Request, **arguments: Any) -> httpx.Response:
         """Send a request from the running loop."""
@@ -74,6 +78,24 @@ class AsyncClient(httpx.AsyncClient):
         for loop, client in self._clients.items():
             if loop is not None and loop.is_running():
                 asyncio.run_coroutine_threadsafe(client.aclose(), loop)
+
+
+def sync_client(**arguments: Any) -> httpx.Client:
+    """Return a client that raises what the services of tokens and projects refuse.
+
+    The SDK reads any refusal of theirs as a key or a project that is wrong, and keeps neither
+    the status nor the headers: a service that is busy would be called a bad key.
+    """
+    client = careful(httpx.Client(**arguments))
+    hooks = client.event_hooks
+    client.event_hooks = {**hooks, "response": [*hooks["response"], _raise_refusal]}
+    return client
+
+
+def _raise_refusal(response: httpx.Response) -> None:
+    if not response.is_success and response.request.url.path.startswith(_REFUSING):
+        response.read()
+        response.raise_for_status()
 
 
 def trusted() -> ssl.SSLContext | bool:

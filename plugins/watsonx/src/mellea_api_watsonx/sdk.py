@@ -43,11 +43,13 @@ from mellea_api.authoring import (
     call_with_deadline,
     construct,
     run_with_deadline,
+    whole,
 )
+from mellea_api.http import careful
 from mellea_api.logs import logger
 from mellea_api.secrets import redact
 from mellea_api_watsonx.failures import translate_error
-from mellea_api_watsonx.http import AsyncClient, PerLoop, trusted
+from mellea_api_watsonx.http import AsyncClient, PerLoop, sync_client, trusted
 from mellea_api_watsonx.options import EXTRA_PARAMETERS
 from mellea_api_watsonx.regions import checked_url, is_cloud
 
@@ -91,7 +93,7 @@ class _Connection:
             "verify": trusted(),
             "timeout": httpx.Timeout(timeout or _LONGEST_ANSWER, connect=10.0),
         }
-        self._sync, self._async = httpx.Client(**http), AsyncClient(**http)
+        self._sync, self._async = sync_client(**http), AsyncClient(**http)
         weakref.finalize(self, self._sync.close)  # Mellea before 0.8 closes nothing
         try:
             self.client = _Client(
@@ -142,10 +144,15 @@ class _Inference(ModelInference):  # type: ignore[misc]
         return await super().achat(messages, **_arguments(params, arguments))
 
     async def achat_stream(self, messages: Any, params: Any = None, **arguments: Any) -> Any:
-        return await super().achat_stream(messages, **_arguments(params, arguments))
+        stream = await super().achat_stream(messages, **_arguments(params, arguments))
+        return whole(stream, _is_last)
 
     def generate(self, prompt: Any = None, params: Any = None, **arguments: Any) -> Any:
         return super().generate(prompt, **_arguments(params, arguments))
+
+
+def _is_last(event: Any) -> bool:
+    return any(choice.get("finish_reason") for choice in event["choices"])
 
 
 def _arguments(params: Any, arguments: dict[str, Any]) -> dict[str, Any]:
@@ -166,7 +173,8 @@ async def _specs(url: str, token: str | None) -> list[dict[str, Any]]:
     headers = {"authorization": f"Bearer {token}"} if token else {}
     page = {"version": _API_VERSION, "limit": str(_MOST_PER_PAGE)}
     found: list[dict[str, Any]] = []
-    async with httpx.AsyncClient(verify=trusted(), headers=headers, timeout=None) as http:
+    client = httpx.AsyncClient(verify=trusted(), headers=headers, timeout=None)
+    async with careful(client) as http:
         while True:
             answer = await http.get(f"{url}/ml/v1/foundation_model_specs", params=page)
             answer.raise_for_status()

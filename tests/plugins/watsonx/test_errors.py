@@ -182,10 +182,10 @@ def test_models_cannot_be_listed_where_nobody_answers(watsonx: WatsonxServer) ->
     given = {"api_key": API_KEY, "project_id": PROJECT}
     watsonx.answers[SPECS_PATH] = Reply(500, json=error_body(500, "internal", "Oops"))
     with pytest.raises(errors.BackendUnavailableError, match="Oops"):
-        mellea_api.list_models("watsonx", **given)
+        mellea_api.list_models("watsonx", freshness="live", **given)
     watsonx.answers[SPECS_PATH] = Reply(json={"resources": [{"id": "no model"}]})
     with pytest.raises(errors.AnswerError, match="no list of models"):
-        mellea_api.list_models("watsonx", **given)
+        mellea_api.list_models("watsonx", freshness="live", **given)
 
 
 def test_a_web_site_is_no_cloud_pak_for_data(watsonx: WatsonxServer) -> None:

@@ -14,6 +14,7 @@ from mellea_api.address import shown_address
 from mellea_api.requests import ErrorRequest
 from mellea_api.secrets import redact
 from mellea_api.veil import chain, veiled
+from mellea_api.waiting import retry_after
 
 __all__ = [
     "by_kind",
@@ -96,123 +97,98 @@ def unreachable(request: ErrorRequest, why: object) -> errors.BackendUnavailable
     )
 
 
-def retry_after(headers: Mapping[str, str] | None) -> float | None:
-    """Return the seconds that a `Retry-After` header asks to wait, or None.
-
-    Args:
-        headers: The answer's headers.
-    """
-    if headers is None:
-        return None
-    for name, unit in (("retry-after-ms", 1000.0), ("retry-after", 1.0)):
-        value = headers.get(name)
-        try:
-            seconds = float(value) / unit if value is not None else None
-        except ValueError:
-            seconds = None
-        if seconds is not None and seconds >= 0:
-            return seconds
-    return None
-
-
 def by_status(
     request: ErrorRequest,
-    status: int,
+    status: int | None,
     text: object,
     headers: Mapping[str, str] | None = None,
+    *,
+    meaning: type[errors.ProviderError] | None = None,
 ) -> errors.ProviderError:
-    """Return the error for an HTTP status.
+    """Return the error for an HTTP status, or for an error in the middle of an answer.
 
     Args:
         request: What was being done.
-        status: The status, 300 to 599.
+        status: The status, 400 to 599; None where the answer had begun well.
         text: What the provider said.
-        headers: The answer's headers, for `Retry-After` and `Location`.
+        headers: The answer's headers, which may say when to try again.
+        meaning: What the provider's own code says that it is; None goes by status, then text.
     """
-    if status < 400:
-        return _redirected(request, status, headers)
+    words = "" if str(text).lstrip()[:1] == "<" else said(text).rstrip(".")  # a proxy's web page
+    kind = meaning or _meaning(status, words.lower())
+    reported = (f"{words} (HTTP {status})" if words else f"HTTP {status}") if status else words
     target = request.target
-    facts = _facts(request, status)
-    words = said(text)
-    reported = f"{words} (HTTP {status})" if words else f"HTTP {status}"
-    lowered = words.lower()
-    if status == 401:
+    server, facts = f"The {target.backend} server{_where(request)}", _facts(request, status)
+    if kind is errors.CredentialError:
         credential = next((item for item in target.descriptor.credentials if item.secret), None)
         variables = credential.variables if credential else ()
         named = f"Check {variables[0]}. " if variables else "Check the credentials. "
-        return errors.CredentialError(
-            f"The {target.backend} server{_where(request)} rejected the credentials: {reported}.",
-            next_step=(named + (credential.help if credential else "")).strip(),
-            field=credential.name if credential else None,
-            variables=variables,
-            **facts,
-        )
-    if status == 403:
-        return errors.PermissionDeniedError(
-            f"The {target.backend} server{_where(request)} does not permit this: {reported}.",
-            next_step="Ask for access to the model, or use another one or another key.",
-            **facts,
-        )
+        facts |= {"field": credential.name if credential else None, "variables": variables}
+        reason = f"{server} rejected the credentials: {reported}."
+        step = (named + (credential.help if credential else "")).strip()
+    elif kind is errors.PermissionDeniedError:
+        reason = f"{server} does not permit this: {reported}."
+        step = "Ask for access to the model, or use another one or another key."
+        if status == 402:
+            step = "Pay for more, or use another key."
+    elif kind is errors.ModelNotFoundError:
+        reason = f"{server} does not have the model {target.model_id!r}: {reported}."
+        step = target.descriptor.model_hint.format(model=target.model_id)
+    elif kind is errors.RequestTimeoutError:
+        facts |= {"timeout": request.timeout}
+        reason = f"{server} gave up waiting: {reported}."
+        step = "Try again; a shorter prompt or fewer max_tokens take less time."
+    elif kind is errors.RateLimitError:
+        wait = facts["retry_after"] = retry_after(headers)
+        reason = f"{server} takes no more calls for now: {reported}."
+        step = f"Try again in {wait:g} s." if wait is not None else "Try again later."
+        if "quota" in words.lower():
+            step += " If it is the plan's quota that is used up, only a larger one helps."
+    elif kind is errors.BackendUnavailableError:
+        reason = f"{server} failed: {reported}."
+        step = "Try again; if it stays so, look at the server's log or status page."
+    elif kind is errors.ContextLengthError:
+        reason = f"The prompt is too long for {target.model_id!r}: {reported}."
+        step = "Shorten it, ask for fewer max_tokens, or use a model with a larger context."
+    elif kind is errors.ContentRefusedError:
+        reason = f"The {target.backend} server's content filter refused this: {reported}."
+        step = "Change the prompt."
+    else:
+        reason = f"{server} refused the request: {reported}."
+        step = f"`mellea-api options {target.backend}` shows what is sent for each option."
+    return kind(reason, next_step=step, **facts)
+
+
+_BY_STATUS: Final[Mapping[int, type[errors.ProviderError]]] = {
+    401: errors.CredentialError,
+    402: errors.PermissionDeniedError,
+    403: errors.PermissionDeniedError,
+    408: errors.RequestTimeoutError,
+    429: errors.RateLimitError,
+    504: errors.RequestTimeoutError,
+}
+_TOO_LONG: Final = re.compile(
+    r"context.{0,30}(length|window|size|limit|exceed)|exceed.{0,30}context"
+    r"|(prompt|input)s?\b.{0,40} too long|longer than the model"
+    r"|(input|prompt) tokens.{0,60}exceed|tokens.{0,60}(cannot exceed|must be <=)"
+)
+_FILTERED: Final = re.compile(
+    r"content.{0,30}(filter|policy|policies|moderation)|safety system|usage polic|flagged"
+)
+
+
+def _meaning(status: int | None, lowered: str) -> type[errors.ProviderError]:
+    if status is not None and status in _BY_STATUS:
+        return _BY_STATUS[status]
     if status == 404 and "model" in lowered:
-        return errors.ModelNotFoundError(
-            f"The {target.backend} server{_where(request)} does not have the model "
-            f"{target.model_id!r}: {reported}.",
-            next_step=target.descriptor.model_hint.format(model=target.model_id),
-            **facts,
-        )
-    if status in (408, 504):
-        return errors.RequestTimeoutError(
-            f"The {target.backend} server{_where(request)} gave up waiting: {reported}.",
-            next_step="Try again; a shorter prompt or fewer max_tokens take less time.",
-            timeout=request.timeout,
-            **facts,
-        )
-    if status == 429:
-        wait = retry_after(headers)
-        return errors.RateLimitError(
-            f"The {target.backend} server{_where(request)} takes no more calls for now: "
-            f"{reported}.",
-            next_step=f"Try again in {wait:g} s." if wait is not None else "Try again later.",
-            retry_after=wait,
-            **facts,
-        )
-    if status >= 500:
-        return errors.BackendUnavailableError(
-            f"The {target.backend} server{_where(request)} failed: {reported}.",
-            next_step="Try again; if it stays so, look at the server's log or status page.",
-            **facts,
-        )
-    if "context" in lowered and ("length" in lowered or "window" in lowered or "exceed" in lowered):
-        return errors.ContextLengthError(
-            f"The prompt is too long for {target.model_id!r}: {reported}.",
-            next_step="Shorten it, ask for fewer max_tokens, or use a model with a larger context.",
-            **facts,
-        )
-    if "content" in lowered and ("filter" in lowered or "policy" in lowered):
-        return errors.ContentRefusedError(
-            f"The {target.backend} server's content filter refused this: {reported}.",
-            next_step="Change the prompt.",
-            **facts,
-        )
-    return errors.RequestRefusedError(
-        f"The {target.backend} server{_where(request)} refused the request: {reported}.",
-        next_step=f"`mellea-api options {target.backend}` shows what is sent for each option.",
-        **facts,
-    )
-
-
-def _redirected(
-    request: ErrorRequest, status: int, headers: Mapping[str, str] | None
-) -> errors.AnswerError:
-    """Return the error for a redirect: prompt and key go to the address that was given alone."""
-    place = headers.get("location") if headers is not None else None
-    return errors.AnswerError(
-        f"The {request.target.backend} server{_where(request)} sends its callers on to "
-        f"{said(place) if place else 'another address'} (HTTP {status}), which is not followed.",
-        next_step="If it is to be trusted with the key and the prompts, give that address "
-        "instead: base_url=.",
-        **_facts(request, status),
-    )
+        return errors.ModelNotFoundError
+    if status is not None and status >= 500:
+        return errors.BackendUnavailableError
+    if _TOO_LONG.search(lowered):
+        return errors.ContextLengthError
+    if _FILTERED.search(lowered):
+        return errors.ContentRefusedError
+    return errors.RequestRefusedError if status else errors.BackendUnavailableError
 
 
 def _words(error: BaseException) -> str:

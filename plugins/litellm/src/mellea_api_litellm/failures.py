@@ -3,17 +3,33 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any, Final
 
 from attrs import evolve
 
-from mellea_api import CredentialField, ErrorRequest, MelleaAPIError, Target, translation
+from mellea_api import (
+    ContentRefusedError,
+    ContextLengthError,
+    CredentialField,
+    ErrorRequest,
+    MelleaAPIError,
+    ModelNotFoundError,
+    ProviderError,
+    Target,
+    translation,
+)
 from mellea_api_litellm.needs import needs_of
 from mellea_api_litellm.routes import Route, find
 
 __all__ = ["named", "translate_error"]
 
 _PREFIX: Final = re.compile(r"^(litellm\.)?(\w+Error: (litellm\.)?)*")
+_BY_CLASS: Final[Mapping[str, type[ProviderError]]] = {
+    "ContentPolicyViolationError": ContentRefusedError,
+    "ContextWindowExceededError": ContextLengthError,
+    "LiteLLMUnknownProvider": ModelNotFoundError,
+}
 _UNREACHED: Final = frozenset(
     {"ConnectError", "ConnectionRefusedError", "ClientConnectorError", "ConnectionResetError"}
     | {"ServerDisconnectedError", "RemoteProtocolError", "ReadError", "gaierror"}
@@ -55,7 +71,8 @@ def _of_litellm(request: ErrorRequest, error: Any, kind: str) -> MelleaAPIError 
     text = text.partition("\nTraceback")[0].partition(" Traceback (most")[0]
     status = getattr(error, "status_code", None)
     status = status if isinstance(status, int) and 400 <= status <= 599 else 500
-    headers = getattr(getattr(error, "response", None), "headers", None)
+    headers = _headers(error)
+    meaning = _BY_CLASS.get(kind)
     if kind == "Timeout":
         return translation.timed_out(request)
     if kind in ("APIResponseValidationError", "JSONSchemaValidationError"):
@@ -66,13 +83,20 @@ def _of_litellm(request: ErrorRequest, error: Any, kind: str) -> MelleaAPIError 
         if names & _UNREACHED or "cannot connect" in lowered or "connection error" in lowered:
             return translation.unreachable(request, text)
         if "not found" in lowered and "model" in lowered:
-            status = 404  # LiteLLM calls Ollama's refusal a failed connection
-    if kind == "ContextWindowExceededError":
-        text = f"context length exceeded: {text}"
-    elif kind == "ContentPolicyViolationError":
-        text = f"content filter: {text}"
-    elif "Invalid model name" in text or kind == "LiteLLMUnknownProvider":
-        status, text = 404, f"model: {text}"
-    elif status == 404 and "model" not in text.lower():
-        text = f"{text} (model {request.target.model_id})"
-    return translation.by_status(request, status, text, headers)
+            meaning = ModelNotFoundError  # LiteLLM calls Ollama's refusal a failed connection
+    if status == 404 or "Invalid model name" in text:
+        meaning = ModelNotFoundError
+    return translation.by_status(request, status, text, headers, meaning=meaning)
+
+
+def _headers(error: Any) -> Mapping[str, str] | None:
+    """Return the answer's headers, which LiteLLM keeps in one of two places, or in neither."""
+    for found in translation.chain(error):
+        for headers in (
+            getattr(found, "litellm_response_headers", None),
+            getattr(getattr(found, "response", None), "headers", None),
+        ):
+            if headers:
+                kept: Mapping[str, str] = headers
+                return kept
+    return None

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import httpx
+import re
+
 import ollama
 
-from mellea_api import ErrorRequest, MelleaAPIError, translation
+from mellea_api import ErrorRequest, MelleaAPIError, ModelNotFoundError, translation
 
 __all__ = ["translate_error"]
 
@@ -15,18 +16,15 @@ def translate_error(request: ErrorRequest) -> MelleaAPIError | None:
 
     `ollama.ResponseError` has the HTTP status, or -1 where the error came inside a stream.
     """
-    for error in translation.chain(request.error):
+    found = list(translation.chain(request.error))
+    # The SDK keeps the text and the status; what it came from has the headers.
+    headers = next((error.response.headers for error in found if hasattr(error, "response")), None)
+    for error in found:
         if isinstance(error, ollama.ResponseError):
-            # The SDK keeps the text and the status; what it came from has the headers.
-            answer = getattr(error.__context__, "response", None)
-            headers = getattr(answer, "headers", None)
-            status = error.status_code if error.status_code >= 300 else 500
-            if "not found" in error.error and "model" in error.error:
-                status = 404
-            return translation.by_status(request, status, error.error, headers)
+            status = error.status_code if error.status_code >= 400 else None
+            gone = status in (None, 404) and re.search(r"model.* not found", error.error)
+            meaning = ModelNotFoundError if gone else None
+            return translation.by_status(request, status, error.error, headers, meaning=meaning)
         if isinstance(error, ollama.RequestError):
             return translation.by_status(request, 400, error.error)
-        if isinstance(error, httpx.ConnectError):
-            # The SDK says in its place that Ollama should be started, whatever the matter is.
-            return translation.unreachable(request, error)
     return None

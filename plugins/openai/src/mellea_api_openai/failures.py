@@ -1,32 +1,76 @@
-"""What the OpenAI SDK raises, in the library's terms: by status and code first, text last."""
+"""What the OpenAI SDK raises, in the library's terms: by code and status first, text last."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any, Final
+
 import openai
 
-from mellea_api import ErrorRequest, MelleaAPIError, translation
+from mellea_api import (
+    ContentRefusedError,
+    ContextLengthError,
+    CredentialError,
+    ErrorRequest,
+    MelleaAPIError,
+    ModelNotFoundError,
+    ProviderError,
+    RateLimitError,
+    RequestRefusedError,
+    translation,
+)
 
 __all__ = ["translate_error"]
 
+_BY_CODE: Final[Mapping[str, type[ProviderError]]] = {
+    "content_filter": ContentRefusedError,
+    "content_policy_violation": ContentRefusedError,
+    "context_length_exceeded": ContextLengthError,
+    "exceed_context_size_error": ContextLengthError,  # llama.cpp's, which it calls a type
+    "invalid_prompt": ContentRefusedError,
+    "string_above_max_length": ContextLengthError,
+}
+"""What OpenAI's codes, and those of servers that are compatible with it, say by themselves."""
+_IN_A_STREAM: Final[Mapping[str, type[ProviderError]]] = {
+    "insufficient_quota": RateLimitError,
+    "invalid_api_key": CredentialError,
+    "rate_limit_exceeded": RateLimitError,
+}
+"""What else the status would say."""
+
 
 def translate_error(request: ErrorRequest) -> MelleaAPIError | None:
-    """Say what the SDK raises in the library's terms, by status and code first."""
+    """Say what the SDK raises in the library's terms."""
     for error in translation.chain(request.error):
         if isinstance(error, openai.APIStatusError):
-            status, text = error.status_code, error.message
-            if error.code == "model_not_found":
-                status, text = 404, text if "model" in text else f"model not found: {text}"
-            elif status == 404 and "not supported in the" in text:
-                status = 400  # the model is there, and not at the raw endpoint
-            elif error.code in ("context_length_exceeded", "string_above_max_length"):
-                text = f"context length exceeded: {text}"
-            elif error.code in ("content_filter", "content_policy_violation"):
-                text = f"content filter: {text}"
-            return translation.by_status(request, status, text, error.response.headers)
+            words, meaning = _read(error)
+            status, answer = error.status_code, error.response
+            if status == 404 and error.code == "model_not_found":
+                meaning = ModelNotFoundError
+            elif status == 404 and "not supported in the" in words:
+                meaning = RequestRefusedError  # the model is there, and not at the raw endpoint
+            return translation.by_status(request, status, words, answer.headers, meaning=meaning)
         if isinstance(error, openai.ContentFilterFinishReasonError):
-            return translation.by_status(request, 400, "content filter")
+            return translation.by_status(request, None, error, meaning=ContentRefusedError)
         if isinstance(error, openai.APIResponseValidationError):
             return translation.unreadable(request, error.message)
-        if type(error) is openai.APIError:  # an error inside a stream has no status
-            return translation.by_status(request, 500, error.message)
+        if type(error) is openai.APIError:  # inside a stream, whose status was good
+            words, meaning = _read(error)
+            meaning = meaning or _IN_A_STREAM.get(error.code or "")
+            return translation.by_status(request, _number(error.code), words, meaning=meaning)
     return None
+
+
+def _read(error: openai.APIError) -> tuple[str, type[ProviderError] | None]:
+    """Return what the provider said, and what its code or type means if anything."""
+    body: Any = error.body
+    said = body if isinstance(body, Mapping) else {}
+    words = next((said[name] for name in ("message", "detail") if said.get(name)), error.message)
+    meanings = (_BY_CODE.get(code or "") for code in (error.code, error.type))
+    return str(words), next(filter(None, meanings), None)
+
+
+def _number(code: object) -> int | None:
+    """Return the status that vLLM and others put into the error of a stream, or None."""
+    number = int(code) if isinstance(code, int | str) and str(code).isdigit() else 0
+    return number if 400 <= number <= 599 else None

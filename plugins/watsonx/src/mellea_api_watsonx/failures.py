@@ -18,7 +18,11 @@ from mellea_api import (
     CredentialError,
     ErrorRequest,
     MelleaAPIError,
+    ModelNotFoundError,
     PermissionDeniedError,
+    ProviderError,
+    RateLimitError,
+    RequestRefusedError,
     translation,
 )
 from mellea_api.requests import Target
@@ -27,13 +31,13 @@ from mellea_api_watsonx.http import PROJECTS
 __all__ = ["translate_error"]
 
 # What the codes mean where the status alone would be understood as something else.
-_STATUS: Final[Mapping[str, int]] = {
-    "BXNIM0415E": 401,  # the key is not there; answered with 400
-    "authentication_token_expired": 401,
-    "authentication_token_not_valid": 401,
-    "model_no_support_for_function": 400,  # the model is there, and cannot do this; 404
-    "model_not_supported": 404,
-    "token_quota_reached": 429,  # the plan's tokens are used up; 403
+_BY_CODE: Final[Mapping[str, type[ProviderError]]] = {
+    "BXNIM0415E": CredentialError,  # the key is not there; answered with 400
+    "authentication_token_expired": CredentialError,
+    "authentication_token_not_valid": CredentialError,
+    "model_no_support_for_function": RequestRefusedError,  # the model is there; answered with 404
+    "model_not_supported": ModelNotFoundError,
+    "token_quota_reached": RateLimitError,  # the plan's tokens are used up; answered with 403
 }
 _STREAMED: Final = re.compile(
     r"Request failed with: \(?(?P<text>.*?)\)? \(?(?P<status>\d{3})\)$", re.DOTALL
@@ -145,13 +149,8 @@ def by_answer(
             "Associate a watsonx.ai Runtime service with the project (Manage, Services and "
             "integrations), in the region of WATSONX_URL; or check WATSONX_PROJECT_ID.",
         )
-    status = _STATUS.get(said.code, status)
-    lowered = words.lower()
-    if status == 404 and "model" not in lowered and said.code == "model_not_supported":
-        words = f"model: {words}"
-    if status == 400 and "token" in lowered and "exceed" in lowered:
-        words = f"context length exceeded: {words}"
-    return translation.by_status(request, status, words, headers)
+    meaning = _BY_CODE.get(said.code)
+    return translation.by_status(request, status, words, headers, meaning=meaning)
 
 
 def by_text(request: ErrorRequest, text: str) -> MelleaAPIError | None:

@@ -531,7 +531,7 @@ def commands() -> str:
     from mellea_api.cli.app import app
 
     parts = []
-    for name, command in app.commands.items():
+    for name, command in _every_command(app.commands):
         context = click.Context(command, info_name=name)
         usage = " ".join(["mellea-api", name, *command.collect_usage_pieces(context)])
         rows = [
@@ -540,9 +540,17 @@ def commands() -> str:
             if isinstance(found, click.Option)
         ]
         says = inspect.cleandoc(command.help or "")
-        options = table(("option", "value", ""), rows)
-        parts.append(f"## {name}\n\n```text help\n{usage}\n```\n\n{says}\n\n{options}")
+        options = table(("option", "value", ""), rows) if rows else ""
+        parts.append(f"## {name}\n\n```text help\n{usage}\n```\n\n{says}\n\n{options}".rstrip())
     return "\n\n".join(parts)
+
+
+def _every_command(commands: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield each command by its name; of a group, its commands after it."""
+    for name, command in commands.items():
+        yield name, command
+        within = getattr(command, "commands", {})
+        yield from _every_command({f"{name} {inner}": found for inner, found in within.items()})
 
 
 def json_fields(command: str) -> str:

@@ -73,6 +73,8 @@ def clean_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
     home = tmp_path_factory.mktemp("home")
     for kind in ("cache", "config", "data", "state"):
         os.environ[f"XDG_{kind.upper()}_HOME"] = str(home / kind)
+    # Nor does any test ask the developer's keyring.
+    os.environ["PYTHON_KEYRING_BACKEND"] = "keyring.backends.null.Keyring"
     yield
     os.environ.clear()
     os.environ.update(before)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, get_args
 
 import attrs
 import pytest
@@ -20,6 +20,7 @@ from support.installing import install
 import mellea_api
 from mellea_api import errors, hookspecs, translation
 from mellea_api.options.canonical import CANONICAL
+from mellea_api.reports import CredentialStatus
 from mellea_api.requests import ErrorRequest
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -218,6 +219,17 @@ def test_an_answer_becomes_the_error_that_the_table_names(status: int, said: str
 def test_the_table_of_answers_has_no_row_that_is_not_tried() -> None:
     rows = rows_of(text_of("reference/errors.md"), "answer", "error")
     assert [row[0] for row in rows] == list(dict.fromkeys(row for _, _, row in ANSWERS))
+
+
+# --------------------------------------------------------------------------------- credentials
+
+
+def test_the_statuses_of_credentials_are_those_of_the_code() -> None:
+    rows = rows_of(text_of("how-to/credentials.md"), "status", "meaning", "usable")
+    assert [row[0].strip("`") for row in rows] == list(get_args(CredentialStatus))
+    for row in rows:
+        report = mellea_api.CredentialReport(backend="x", status=row[0].strip("`"))
+        assert report.usable == (row[2] == "yes")
 
 
 # --------------------------------------------------------------------------------- environment

@@ -71,6 +71,7 @@ if TYPE_CHECKING:
         OptionPatch,
     )
     from mellea_api.requests import (
+        CredentialFieldsRequest,
         CredentialQuery,
         CredentialRequest,
         ErrorRequest,
@@ -141,6 +142,7 @@ _MODULES = {
         "OptionPatch",
     ),
     "requests": (
+        "CredentialFieldsRequest",
         "CredentialQuery",
         "CredentialRequest",
         "ErrorRequest",
@@ -167,6 +169,7 @@ __all__ = [
     "ContextLengthError",
     "CredentialError",
     "CredentialField",
+    "CredentialFieldsRequest",
     "CredentialFinding",
     "CredentialForm",
     "CredentialQuery",

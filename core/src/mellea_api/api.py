@@ -306,7 +306,8 @@ def list_all_models(
     said, if that is known. Safe to call from any thread, and inside a running event loop.
 
     Args:
-        backends: Their names; None for all that are installed, each once.
+        backends: Their names; None for all that are installed, each once. The system's keyring
+            is not asked for the credentials of who was not named.
         freshness: As for `list_models`.
         timeout: Seconds allowed for each answer.
         arguments: By a backend's name, what `list_models` would take for it: `base_url`,
@@ -326,6 +327,7 @@ def list_all_models(
     named = [*arguments] if backends is None else [*(backends := list(backends)), *arguments]
     for name in named:
         found.backend(name)
+    keyring = backends is not None  # it is asked only for who was named
     if backends is None:
         conflicts = [record.name for record in found.backends() if record.state == "conflict"]
         backends = sorted([*found.distinct(), *conflicts])
@@ -335,7 +337,9 @@ def list_all_models(
         own = dict(arguments.get(name, {}))
         backend = found.backend(name)
         target, credentials = _target(backend, None, own.pop("base_url", None), own)
-        return asking.list_one(backend, target, credentials, freshness, seconds, cache)
+        return asking.list_one(
+            backend, target, credentials, freshness, seconds, cache, keyring=keyring
+        )
 
     return asking.ask_each(list(dict.fromkeys(backends)), question, seconds)
 
@@ -347,6 +351,7 @@ def validate_credentials(
     base_url: str | None = None,
     probe: bool = False,
     timeout: float = 10.0,
+    keyring: bool = True,
     registry: Registry | None = None,
     **backend_kwargs: Any,
 ) -> CredentialReport:
@@ -358,6 +363,7 @@ def validate_credentials(
         base_url: The server, instead of the environment's or the default one.
         probe: Try them by one call that costs nothing; else nobody is asked.
         timeout: Seconds allowed for that call.
+        keyring: Look in the system's keyring for what is nowhere else.
         registry: Where to look for the backend; None for the shared registry.
         backend_kwargs: Credentials by field name, and the backend's other arguments.
 
@@ -367,7 +373,9 @@ def validate_credentials(
     backend_kwargs, base_url = hidden(backend_kwargs), hide(base_url)
     found = (shared_registry() if registry is None else registry).backend(backend)
     target, given = _target(found, model_id, base_url, backend_kwargs)
-    return found.validate_credentials(target, given, probe=probe, timeout=_timeout(timeout) or 10.0)
+    return found.validate_credentials(
+        target, given, probe=probe, timeout=_timeout(timeout) or 10.0, keyring=keyring
+    )
 
 
 def _target(

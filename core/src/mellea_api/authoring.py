@@ -8,11 +8,8 @@ session; `whole` sees to it that a stream has an end; `reading_answer` and
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import contextvars
-import difflib
-import inspect
 import threading
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
 from typing import Any, Final, TypeVar
@@ -59,6 +56,9 @@ def construct(
     Raises:
         ConfigurationError: If a setting is no argument of the class.
     """
+    import difflib
+    import inspect
+
     parameters = dict(inspect.signature(cls).parameters)
     open_ended = any(found.kind is found.VAR_KEYWORD for found in parameters.values())
     known = {name for name, found in parameters.items() if found.kind is not found.VAR_KEYWORD}
@@ -98,6 +98,7 @@ def run_with_deadline(
         TimeoutError: If it took longer.
         Exception: Whatever the coroutine raises.
     """
+    import asyncio  # which `call_with_deadline` does without
 
     async def limited() -> Result:
         async with asyncio.timeout(seconds):

@@ -23,10 +23,11 @@ from typing import TYPE_CHECKING
 
 import pluggy
 
-from mellea_api.descriptor import BackendDescriptor, ModelInfo, OptionRule
+from mellea_api.descriptor import BackendDescriptor, CredentialField, ModelInfo, OptionRule
 from mellea_api.errors import MelleaAPIError
 from mellea_api.reports import CredentialReport, NormalizedOptions, OptionPatch
 from mellea_api.requests import (
+    CredentialFieldsRequest,
     CredentialQuery,
     CredentialRequest,
     ErrorRequest,
@@ -72,6 +73,21 @@ def create_session(request: SessionRequest) -> MelleaSession:
 
     Returns:
         The session.
+    """
+
+
+@hookspec(firstresult=True)
+def credential_fields(request: CredentialFieldsRequest) -> Sequence[CredentialField] | None:
+    """Say which credentials are needed, where that depends on the model or the server.
+
+    Without it, or where it returns None, they are those of the descriptor.
+
+    Args:
+        request: The model and the server. It must not touch the network, nor import an SDK.
+
+    Returns:
+        The fields. What the descriptor names stays an argument of `start_session`; a field of
+        another name is found among the arguments only if it is named as one of them is.
     """
 
 

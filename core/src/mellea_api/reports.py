@@ -127,13 +127,14 @@ class CredentialFinding:
 
     Args:
         name: The field's name.
-        status: `present`, `missing`, `malformed` or `not-needed`.
+        status: `present`, `missing`, `malformed` or `not-needed`; and of the one that a provider
+            named when it was asked, `rejected` or `expired`.
         source: Where the value came from, or should have come from; empty if from nowhere.
         shadowed: Further places that hold a value, and do not count. Extensions and the keyring
             are not asked for that.
         hint: At most the last four characters of a secret that is long enough to show them; of
             what is no secret, all of it.
-        reason: Why it is malformed, or what could not be looked at.
+        reason: Why it cannot be used, or where could not be looked.
     """
 
     name: str

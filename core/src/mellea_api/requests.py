@@ -20,6 +20,7 @@ from mellea_api.reports import CredentialFinding
 from mellea_api.secrets import Secret
 
 __all__ = [
+    "CredentialFieldsRequest",
     "CredentialQuery",
     "CredentialRequest",
     "ErrorRequest",
@@ -205,6 +206,17 @@ class CredentialRequest:
         """Return the value of a credential field, or None if there is none."""
         secret = self.credentials.get(name)
         return secret.reveal() if secret else None
+
+
+@frozen(kw_only=True)
+class CredentialFieldsRequest:
+    """A question for the credential fields of a model or server.
+
+    Args:
+        target: Backend, model and server.
+    """
+
+    target: Target
 
 
 @frozen(kw_only=True)

@@ -129,6 +129,33 @@ def test_hook_create_session_failing(found: Callable[..., Registry]) -> None:
         mellea_api.start_session("fake", registry=refusing)
 
 
+def test_hook_credential_fields(
+    found: Callable[..., Registry], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is needed may depend on the model: then it is looked for, and missed, as its own."""
+    made = found(
+        "\n@hookimpl\ndef credential_fields(request):\n"
+        "    if request.target.model_id == 'small': return None\n"
+        "    return (CredentialField(name='api_key', variables=('BIG_KEY',)),\n"
+        "            CredentialField(name='region', variables='BIG_REGION', secret=False))"
+    )
+    assert mellea_api.validate_credentials("fake", registry=made).status == "not-needed"
+    report = mellea_api.validate_credentials("fake", "big", registry=made)
+    assert report.status == "missing"
+    assert "BIG_KEY" in report.message
+    assert "BIG_REGION" in report.message
+    with pytest.raises(CredentialError, match="Set BIG_KEY, or pass api_key="):
+        mellea_api.start_session("fake", "big", registry=made)
+    monkeypatch.setenv("FAKE_API_KEY", "sk-of-the-other-0123456789")
+    monkeypatch.setenv("BIG_KEY", "sk-of-the-big-0123456789")
+    report = mellea_api.validate_credentials("fake", "big", region="north", registry=made)
+    assert report.status == "present"
+    assert [field.source for field in report.fields] == ["environment variable BIG_KEY", "argument"]
+    wrong = found("\n@hookimpl\ndef credential_fields(request): return ('api_key',)")
+    with pytest.raises(PluginError, match="something else than CredentialField"):
+        mellea_api.validate_credentials("fake", registry=wrong)
+
+
 def test_hook_validate_credentials(found: Callable[..., Registry]) -> None:
     """Without it the fields answer; with it the plugin does, and None leaves it to the fields."""
     own = (

@@ -352,6 +352,6 @@ def test_the_catalogue_needs_nobody(server: OllamaServer) -> None:
 
 def test_no_credentials_are_needed(server: OllamaServer) -> None:
     report = mellea_api.validate_credentials("ollama")
-    assert (report.status, report.usable) == ("not-needed", True)
+    assert (report.status, report.usable, report.checked) == ("not-needed", True, False)
     assert [(field.name, field.status) for field in report.fields] == [("api_key", "not-needed")]
     assert server.requests == []

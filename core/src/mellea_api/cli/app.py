@@ -9,6 +9,7 @@ from mellea_api.cli.backends import backends
 from mellea_api.cli.chat import chat
 from mellea_api.cli.check import check
 from mellea_api.cli.doctor import doctor
+from mellea_api.cli.keys import keys
 from mellea_api.cli.models import models
 from mellea_api.cli.options import options
 from mellea_api.cli.run import run
@@ -27,5 +28,5 @@ def app() -> None:
     """LLM backends for Mellea: list them, ask them, and run programs on them."""
 
 
-for _command in (backends, models, options, check, doctor, chat, run):
+for _command in (backends, models, options, check, doctor, keys, chat, run):
     app.add_command(_command)

@@ -75,6 +75,7 @@ def check(
             base_url=base_url,
             probe=probe,
             timeout=timeout,
+            keyring=not everything,
             registry=registry,
         )
     codes = {_code(backend) for backend in found.backends}

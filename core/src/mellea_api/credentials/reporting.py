@@ -23,6 +23,7 @@ __all__ = [
     "accepted",
     "failed",
     "is_required",
+    "malformed_error",
     "missing_error",
     "report_from_fields",
     "require",
@@ -37,21 +38,22 @@ def is_required(field: CredentialField, target: Target) -> bool:
     )
 
 
-def require(target: Target, found: Sequence[Found]) -> None:
+def require(target: Target, found: Sequence[Found], *, needed: bool = True) -> None:
     """See that a session can be started with what was found.
 
     Args:
         target: Backend, model and server.
         found: What was found for each field.
+        needed: Whether what is needed must be there; what is there must be right in any case.
 
     Raises:
         CredentialError: If something cannot be used, or is needed and not there.
     """
     for one in found:
         if one.problem:
-            raise _malformed_error(target, one.field, one.source, one.problem)
+            raise malformed_error(target, one.field, one.source, one.problem)
     lacking = [one for one in found if one.secret is None and is_required(one.field, target)]
-    if lacking:
+    if lacking and needed:
         notes = [note for one in lacking for note in one.notes]
         raise missing_error(target, *(one.field for one in lacking), notes=notes)
 
@@ -90,9 +92,17 @@ def missing_error(
     )
 
 
-def _malformed_error(
+def malformed_error(
     target: Target, field: CredentialField, source: str, why: str
 ) -> CredentialError:
+    """Return the error for a credential that cannot be used.
+
+    Args:
+        target: Backend, model and server.
+        field: The field.
+        source: Where the value came from.
+        why: What is wrong with it.
+    """
     origin = "given as an argument" if source == "argument" else f"from {source}"
     return CredentialError(
         f"Cannot use the {target.backend} backend: the {field.name} {origin} cannot be used: "
@@ -116,7 +126,7 @@ def report_from_fields(request: CredentialRequest) -> CredentialReport:
     error: CredentialError | None = None
     for finding in request.findings:
         if finding.status == "malformed" and finding.name in fields:
-            error = _malformed_error(target, fields[finding.name], finding.source, finding.reason)
+            error = malformed_error(target, fields[finding.name], finding.source, finding.reason)
             return _report(request, "malformed", str(error))
     lacking = [found for found in request.findings if found.status == "missing"]
     if lacking:

@@ -21,7 +21,7 @@ from typing import Any, Final
 from attrs import field as attribute
 from attrs import frozen
 
-from mellea_api.credentials import files, forms
+from mellea_api.credentials import files, forms, system_keyring
 from mellea_api.descriptor import CredentialField
 from mellea_api.errors import ConfigurationError
 from mellea_api.reports import CredentialFinding
@@ -88,7 +88,7 @@ def _places(
     given: Any,
     environ: Mapping[str, str],
     vault: Vault | None,
-    keyring: bool,
+    keyring: bool | None,
 ) -> Iterator[_Place]:
     """Yield the places that may hold a field's value, in the order in which they count."""
 
@@ -97,6 +97,13 @@ def _places(
 
     def from_file(path: str, source: str) -> Secret:
         return secret(files.read(path), source)
+
+    def from_keyring() -> Secret | None:
+        try:
+            value = system_keyring.read(system_keyring.entry(target, field))
+        except system_keyring.NoKeyringError:
+            return None
+        return None if value is None else secret(value, "keyring")
 
     if given is not None:
         yield _Place("argument", partial(_from_argument, target, field, given))
@@ -116,6 +123,12 @@ def _places(
     if kept is not None:
         name = f"{_TOKEN_FILE}{kept}"
         yield _Place(name, partial(from_file, kept, name))
+    if keyring and _could_be_in_keyring(field):
+        yield _Place("keyring", from_keyring, near=False)
+
+
+def _could_be_in_keyring(field: CredentialField) -> bool:
+    return field.secret and system_keyring.installed()
 
 
 def look(
@@ -124,7 +137,7 @@ def look(
     given: Any = None,
     *,
     vault: Vault | None = None,
-    keyring: bool = False,
+    keyring: bool | None = None,
     environ: Mapping[str, str] | None = None,
     shadowed: bool = False,
 ) -> Found:
@@ -135,7 +148,8 @@ def look(
         field: The field.
         given: The argument: text, a `Secret`, or None.
         vault: Asks the extensions.
-        keyring: Whether the system's keyring may be asked.
+        keyring: Whether the system's keyring may be asked. False notes that it was not; None
+            does without it.
         environ: The environment; None for the process's own.
         shadowed: Whether to look on for further places with a value; neither extensions nor the
             keyring are asked for that.
@@ -154,6 +168,9 @@ def look(
             continue
         try:
             value = place.read()
+        except system_keyring.KeyringUnusableError as error:
+            notes.append(f"the keyring {error}")
+            continue
         except (files.UnusableFileError, FileNotFoundError) as error:
             absent = isinstance(error, FileNotFoundError)
             why = "there is no such file" if absent else str(error)
@@ -171,6 +188,8 @@ def look(
         else:
             secret, source = value, value.source
             problem = forms.problem(field, target, value.reveal(), environ) or ""
+    if not secret and not problem and keyring is False and _could_be_in_keyring(field):
+        notes.append("the keyring was not asked")
     return Found(
         field=field,
         secret=secret,
@@ -187,7 +206,7 @@ def look_up(
     vault: Vault | None = None,
     environ: Mapping[str, str] | None = None,
     *,
-    keyring: bool = False,
+    keyring: bool | None = None,
     shadowed: bool = False,
 ) -> list[Found]:
     """Look for the value of every credential field of a target.
@@ -197,7 +216,7 @@ def look_up(
         arguments: What the caller gave by name; a value is text or a `Secret`.
         vault: Asks the extensions.
         environ: The environment; None for the process's own.
-        keyring: Whether the system's keyring may be asked.
+        keyring: As for `look`.
         shadowed: Whether to look for further places that hold a value.
 
     Raises:

@@ -107,6 +107,7 @@ def check_readiness(
     base_url: str | None = None,
     probe: bool = False,
     timeout: float = 10.0,
+    keyring: bool = True,
     registry: Registry | None = None,
 ) -> Readiness:
     """Say whether backends can be used as the environment has them set up.
@@ -122,6 +123,7 @@ def check_readiness(
         base_url: The server, instead of the environment's or the default one.
         probe: Ask the servers whether they are there, take the credentials, and have the model.
         timeout: Seconds allowed for all of it.
+        keyring: Look in the system's keyring for credentials that are nowhere else.
         registry: Where to look for the backends; None for the shared registry.
 
     Raises:
@@ -137,7 +139,7 @@ def check_readiness(
     names = [backends] if isinstance(backends, str) else list(dict.fromkeys(backends))
     deadline = time.monotonic() + timeout
     looks = [
-        Look(name, registry, environment, problem, model_id, base_url, probe, deadline)
+        Look(name, registry, environment, problem, model_id, base_url, probe, deadline, keyring)
         for name in names
     ]
     # Daemons: one that hangs for ever must not keep the process from ending.

@@ -51,6 +51,7 @@ class Look:
         base_url: str | None,
         probe: bool,
         deadline: float,
+        keyring: bool,
     ) -> None:
         self.name = name
         self._registry = registry
@@ -60,6 +61,7 @@ class Look:
         self._base_url = base_url
         self._probe = probe
         self._deadline = deadline
+        self._keyring = keyring
         self._target: Target | None = None
         self._doing = "plugin"
         self._done = False
@@ -211,7 +213,9 @@ class Look:
 
     def _credentials(self, backend: Backend, target: Target) -> bool:
         """Look at the credentials; return whether there is a point in asking for more."""
-        report = backend.validate_credentials(target, probe=self._probe, timeout=self._left)
+        report = backend.validate_credentials(
+            target, probe=self._probe, timeout=self._left, keyring=self._keyring
+        )
         self._known["credentials"] = report
         message = " ".join(report.message.split())
         if report.status == "unreachable":
@@ -233,7 +237,7 @@ class Look:
         """Ask for the list of models, which costs nothing: is the server there, and the model?"""
         self._doing = "server"
         try:
-            listed = backend.list_models(target, timeout=self._left)
+            listed = backend.list_models(target, timeout=self._left, keyring=self._keyring)
         except (CredentialError, PermissionDeniedError) as error:
             if isinstance(error, PermissionDeniedError):
                 # A key may be allowed to generate and not to list.

@@ -65,6 +65,8 @@ def list_one(
     freshness: Freshness,
     timeout: float,
     cache: ModelCache,
+    *,
+    keyring: bool,
 ) -> ModelListing:
     """List the models of one backend.
 
@@ -75,11 +77,12 @@ def list_one(
         freshness: Where the list may come from.
         timeout: Seconds allowed for all of it.
         cache: Where answers are kept.
+        keyring: Whether the system's keyring may be asked for credentials.
 
     Raises:
         MelleaAPIError: If the question could not be put at all.
     """
-    credentials = backend.credentials(target, arguments)
+    credentials = backend.credentials(target, arguments, keyring=keyring)
     # What was given and cannot be used must not be lost: it is an error, not the environment's.
     arguments = {**arguments, **credentials}
     key = cache.key(target, credentials, make=freshness != "offline")
@@ -88,10 +91,12 @@ def list_one(
         kept = cache.models(key) if key else None
         if kept is not None:
             return ModelListing(backend=backend.name, models=kept.models)
-        catalogue = backend.list_models(target, arguments, live=False, timeout=timeout)
+        catalogue = backend.list_models(
+            target, arguments, live=False, timeout=timeout, keyring=False
+        )
         return ModelListing(backend=backend.name, models=catalogue)
     if freshness == "live" or key is None:
-        return _ask(backend, target, arguments, timeout, cache, key)
+        return _ask(backend, target, arguments, timeout, cache, key, keyring)
     found = _remembered(backend, cache, key)
     if found is not None:
         return found
@@ -101,7 +106,7 @@ def list_one(
     with cache.alone(key, timeout / 2):
         waited = round(time.monotonic() - began, 1)
         return _remembered(backend, cache, key) or _ask(
-            backend, target, arguments, timeout - waited, cache, key
+            backend, target, arguments, timeout - waited, cache, key, keyring
         )
 
 
@@ -133,9 +138,10 @@ def _ask(
     timeout: float,
     cache: ModelCache,
     key: str | None,
+    keyring: bool,
 ) -> ModelListing:
     try:
-        models = backend.list_models(target, arguments, live=True, timeout=timeout)
+        models = backend.list_models(target, arguments, timeout=timeout, keyring=keyring)
     except MelleaAPIError as error:
         if key is None:
             return ModelListing(backend=backend.name, error=error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -16,6 +17,7 @@ from mellea_api.credentials import Found
 from mellea_api.descriptor import (
     CONTRACT_VERSION,
     BackendDescriptor,
+    CredentialField,
     Endpoint,
     ModelInfo,
     OptionRule,
@@ -30,6 +32,7 @@ from mellea_api.registry.discovery import EntryPoint
 from mellea_api.registry.loading import broken
 from mellea_api.reports import CredentialReport, NormalizedOptions, OptionPatch
 from mellea_api.requests import (
+    CredentialFieldsRequest,
     CredentialQuery,
     CredentialRequest,
     ErrorRequest,
@@ -265,15 +268,51 @@ class Backend:
         )
 
     def credentials(
-        self, target: Target, arguments: Mapping[str, Any] | None = None
+        self,
+        target: Target,
+        arguments: Mapping[str, Any] | None = None,
+        *,
+        keyring: bool = True,
     ) -> dict[str, Secret]:
-        """Find the credentials that can be used: see `mellea_api.credentials.sources`."""
-        return credentials.values(self._found(target, arguments))
+        """Find the credentials that can be used: see `mellea_api.credentials.sources`.
+
+        Args:
+            target: Backend, model and server.
+            arguments: What the caller gave by name.
+            keyring: Whether the system's keyring may be asked for what is nowhere else; leave it
+                alone where nobody named this backend.
+        """
+        return credentials.values(self._found(self._narrowed(target), arguments, keyring=keyring))
 
     def _found(
-        self, target: Target, arguments: Mapping[str, Any] | None, *, shadowed: bool = False
+        self,
+        target: Target,
+        arguments: Mapping[str, Any] | None,
+        *,
+        keyring: bool,
+        shadowed: bool = False,
     ) -> list[Found]:
-        return credentials.look_up(target, arguments or {}, self._vault, shadowed=shadowed)
+        given = {"base_url": target.base_url, **target.settings, **(arguments or {})}
+        return credentials.look_up(target, given, self._vault, keyring=keyring, shadowed=shadowed)
+
+    def credential_fields(self, target: Target) -> tuple[CredentialField, ...]:
+        """Return the credential fields of a target: the descriptor's, or those of its model."""
+        request = CredentialFieldsRequest(target=target)
+        fields = self._ask("credential_fields", Sequence, request=request)  # type: ignore[type-abstract]
+        if fields is None:
+            return target.descriptor.credentials
+        if not all(isinstance(field, CredentialField) for field in fields):
+            raise broken(
+                self.entry_point, "credential_fields returned something else than CredentialField"
+            )
+        return tuple(fields)
+
+    def _narrowed(self, target: Target) -> Target:
+        """Return a target whose descriptor has the credential fields of its model."""
+        fields = self.credential_fields(target)
+        if fields is target.descriptor.credentials:
+            return target
+        return evolve(target, descriptor=evolve(target.descriptor, credentials=fields))
 
     def _vault(self, query: CredentialQuery) -> Secret | None:
         return self._ask("find_credential", Secret, request=query)
@@ -285,9 +324,11 @@ class Backend:
         *,
         probe: bool = False,
         timeout: float = 10.0,
+        keyring: bool = True,
     ) -> CredentialReport:
-        """Report whether the credentials will do."""
-        found = self._found(target, arguments, shadowed=True)
+        """Report whether the credentials will do; the arguments are as for `credentials`."""
+        target = self._narrowed(target)
+        found = self._found(target, arguments, keyring=keyring, shadowed=True)
         request = CredentialRequest(
             target=target,
             credentials=credentials.values(found),
@@ -327,15 +368,18 @@ class Backend:
         *,
         live: bool = True,
         timeout: float = 10.0,
+        keyring: bool = True,
     ) -> list[ModelInfo]:
-        """List the models.
+        """List the models; `keyring` is as for `credentials`.
 
         Raises:
             ProviderError: If the provider was asked and could not be reached or refused.
         """
-        found = self._found(target, arguments)
-        if live and self.descriptor.listing_needs in ("always", target.server):
-            credentials.require(target, found)
+        narrowed = self._narrowed(target)
+        found = self._found(narrowed, arguments, keyring=keyring and live)
+        if live:
+            needed = self.descriptor.listing_needs in ("always", target.server)
+            credentials.require(narrowed, found, needed=needed)
         request = ModelsRequest(
             target=target, credentials=credentials.values(found), live=live, timeout=timeout
         )
@@ -365,8 +409,14 @@ class Backend:
         target = request.target
         pipeline = self.pipeline(target, policy=request.policy, unknown=request.unknown)
         pipeline.set_defaults(request.options)  # before anything costs time or opens a connection
-        looked_up = self._found(target, request.credentials)
-        credentials.require(target, looked_up)
+        narrowed = self._narrowed(target)
+        looked_up = self._found(narrowed, request.credentials, keyring=True)
+        credentials.require(narrowed, looked_up)
+        for one in looked_up:
+            if one.secret is None and one.notes:
+                level = logging.INFO if one.field.required == "never" else logging.WARNING
+                notes = "; ".join(one.notes)
+                logger.log(level, "no %s for %s: %s", one.field.name, self.name, notes)
         found = credentials.values(looked_up)
         context = _mellea.new_context(request.context)
         try:

@@ -1,8 +1,8 @@
 """The Ollama backend of mellea-api: local models; a key only where a server asks for one.
 
 This module is what the entry point names: it is light, and holds the hooks. `options` says what
-Ollama does with each option, `models` is the catalogue, and `sdk` and `failures`
-alone import the SDK.
+Ollama does with each option, `models` is the catalogue; `sdk`, `credentials` (which tries the
+server) and `failures` alone import the SDK.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 from mellea_api import (
     BackendDescriptor,
     CredentialField,
+    CredentialReport,
+    CredentialRequest,
     ErrorRequest,
     MelleaAPIError,
     ModelInfo,
@@ -26,7 +28,13 @@ from mellea_api_ollama.options import RULES
 if TYPE_CHECKING:
     from mellea import MelleaSession
 
-__all__ = ["create_session", "describe_backend", "list_models", "translate_error"]
+__all__ = [
+    "create_session",
+    "describe_backend",
+    "list_models",
+    "translate_error",
+    "validate_credentials",
+]
 
 
 @hookimpl
@@ -53,6 +61,16 @@ def describe_backend(name: str) -> BackendDescriptor:
         start_hint="Start it with `ollama serve`, or point OLLAMA_HOST at a running one.",
         model_hint="Get it with `ollama pull {model}`, or pass pull=True.",
     )
+
+
+@hookimpl
+def validate_credentials(request: CredentialRequest) -> CredentialReport | None:
+    """With `probe`, see whether the server is there, and takes the key if there is one."""
+    if not request.probe:
+        return None
+    from mellea_api_ollama import credentials
+
+    return credentials.probe(request)
 
 
 @hookimpl

@@ -1,8 +1,8 @@
 """The OpenAI backend of mellea-api: OpenAI itself, and any server that speaks its protocol.
 
 This module is what the entry point names: it is light, and holds the hooks. `options` says what
-becomes of each option, `models` is the catalogue, and `sdk` and `failures`
-alone import the SDK.
+becomes of each option, `models` is the catalogue; `sdk`, `credentials` (which tries the key) and
+`failures` alone import the SDK.
 """
 
 from __future__ import annotations
@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING
 from mellea_api import (
     BackendDescriptor,
     CredentialField,
+    CredentialForm,
+    CredentialReport,
+    CredentialRequest,
     ErrorRequest,
     MelleaAPIError,
     ModelInfo,
@@ -26,7 +29,13 @@ from mellea_api_openai.options import RULES
 if TYPE_CHECKING:
     from mellea import MelleaSession
 
-__all__ = ["create_session", "describe_backend", "list_models", "translate_error"]
+__all__ = [
+    "create_session",
+    "describe_backend",
+    "list_models",
+    "translate_error",
+    "validate_credentials",
+]
 
 
 @hookimpl
@@ -42,6 +51,13 @@ def describe_backend(name: str) -> BackendDescriptor:
                 variables="OPENAI_API_KEY",
                 required="official",
                 help="Keys are made at https://platform.openai.com/api-keys.",
+                form=CredentialForm(
+                    # Beside keys, OpenAI takes the tokens of its own logins, which are JWTs.
+                    pattern=r"(?!sk-ant-|sk-or-)(sk|sess|ek|rk)[-_].+|eyJ.+",
+                    words="it is no key of OpenAI's: those begin with sk-, and neither with "
+                    "sk-ant- (Anthropic's) nor with sk-or- (OpenRouter's)",
+                    source="https://platform.openai.com/docs/api-reference/authentication (2025)",
+                ),
             ),
             CredentialField(
                 name="organization", variables="OPENAI_ORG_ID", secret=False, required="never"
@@ -62,6 +78,16 @@ def describe_backend(name: str) -> BackendDescriptor:
         start_hint="Check the address (OPENAI_BASE_URL or base_url=), and that a server is there.",
         model_hint="`mellea-api models openai` shows the models that the server has.",
     )
+
+
+@hookimpl
+def validate_credentials(request: CredentialRequest) -> CredentialReport | None:
+    """With `probe`, ask the server for its models with the key."""
+    if not request.probe:
+        return None
+    from mellea_api_openai import credentials
+
+    return credentials.probe(request)
 
 
 @hookimpl

@@ -1,0 +1,25 @@
+"""Whether the server is there, and takes a key: `GET /api/tags`, which is free."""
+
+from __future__ import annotations
+
+from mellea_api import CredentialReport, CredentialRequest, ModelsRequest
+from mellea_api.address import shown_address
+from mellea_api.credentials import accepted
+from mellea_api_ollama import sdk
+
+__all__ = ["probe"]
+
+
+def probe(request: CredentialRequest) -> CredentialReport:
+    """Ask the server which models it has.
+
+    Raises:
+        Exception: Whatever the SDK raises.
+    """
+    target = request.target
+    sdk.list_models(
+        ModelsRequest(target=target, credentials=request.credentials, timeout=request.timeout)
+    )
+    where = shown_address(target.base_url or target.descriptor.default_base_url or "")
+    takes = " and takes the key" if request.credentials else ""
+    return accepted(request, f"The Ollama server at {where} is there{takes}.")

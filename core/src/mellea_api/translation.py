@@ -109,11 +109,13 @@ def by_status(
 
     Args:
         request: What was being done.
-        status: The status, 400 to 599; None where the answer had begun well.
+        status: The status, 300 to 599; None where the answer had begun well.
         text: What the provider said.
-        headers: The answer's headers, which may say when to try again.
+        headers: The answer's headers, for when to try again, and for `Location`.
         meaning: What the provider's own code says that it is; None goes by status, then text.
     """
+    if status is not None and status < 400:
+        return _redirected(request, status, headers)
     words = "" if str(text).lstrip()[:1] == "<" else said(text).rstrip(".")  # a proxy's web page
     kind = meaning or _meaning(status, words.lower())
     reported = (f"{words} (HTTP {status})" if words else f"HTTP {status}") if status else words
@@ -157,6 +159,20 @@ def by_status(
         reason = f"{server} refused the request: {reported}."
         step = f"`mellea-api options {target.backend}` shows what is sent for each option."
     return kind(reason, next_step=step, **facts)
+
+
+def _redirected(
+    request: ErrorRequest, status: int, headers: Mapping[str, str] | None
+) -> errors.AnswerError:
+    """Return the error for a redirect: prompt and key go to the address that was given alone."""
+    place = headers.get("location") if headers is not None else None
+    return errors.AnswerError(
+        f"The {request.target.backend} server{_where(request)} sends its callers on to "
+        f"{said(place) if place else 'another address'} (HTTP {status}), which is not followed.",
+        next_step="If it is to be trusted with the key and the prompts, give that address "
+        "instead: base_url=.",
+        **_facts(request, status),
+    )
 
 
 _BY_STATUS: Final[Mapping[int, type[errors.ProviderError]]] = {

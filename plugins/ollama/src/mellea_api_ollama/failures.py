@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import httpx
 import ollama
 
 from mellea_api import ErrorRequest, MelleaAPIError, ModelNotFoundError, translation
@@ -21,10 +22,13 @@ def translate_error(request: ErrorRequest) -> MelleaAPIError | None:
     headers = next((error.response.headers for error in found if hasattr(error, "response")), None)
     for error in found:
         if isinstance(error, ollama.ResponseError):
-            status = error.status_code if error.status_code >= 400 else None
+            status = error.status_code if error.status_code >= 300 else None
             gone = status in (None, 404) and re.search(r"model.* not found", error.error)
             meaning = ModelNotFoundError if gone else None
             return translation.by_status(request, status, error.error, headers, meaning=meaning)
         if isinstance(error, ollama.RequestError):
             return translation.by_status(request, 400, error.error)
+        if isinstance(error, httpx.ConnectError):
+            # The SDK says in its place that Ollama should be started, whatever the matter is.
+            return translation.unreachable(request, error)
     return None

@@ -185,9 +185,11 @@ def test_a_model_of_another_backend_is_told_whose_it_is() -> None:
     assert "Did you mean the backend openai" in str(caught.value)
 
 
-@pytest.mark.parametrize("kept", [False, True])
+@pytest.mark.parametrize(
+    ("kept", "name", "meant"), [(False, "gpt-4oo", "gpt-4o"), (True, "gpt-4o-mni", "gpt-4o-mini")]
+)
 def test_where_the_provider_names_nothing_what_is_known_helps(
-    kept: bool, monkeypatch: pytest.MonkeyPatch
+    kept: bool, name: str, meant: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """OpenAI says of one model that it is not there; the list may have been kept."""
     monkeypatch.setenv("OPENAI_API_KEY", "sk-good")
@@ -197,12 +199,11 @@ def test_where_the_provider_names_nothing_what_is_known_helps(
             mellea_api.list_models("openai", **arguments)
         before = len(server.calls("/v1/models"))
         with pytest.raises(ModelNotFoundError) as caught:
-            mellea_api.start_session("openai", "gpt-4o-mni", **arguments)
+            mellea_api.start_session("openai", name, **arguments)
         assert len(server.calls("/v1/models")) == before
     known = caught.value.known
     assert known is not None
-    assert known[0] == ("gpt-4o-mini" if kept else "gpt-4o")
-    meant = "gpt-4o-mini" if kept else "gpt-4o"
+    assert known[0] == meant
     assert f"Did you mean {meant!r}?" in str(caught.value)
 
 
@@ -229,3 +230,36 @@ def test_an_old_or_partial_list_refuses_nothing(monkeypatch: pytest.MonkeyPatch)
         mellea_api.list_models("ollama")
         server.add_model("new-one")
         assert mellea_api.start_session("ollama", "new-one").chat("Hello!").content == "4"
+
+
+@pytest.mark.parametrize(
+    ("name", "level", "asks"),
+    [
+        ("gpt-4o-mni", "WARNING", "did you mean 'gpt-4o-mini'?"),
+        ("my-own", "INFO", ""),
+        ("gpt-4o-mini", "INFO", ""),
+    ],
+)
+def test_a_name_that_nobody_was_asked_about_is_compared_with_the_list_that_was_kept(
+    name: str, level: str, asks: str, monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-good")
+    caplog.set_level("INFO", "mellea_api")
+    with OpenAIServer() as server:
+        mellea_api.list_models("openai", base_url=server.base_url)
+        mellea_api.start_session("openai", name, base_url=server.base_url, check=False)
+        assert not server.calls(f"/v1/models/{name}")
+    (said,) = [found for found in caplog.records if "was not checked" in found.message]
+    assert said.levelname == level
+    assert said.message.endswith(
+        f"(check=False).{asks and ' It is not among those that are known: '}{asks}"
+    )
+
+
+def test_a_catalogue_alone_warns_of_nothing(caplog: Any) -> None:
+    """It has a few models of many: a newer one is like an older one, and right."""
+    caplog.set_level("INFO", "mellea_api")
+    with OpenAIServer(api_key=None, strict=False) as server:
+        mellea_api.start_session("openai", "gpt-5.2", base_url=server.base_url, check=False)
+    (said,) = [found for found in caplog.records if "was not checked" in found.message]
+    assert said.levelname == "INFO"

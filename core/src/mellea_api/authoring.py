@@ -2,8 +2,9 @@
 
 `construct` builds one of Mellea's backend classes from a request's settings and names a wrong
 one; `run_with_deadline` and `call_with_deadline` ask a server something before there is a
-session; `whole` sees to it that a stream has an end; `reading_answer` and
-`UnreadableAnswerError` say that what it answered is no answer.
+session; `model_not_checked` says that nobody was asked for the model; `whole` sees to it that a
+stream has an end; `reading_answer` and `UnreadableAnswerError` say that what it answered is no
+answer.
 """
 
 from __future__ import annotations
@@ -15,12 +16,13 @@ from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
 from typing import Any, Final, TypeVar
 
 from mellea_api.errors import ConfigurationError
-from mellea_api.requests import Target
+from mellea_api.requests import SessionRequest, Target
 
 __all__ = [
     "UnreadableAnswerError",
     "call_with_deadline",
     "construct",
+    "model_not_checked",
     "reading_answer",
     "run_with_deadline",
     "whole",
@@ -80,6 +82,21 @@ def construct(
             )
     given = {name: value for name, value in arguments.items() if name in known or open_ended}
     return cls(target.model_id, **{**given, **settings})
+
+
+def model_not_checked(request: SessionRequest, why: str) -> None:
+    """Say in the log that nobody was asked whether there is a model.
+
+    It is a warning where the name is like one that the provider listed before, and was not listed
+    itself. It is never an error: that list may be old.
+
+    Args:
+        request: The session that is to be opened.
+        why: Why nobody was asked, such as `check=False`.
+    """
+    from mellea_api.model_lists.known import note_unchecked
+
+    note_unchecked(request.target, request.credentials, why)
 
 
 def run_with_deadline(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
@@ -17,7 +18,7 @@ __all__ = ["complete", "known_models", "note_unchecked", "suggestion"]
 
 _NEAR: Final = 0.4
 """How alike a name must be to be listed before the others (0 to 1, as `difflib` counts)."""
-_MEANT: Final = 0.7
+_MEANT: Final = 0.8
 """How alike a name must be to be asked about."""
 
 
@@ -26,7 +27,7 @@ def suggestion(model_id: str, known: Iterable[str]) -> str | None:
 
     >>> suggestion("granite4:mirco", ["granite4:micro", "gpt-4o"])
     'granite4:micro'
-    >>> suggestion("mine", ["granite4:micro"]) is None
+    >>> suggestion("granite4:giant", ["granite4:micro"]) is None
     True
     """
     names = sorted(set(known))
@@ -67,7 +68,7 @@ def complete(
     credentials: Mapping[str, Secret],
     elsewhere: Callable[[str], Sequence[str]] | None = None,
 ) -> None:
-    """Have an error name the nearest models of all that are known, the plugin's list first.
+    """Have an error name the nearest of all models that are known, the plugin's list first.
 
     Args:
         error: What the provider, or a plugin, said; it is changed in place.
@@ -78,13 +79,13 @@ def complete(
     model_id = error.model_id or target.model_id
     catalogue, listed = known_models(target, credentials)
     others = [*catalogue, *(listed or ())]
-    there = others if error.known is None else error.known
-    error.known = _nearest_first(model_id, there)
+    if error.known is None:
+        error.known = _nearest_first(model_id, others)
     if "Did you mean" in error.next_step:
         return
     guesses = []
     if model_id not in others:
-        name = suggestion(model_id, there) or suggestion(model_id, others)
+        name = suggestion(model_id, error.known) or suggestion(model_id, others)
         guesses += [f"{name!r}"] if name else []
         backends = elsewhere(model_id) if elsewhere is not None else ()
         guesses += [f"the backend {' or '.join(backends)}, which has it"] if backends else []
@@ -95,25 +96,14 @@ def complete(
 
 
 def note_unchecked(target: Target, credentials: Mapping[str, Secret], why: str) -> None:
-    """Say in the log that nobody was asked for a model, and loudly if it is probably misspelt.
-
-    It is no error: a list that was kept may be old, and a catalogue is never whole.
-
-    Args:
-        target: Backend, model and server.
-        credentials: What was found, by field name.
-        why: Why nobody was asked, such as `check=False`.
-    """
+    """Say in the log that nobody was asked for a model: see `authoring.model_not_checked`."""
     catalogue, listed = known_models(target, credentials)
     name = suggestion(target.model_id, [*catalogue, *(listed or ())])
-    if name is not None and target.model_id not in catalogue:
-        logger.warning(
-            "Whether the %s backend has the model %r was not checked (%s), and it is not among "
-            "those that are known: did you mean %r?",
-            *(target.backend, target.model_id, why, name),
-        )
-    else:
-        logger.info(
-            "Whether the %s backend has the model %r was not checked: %s.",
-            *(target.backend, target.model_id, why),
-        )
+    # A catalogue has a few models of many: only what a provider listed makes a name unlikely.
+    unlikely = name is not None and listed is not None
+    logger.log(
+        logging.WARNING if unlikely else logging.INFO,
+        "Whether the %s backend has the model %r was not checked (%s).%s",
+        *(target.backend, target.model_id, why),
+        f" It is not among those that are known: did you mean {name!r}?" if name else "",
+    )

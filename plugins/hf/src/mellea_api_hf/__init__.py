@@ -63,6 +63,7 @@ def describe_backend(name: str) -> BackendDescriptor:
         ),
         options=RULES,
         models=CATALOGUE,
+        list_variables=("HF_ENDPOINT",),
         model_identifier="hf_model_name",
         start_hint="Check the network, HF_ENDPOINT and HF_HUB_OFFLINE; what is in the local cache "
         "works offline.",

@@ -261,8 +261,11 @@ def server_models(request: ModelsRequest) -> list[ModelInfo]:
     return [ModelInfo(id=f"{provider}/{name}", source="live") for name in sorted(names)]
 
 
-def check_model(target: Target, reached: Access, seconds: float) -> None:
+def check_model(target: Target, reached: Access, seconds: float) -> str:
     """See that the server is there, takes the key, and has the model; it costs nothing.
+
+    Returns:
+        Why that could not be seen; empty if it was.
 
     Raises:
         ProviderError: If not.
@@ -272,12 +275,13 @@ def check_model(target: Target, reached: Access, seconds: float) -> None:
     except ProviderError as error:
         if error.status in (400, 403, 404, 405):
             # A key may be allowed to generate and not to list; a server may lack the route.
-            logger.info("whether %s is there was not checked: %s", target.model_id, error)
-            return
+            return error.reason
         raise
     model = reached.route.model
-    if known is None or model in known or f"{model}:latest" in known:
-        return
+    if known is None:
+        return f"{reached.route.provider} cannot be asked for free"
+    if model in known or f"{model}:latest" in known:
+        return ""
     if len(known) == 1 and reached.route.provider not in ("ollama", "ollama_chat"):
         # Servers of one model (llama.cpp, say) answer to any name.
         logger.warning(
@@ -286,7 +290,7 @@ def check_model(target: Target, reached: Access, seconds: float) -> None:
             known[0],
             model,
         )
-        return
+        return ""
     near = difflib.get_close_matches(model, known, n=3, cutoff=0.4)
     there = (*near, *sorted(set(known) - set(near)))
     ollama = reached.route.provider in ("ollama", "ollama_chat")

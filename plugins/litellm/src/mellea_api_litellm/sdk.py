@@ -13,7 +13,7 @@ os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
 import litellm
 
 from mellea_api import PluginError, SessionRequest
-from mellea_api.authoring import construct
+from mellea_api.authoring import construct, model_not_checked
 from mellea_api.logs import logger
 from mellea_api_litellm import check, probe
 from mellea_api_litellm.routes import Route, differences, find, learn, snapshot
@@ -45,8 +45,12 @@ def create_session(request: SessionRequest) -> Any:
     mocked = "mock_response" in target.settings
     if reached.lacking and not mocked:
         raise check.missing(target, reached)
-    if asks and not mocked:
-        check.check_model(target, reached, request.timeout or _PATIENCE)
+    if not mocked:
+        why = "check=False"
+        if asks:
+            why = check.check_model(target, reached, request.timeout or _PATIENCE)
+        if why:
+            model_not_checked(request, why)
     from mellea import MelleaSession
 
     backend = construct(_backend_class(), target, *OPENING, *HANDED)

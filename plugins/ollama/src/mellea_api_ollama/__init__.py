@@ -55,6 +55,7 @@ def describe_backend(name: str) -> BackendDescriptor:
         ),
         options=RULES,
         models=CATALOGUE,
+        list_variables=("OLLAMA_API_KEY",),  # the client sends it, if there is one
         base_url_variables=("OLLAMA_HOST",),
         default_base_url="http://127.0.0.1:11434",
         model_identifier="ollama_name",

@@ -15,13 +15,13 @@ from mellea_api import (
     ModelNotFoundError,
     ModelsRequest,
     SessionRequest,
-    Target,
     translation,
 )
 from mellea_api.authoring import (
     UnreadableAnswerError,
     call_with_deadline,
     construct,
+    model_not_checked,
     run_with_deadline,
     whole,
 )
@@ -106,7 +106,9 @@ def create_session(request: SessionRequest) -> Any:
         )
     arguments = _client_arguments(request)
     if check:
-        _check_model(target, arguments, request.timeout or _PATIENCE)
+        _check_model(request, arguments, request.timeout or _PATIENCE)
+    else:
+        model_not_checked(request, "check=False")
     from mellea import MelleaSession
 
     def build() -> Any:
@@ -118,8 +120,9 @@ def create_session(request: SessionRequest) -> Any:
     return MelleaSession(call_with_deadline(build, request.timeout or _PATIENCE))
 
 
-def _check_model(target: Target, arguments: dict[str, Any], patience: float) -> None:
+def _check_model(request: SessionRequest, arguments: dict[str, Any], patience: float) -> None:
     """See that the server is there, takes the key, and has the model; it costs nothing."""
+    target = request.target
 
     async def ask() -> list[str] | None:
         """Return None if the model is there or nobody can say, else the names of those there."""
@@ -143,12 +146,7 @@ def _check_model(target: Target, arguments: dict[str, Any], patience: float) -> 
         if isinstance(error, openai.NotFoundError) and error.code == "model_not_found":
             raise
         # A key may be allowed to generate and not to list; a server may lack the route.
-        logger.info(
-            "whether %s has the model %s was not checked: %s",
-            target.base_url or "OpenAI",
-            target.model_id,
-            translation.said(error.message),
-        )
+        model_not_checked(request, translation.said(error.message))
         return
     if known is None or target.model_id in known:
         return

@@ -42,6 +42,7 @@ from mellea_api.authoring import (
     UnreadableAnswerError,
     call_with_deadline,
     construct,
+    model_not_checked,
     run_with_deadline,
     whole,
 )
@@ -293,6 +294,8 @@ def create_session(request: SessionRequest) -> Any:
     try:
         if validate:
             _check_model(target, connection, request.timeout or _PATIENCE)
+        else:
+            model_not_checked(request, "validate=False")
         from mellea import MelleaSession
 
         return MelleaSession(construct(_backend_class(), target, "validate", connection=connection))

@@ -35,6 +35,7 @@ LARGE = {
     "watsonx": "plugins/watsonx",
     "litellm": "plugins/litellm",
 }
+LARGE_SDKS = {"hf": "torch", "watsonx": "ibm_watsonx_ai", "litellm": "litellm"}
 WITHOUT_LARGE = ("tests", *(f"--ignore=tests/plugins/{name}" for name in LARGE))
 # torch, as it can be had everywhere, is for Python 3.11 alone.
 OLDEST_PYTHON_ONLY = ("hf",)
@@ -155,6 +156,18 @@ def _expect_backends(session: nox.Session, *names: str) -> None:
     )
 
 
+def _expect_no_sdk_but(session: nox.Session, name: str) -> None:
+    """Fail where a large SDK is installed that is not the plugin's own: it would hide a need."""
+    session.run(
+        "python",
+        "-c",
+        "import sys; from importlib.util import find_spec; "
+        "found = [name for name in sys.argv[1:] if find_spec(name)]; "
+        "sys.exit(f'installed as well: {found}' if found else 0)",
+        *(module for plugin, module in LARGE_SDKS.items() if plugin != name),
+    )
+
+
 @nox.session
 def lint(session: nox.Session) -> None:
     """Check style and format (ruff)."""
@@ -194,6 +207,7 @@ def plugin(session: nox.Session, mellea: str, name: str) -> None:
     else:
         _install(session, mellea, "core", name, groups=_group("test", "engines"))
     _expect_backends(session, *BACKENDS.get(name, (name,)))
+    _expect_no_sdk_but(session, name)
     # Two workers would each hold torch, or start a proxy of their own.
     everywhere = "tests/plugins/test_every_backend.py"
     _pytest(session, f"tests/plugins/{name}", everywhere, workers=1 if name in LARGE else 2)

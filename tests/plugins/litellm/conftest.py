@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import logging
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if Path(__file__).parent in item.path.parents:
             for warning in FOREIGN:
                 item.add_marker(pytest.mark.filterwarnings(warning))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_unconfigure() -> None:
+    """The same for what is found after the last test, when pytest collects what was left."""
+    warnings.filterwarnings("ignore", "Unclosed c.* <aiohttp", ResourceWarning)
 
 
 @pytest.fixture(scope="session")

@@ -358,21 +358,27 @@ class Line:
     earlier: tuple[OptionRule, ...] = ()
 
 
-def lines(backend: str, server: str | None = None) -> Iterator[Line]:
-    """Yield every line of a backend's tables; a test proves each on the backend's own engine."""
-    found = _rules(backend, server, models=True)
+def lines(rules: Iterable[OptionRule], server: str | None = None) -> Iterator[Line]:
+    """Yield every line of the tables of some rules; a test proves each on the backend's engine."""
+    found = _by_name(rules, server, models=True)
     for name in dict.fromkeys((*CANONICAL, *found)):
         for endpoint in ("chat", "completion"):
-            rules = list(_that_count(found.get(name, ()), endpoint))
-            for number, rule in enumerate(rules or [None]):
+            count = list(_that_count(found.get(name, ()), endpoint))
+            for number, rule in enumerate(count or [None]):
                 if name != "*":
-                    yield Line(name, endpoint, rule, tuple(rules[:number]))
+                    yield Line(name, endpoint, rule, tuple(count[:number]))
 
 
 def _rules(backend: str, server: str | None, *, models: bool = False) -> dict[str, list[Any]]:
     """Return the rules by option's name; those for some models only where asked for."""
+    return _by_name(rules_of(backend), server, models=models)
+
+
+def _by_name(
+    rules: Iterable[OptionRule], server: str | None, *, models: bool
+) -> dict[str, list[Any]]:
     found: dict[str, list[Any]] = {}
-    for rule in rules_of(backend):
+    for rule in rules:
         if (server is None or rule.server in (None, server)) and (models or not rule.models):
             found.setdefault(rule.name, []).append(rule)
     return found

@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 from support import litellm_proxy
 from support.litellm_proxy import LiteLLMProxy
+from support.tunnel import Authority
+from support.watsonx_server import PROJECT, WatsonxServer
 
 FOREIGN = (
     # LiteLLM's own classes, under a newer pydantic than they were written for.
@@ -68,3 +70,35 @@ def proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiteLLMProxy]:
         pytest.skip(f"the LiteLLM proxy is not available: {reason}")
     with LiteLLMProxy(tmp_path_factory.mktemp("proxy")) as started:
         yield started
+
+
+@pytest.fixture(scope="session")
+def ibm_cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WatsonxServer]:
+    """IBM's cloud on loopback."""
+    pytest.importorskip("trustme", reason="the loopback watsonx.ai needs trustme")
+    with WatsonxServer(Authority(tmp_path_factory.mktemp("authority"))) as server:
+        # What LiteLLM sends beside, and the real one lets pass.
+        server.more = frozenset({"model", "stream", "moderations"})
+        yield server
+
+
+@pytest.fixture
+def watsonx(ibm_cloud: WatsonxServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[WatsonxServer]:
+    """IBM's cloud; LiteLLM finds it by the proxy, and trusts the tests' authority."""
+    import litellm
+    from litellm.llms.watsonx import common_utils
+
+    for name, value in ibm_cloud.environment().items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("SSL_CERT_FILE", str(ibm_cloud.authority.path))
+    monkeypatch.setenv("WATSONX_PROJECT_ID", PROJECT)
+    monkeypatch.setattr(litellm, "disable_aiohttp_transport", True)
+    # The clients that LiteLLM has kept trust others.
+    monkeypatch.setattr(litellm, "module_level_client", litellm.HTTPHandler(timeout=10))
+    monkeypatch.setattr(litellm, "module_level_aclient", litellm.AsyncHTTPHandler(timeout=10))
+    litellm.in_memory_llm_clients_cache.flush_cache()
+    common_utils.iam_token_cache.flush_cache()
+    ibm_cloud.clear()
+    yield ibm_cloud
+    ibm_cloud.answers.clear()
+    litellm.in_memory_llm_clients_cache.flush_cache()

@@ -80,6 +80,16 @@ def test_no_route_has_a_penalty_under_another_name() -> None:
             assert leaf in ("", name.replace("_", ""))
 
 
+def test_gemini_is_handed_nothing_that_litellm_leaves_out_of_its_body() -> None:
+    """LiteLLM keeps what `generationConfig` has, and no other name."""
+    route = "gemini/gemini-2.5-flash"
+    assert decide(route, "max_tokens", 5).wire == "generationConfig.max_output_tokens"
+    assert decide(route, "parallel_tool_calls", True).outcome == "dropped"
+    extra = mellea_api.explain_options("litellm", {"extra": {"brand_new": 1}}, route)
+    assert extra.decisions[0].outcome == "dropped"
+    assert extra.wire == {}
+
+
 def test_the_limit_is_max_tokens_on_watsonx() -> None:
     """LiteLLM says that watsonx does not take max_completion_tokens, and would drop it."""
     for spelling in ("max_tokens", "max_completion_tokens", "num_predict"):
@@ -130,7 +140,7 @@ def test_what_is_listed_for_a_route_are_its_own_rules() -> None:
     assert limits == [
         "options.num_predict",
         "max_completion_tokens",
-        "max_output_tokens",
+        "generationConfig.max_output_tokens",
         "",
     ]
     # The server counts as well.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -11,8 +10,7 @@ pytest.importorskip("mellea_api_litellm")
 pytest.importorskip("trustme", reason="the loopback watsonx.ai needs trustme")
 
 from support.http import Reply
-from support.tunnel import Authority
-from support.watsonx_server import API_KEY, CHAT_PATH, GENERATION_PATH, PROJECT, WatsonxServer
+from support.watsonx_server import API_KEY, CHAT_PATH, GENERATION_PATH, WatsonxServer
 
 import mellea_api
 
@@ -29,30 +27,6 @@ OPTIONS: dict[str, Any] = {
     "frequency_penalty": 0.5,
     "presence_penalty": 0,
 }
-
-
-@pytest.fixture
-def watsonx(
-    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[WatsonxServer]:
-    """IBM's cloud on loopback; LiteLLM finds it by the proxy, and trusts the tests' authority."""
-    import litellm
-    from litellm.llms.watsonx import common_utils
-
-    authority = Authority(tmp_path_factory.mktemp("authority"))
-    with WatsonxServer(authority) as server:
-        # What LiteLLM sends beside, and the real one lets pass.
-        server.more = frozenset({"model", "stream", "moderations"})
-        for name, value in server.environment().items():
-            monkeypatch.setenv(name, value)
-        monkeypatch.setenv("SSL_CERT_FILE", str(authority.path))
-        monkeypatch.setenv("WATSONX_PROJECT_ID", PROJECT)
-        monkeypatch.setattr(litellm, "disable_aiohttp_transport", True)
-        monkeypatch.setattr(litellm, "module_level_client", litellm.HTTPHandler(timeout=10))
-        litellm.in_memory_llm_clients_cache.flush_cache()
-        common_utils.iam_token_cache.flush_cache()
-        yield server
-        litellm.in_memory_llm_clients_cache.flush_cache()
 
 
 def start(route: str, **arguments: Any) -> Any:

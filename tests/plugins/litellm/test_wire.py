@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from support.ollama_server import OllamaServer
 from support.openai_server import OpenAIServer
+from support.table import a_tool
 
 pytest.importorskip("mellea_api_litellm")
 
@@ -159,6 +161,22 @@ def test_several_raw_prompts_are_several_answers(
     answers = found[0] if isinstance(found, tuple) else found
     assert len(answers) == 3
     assert all(answer.value == "4" for answer in answers)
+
+
+def test_tools_need_no_package_that_litellm_does_not_bring(
+    compatible_server: OpenAIServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """LiteLLM looks for an MCP gateway's among them, and fails where `mcp` is not installed."""
+    for name in [name for name in sys.modules if name.startswith("litellm.responses.mcp")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "mcp", None)
+    session = mellea_api.start_session(
+        "litellm", "openai/tiny", base_url=compatible_server.base_url
+    )
+    session.instruct("The weather?", model_options={"tools": [a_tool()]}, tool_calls=True)
+    (tool,) = sent(compatible_server).json["tools"]
+    assert tool["function"]["name"] == "get_weather"
+    assert "_skip_mcp_handler" not in sent(compatible_server).json
 
 
 # --- nothing is dropped, changed or sent under a wrong name ------------------------------------

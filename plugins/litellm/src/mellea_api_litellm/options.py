@@ -180,6 +180,8 @@ class _Rules:
     def _why_not(self, name: str) -> str:
         if not self.route.provider:
             return "LiteLLM does not know this route, as far as is known without asking it"
+        if name == "top_logprobs" and self.route.places.get(name):
+            return "a chat with logprobs=True has it"
         if self.route.places.get(name):
             return "Mellea's raw endpoint is not given it"
         return f"LiteLLM drops it on {_an(self.on)}"
@@ -188,6 +190,8 @@ class _Rules:
         """Yield what one endpoint does with one option."""
         end = "chat" if chat else "completion"
         facts: dict[str, Any] = {"name": name, "type": _TYPES.get(name), "source": self.source}
+        if name == "top_logprobs":
+            facts["requires"] = {"logprobs": (True,)}
         if not effect:
             return
         place = effect if isinstance(effect, str) else _first_place(effect)
@@ -337,8 +341,9 @@ class _Rules:
             source=_MELLEA,
         )
         yield self._refused("system_prompt", "Mellea's raw endpoint has no messages")
-        stream = self.route.places.get("stream") or {}
-        shown = isinstance(stream, dict) and stream.get("true") == {"stream": True}
+        stream = self.route.places.get("stream")
+        always = {"true": {"stream": True}, "false": {}}
+        shown = stream == "stream" or stream == always
         yield OptionRule(
             name="stream",
             chat=Native(key="@@@stream@@@", wire="stream" if shown else ""),

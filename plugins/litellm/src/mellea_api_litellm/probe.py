@@ -12,6 +12,7 @@ knows to `snapshot.json`, and when a session starts, for its own route.
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import json
 from collections.abc import Callable, Iterator, Mapping
@@ -215,6 +216,8 @@ def _body_of(provider: str, model: str) -> Body:
                 model=model, provider=LlmProviders(provider)
             )
 
+    gemini = _gemini_body(provider, config)
+
     def body(given: Mapping[str, Any]) -> dict[str, Any]:
         # A copy: LiteLLM changes the tools that it is given.
         arguments: dict[str, Any] = json.loads(json.dumps(given))
@@ -230,7 +233,8 @@ def _body_of(provider: str, model: str) -> Body:
         )
         if config is not None:
             with contextlib.suppress(Exception):
-                made = config.transform_request(
+                make = gemini or functools.partial(config.transform_request, headers={})
+                made = make(
                     model=model,
                     messages=messages,
                     optional_params={
@@ -238,13 +242,28 @@ def _body_of(provider: str, model: str) -> Body:
                         **_NEEDED.get(provider, {}),
                     },
                     litellm_params={},
-                    headers={},
                 )
                 if isinstance(made, dict):
                     optional = made
         return _plain(optional, keep=system is not None)
 
     return body
+
+
+def _gemini_body(provider: str, config: Any) -> Callable[..., Any] | None:
+    """Return what makes the body for Gemini, which is no method of its configuration.
+
+    It leaves out every parameter that Gemini's `generationConfig` does not have.
+    """
+    import litellm
+
+    if not isinstance(config, litellm.VertexGeminiConfig):
+        return None
+    from litellm.llms.vertex_ai.gemini import transformation
+
+    make = getattr(transformation, "transform_request_body", None)
+    make = make or transformation._transform_request_body
+    return functools.partial(make, custom_llm_provider=provider, cached_content=None)
 
 
 def _plain(body: dict[str, Any], keep: bool) -> dict[str, Any]:

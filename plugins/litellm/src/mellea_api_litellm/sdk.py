@@ -91,6 +91,7 @@ def _arguments(request: SessionRequest, reached: check.Access) -> dict[str, Any]
     # Left alone, LiteLLM has OpenAI's SDK try again twice behind the caller's back.
     handed: dict[str, Any] = {"max_retries": 0}
     handed |= {name: value for name, value in target.settings.items() if name in HANDED}
+    handed |= _no_gateway()
     if target.base_url:
         handed["api_base"] = target.base_url
     key = reached.key
@@ -102,6 +103,19 @@ def _arguments(request: SessionRequest, reached: check.Access) -> dict[str, Any]
     elif key is None and reached.route.merges and (target.base_url or reached.found is not None):
         handed["api_key"] = _NO_KEY
     return handed
+
+
+def _no_gateway() -> dict[str, Any]:
+    """Return what keeps LiteLLM from looking for tools of its MCP gateway among the given ones.
+
+    It needs a package for that (`mcp`) which it does not bring: without it, every call with tools
+    would fail. Only a LiteLLM that knows the argument for its own is given it.
+    """
+    from litellm.litellm_core_utils import core_helpers
+
+    argument = {"_skip_mcp_handler": True}
+    own = getattr(core_helpers, "filter_internal_params", dict)
+    return {} if own(argument) else argument
 
 
 @functools.cache

@@ -238,6 +238,17 @@ def test_to_stop_reading_a_stream_ends_the_generation_on_the_server(way: str) ->
         assert time.monotonic() - began < 5
 
 
+def test_single_calls_are_not_kept(runtime: MelleaRuntime) -> None:
+    """Mellea links each to the one before; a service would grow with every call."""
+    for number in range(4):
+        runtime.chat(str(number))
+        list(runtime.stream(str(number)))
+    asyncio.run(runtime.ainstruct("after"))
+    context = runtime.session.ctx
+    assert "after" in str(context.last_output())
+    assert len(context.as_list()) == 2
+
+
 # --- changing the model ------------------------------------------------------------------------
 
 

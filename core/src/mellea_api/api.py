@@ -93,6 +93,10 @@ def start_session(
     the same on every backend; what becomes of each is in `options_report(session)` after a call,
     and in `explain_options` without one.
 
+    A session of single calls may be shared between threads and tasks. One that is a conversation
+    may not: a call that overlaps another one raises `ConcurrentUseError`, since one of them would
+    lose its turn; `session.clone()` gives each its own.
+
     Args:
         backend_name: The backend's name or an alias.
         model_id: The model's name, a `ModelIdentifier` of Mellea, or None for the backend's

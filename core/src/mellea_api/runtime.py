@@ -18,17 +18,15 @@ from attrs import evolve
 from mellea_api import _mellea
 from mellea_api.api import shared_registry
 from mellea_api.environment import RuntimeEnvironment, checked_run_id
-from mellea_api.errors import (
-    ConcurrentUseError,
-    ConfigurationError,
-    ModelNotFoundError,
-)
+from mellea_api.errors import ConfigurationError, ModelNotFoundError
 from mellea_api.logs import logger, under_run
 from mellea_api.open_sessions import OpenSession, OpenSessions
 from mellea_api.registry import Registry
 from mellea_api.requests import Policy
 from mellea_api.selection import Selection, backend_name, blame, select
+from mellea_api.session_calls import session_turn
 from mellea_api.streaming import astream_chat, stream_chat
+from mellea_api.turns import turn
 from mellea_api.veil import hidden, hide
 
 if TYPE_CHECKING:
@@ -92,7 +90,6 @@ class MelleaRuntime:
         self._timeout = timeout
         self._unsupported = unsupported
         self._options = _own_options(model_options)
-        self._in_call = threading.Lock()
         self._switching = threading.Lock()
         name = backend_name(backend, self._environment)
         # Arguments such as a key or an address belong to the backend that they were given for.
@@ -200,7 +197,7 @@ class MelleaRuntime:
         Yields:
             What is new. Stopping early ends the generation.
         """
-        with self._alone(), self._sessions.in_call() as found:
+        with self._counted() as found:
             pieces = stream_chat(found.session, prompt, model_options=_copy(model_options))
             with contextlib.closing(pieces):
                 # Neither is left in place while the program has its turn.
@@ -215,7 +212,7 @@ class MelleaRuntime:
         self, prompt: str, *, model_options: Mapping[str, Any] | None = None
     ) -> AsyncIterator[str]:
         """Answer a message piece by piece: the asynchronous twin of `stream`."""
-        with self._alone(), self._sessions.in_call() as found:
+        with self._counted() as found:
             pieces = astream_chat(found.session, prompt, model_options=_copy(model_options))
             async with contextlib.aclosing(pieces):
                 while True:
@@ -253,7 +250,12 @@ class MelleaRuntime:
             MelleaAPIError: As making a runtime raises; the runtime then stays where it is.
         """
         backend_kwargs, base_url = hidden(backend_kwargs), hide(base_url)
-        with self._alone(), self._switching, under_run(self._run_id):
+        with (
+            self._alone(),
+            self._switching,
+            session_turn(self.session),  # which may be in use by itself, too
+            under_run(self._run_id),
+        ):
             self._switch(model_id, backend, model_options, base_url, backend_kwargs)
         logger.info(
             "switched to %s on %s", self.model_id, self.backend, extra={"run_id": self._run_id}
@@ -313,12 +315,18 @@ class MelleaRuntime:
     @contextlib.contextmanager
     def _call(self) -> Iterator[MelleaSession]:
         with (
-            self._alone(),
-            self._sessions.in_call() as found,
+            self._counted() as found,
             found.adoption.within_call(),
             under_run(self._run_id),
         ):
             yield found.session
+
+    @contextlib.contextmanager
+    def _counted(self) -> Iterator[OpenSession]:
+        with self._alone(), self._sessions.in_call() as found:
+            if not self._conversation:
+                _mellea.forget(found.session)  # or it would keep every call for ever
+            yield found
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
@@ -326,17 +334,12 @@ class MelleaRuntime:
         if not self._conversation:
             yield
             return
-        if not self._in_call.acquire(blocking=False):
-            raise ConcurrentUseError(
-                "Cannot make this call: another one is in the same conversation, and one of them "
-                "would lose its turn.",
-                next_step="Wait for it, use context='simple', or give each task its own runtime.",
-                backend=self.backend,
-            )
-        try:
+        with turn(
+            self,
+            backend=self.backend,
+            alternative="use context='simple', or give each task its own runtime",
+        ):
             yield
-        finally:
-            self._in_call.release()
 
     def _wanted(
         self,

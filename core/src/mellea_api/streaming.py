@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from mellea_api import _mellea
 from mellea_api.adoption import adoption_of
 from mellea_api.options.plan import plan_for
+from mellea_api.session_calls import session_turn
 
 if TYPE_CHECKING:
     from mellea import MelleaSession
@@ -46,26 +47,28 @@ async def astream_chat(
 
     Raises:
         MelleaAPIError: What the backend's provider did, as from `session.achat`.
+        ConcurrentUseError: Another call is in the session's conversation.
     """
-    thunk, context = await _mellea.send_message(
-        session, prompt, _streamed(session, dict(model_options or {}))
-    )
-    _mellea.without_delay(thunk)
-    accumulates = _mellea.astream_accumulates()
-    length = 0
-    try:
-        if thunk.is_computed() and thunk.value:
-            yield thunk.value
-        while not thunk.is_computed():
-            text = await thunk.astream() or ""
-            if accumulates:
-                text, length = text[length:], len(text)
-            if text:
-                yield text
-        session.ctx = context
-    finally:
-        if not thunk.is_computed():
-            await _stop(thunk)
+    with session_turn(session):
+        thunk, context = await _mellea.send_message(
+            session, prompt, _streamed(session, dict(model_options or {}))
+        )
+        _mellea.without_delay(thunk)
+        accumulates = _mellea.astream_accumulates()
+        length = 0
+        try:
+            if thunk.is_computed() and thunk.value:
+                yield thunk.value
+            while not thunk.is_computed():
+                text = await thunk.astream() or ""
+                if accumulates:
+                    text, length = text[length:], len(text)
+                if text:
+                    yield text
+            session.ctx = context
+        finally:
+            if not thunk.is_computed():
+                await _stop(thunk)
 
 
 def stream_chat(
@@ -86,6 +89,7 @@ def stream_chat(
 
     Raises:
         MelleaAPIError: What the backend's provider did, as from `session.chat`.
+        ConcurrentUseError: Another call is in the session's conversation.
         ConfigurationError: If called from inside Mellea's own event loop.
     """
     loop = _mellea.event_loop()

@@ -6,26 +6,20 @@ span as it starts, from the context that it starts in.
 
 from __future__ import annotations
 
-import functools
-import inspect
 import sys
 import threading
 import weakref
-from collections.abc import Callable
 from typing import Any, Final
 
 from mellea_api.logs import run_id_var
 
-__all__ = ["RUN_ID", "mark_span", "mark_spans", "tell_run_id"]
+__all__ = ["RUN_ID", "mark_span", "mark_spans"]
 
 RUN_ID: Final = "mellea_api.run_id"
 """The attribute of a span that holds the run id."""
 
 _marked: weakref.WeakSet[Any] = weakref.WeakSet()
-_session_classes: dict[type, type] = {}
 _lock = threading.Lock()
-# Nothing is traced in these, and they may outlive the call that they are made in.
-_NO_CALLS: Final = frozenset({"cleanup", "clone", "reset"})
 
 
 def mark_spans() -> None:
@@ -66,51 +60,3 @@ def _mark(span: Any) -> None:
     run_id = run_id_var.get()
     if run_id is not None:
         span.set_attribute(RUN_ID, run_id)
-
-
-def tell_run_id(session: Any, run_id: str) -> None:
-    """Have all that a session's methods do happen under a run id, from their first moment.
-
-    Args:
-        session: A session of Mellea; its class becomes a subclass that sets the id.
-        run_id: The id.
-    """
-    cls = type(session)
-    with _lock:
-        told = _session_classes.get(cls)
-        if told is None:
-            body: dict[str, Any] = {
-                name: _under_run_id(function)
-                for name, function in inspect.getmembers(cls, inspect.isfunction)
-                if not name.startswith("_") and name not in _NO_CALLS
-            }
-            body |= {"__doc__": cls.__doc__, "__module__": cls.__module__}
-            body["__qualname__"] = cls.__qualname__
-            metaclass: Any = type(cls)
-            told = _session_classes[cls] = metaclass(cls.__name__, (cls,), body)
-    session.__class__ = told
-    session.__dict__["_mellea_api_run_id"] = run_id
-
-
-def _under_run_id(function: Callable[..., Any]) -> Callable[..., Any]:
-    if inspect.iscoroutinefunction(function):
-
-        @functools.wraps(function)
-        async def told_async(self: Any, *args: Any, **kwargs: Any) -> Any:
-            token = run_id_var.set(self.__dict__.get("_mellea_api_run_id"))
-            try:
-                return await function(self, *args, **kwargs)
-            finally:
-                run_id_var.reset(token)
-
-        return told_async
-
-    @functools.wraps(function)
-    def told(self: Any, *args: Any, **kwargs: Any) -> Any:
-        token = run_id_var.set(self.__dict__.get("_mellea_api_run_id"))
-        try:
-            return function(self, *args, **kwargs)
-        finally:
-            run_id_var.reset(token)
-
-    return told

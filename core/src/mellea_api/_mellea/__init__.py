@@ -33,6 +33,7 @@ from mellea_api._mellea.seams import (
 from mellea_api._mellea.sessions import (
     apply_context,
     finish_start,
+    forget,
     is_simple,
     loggers,
     model_name,
@@ -51,6 +52,7 @@ __all__ = [
     "closed",
     "event_loop",
     "finish_start",
+    "forget",
     "generation_task",
     "is_simple",
     "keep_clients",

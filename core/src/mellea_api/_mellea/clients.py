@@ -8,6 +8,7 @@ may have, and nothing is closed at all. Neither does where many threads have loo
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Final
 
@@ -92,7 +93,8 @@ class ClientsByLoop:
                 self._clients.pop(other, None)
                 self._keepers.pop(other, None)
         self._clients[loop] = client
-        if loop is not None and loop is not _melleas_own_loop():
+        # The loops of daemons, such as Mellea's own, end with the process, and without a word.
+        if loop is not None and not threading.current_thread().daemon:
             keeper = self._keepers[loop] = self._keep(loop, client)
             with contextlib.suppress(StopIteration):  # as it comes to its yield
                 keeper.__anext__().send(None)
@@ -173,11 +175,3 @@ def _running_loop() -> Any:
     import asyncio
 
     return asyncio._get_running_loop()
-
-
-def _melleas_own_loop() -> object:
-    """Return the loop of Mellea's synchronous calls, which ends with the process and no sooner."""
-    from mellea.helpers import event_loop_helper
-
-    handler = vars(event_loop_helper).get("__event_loop_handler")
-    return getattr(handler, "_event_loop", None)

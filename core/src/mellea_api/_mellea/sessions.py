@@ -15,6 +15,7 @@ from mellea_api.requests import SessionRequest
 __all__ = [
     "apply_context",
     "finish_start",
+    "forget",
     "is_simple",
     "loggers",
     "model_name",
@@ -66,6 +67,12 @@ def apply_context(session: Any, context: Any) -> None:
             session._auto_bind_model()
     else:
         session.ctx = context
+
+
+def forget(session: Any) -> None:
+    """Give a session an empty context; also a simple one links each call to the one before."""
+    context = session.ctx
+    apply_context(session, getattr(context, "new_instance", context.reset_to_new)())
 
 
 def is_simple(context: Any) -> bool:

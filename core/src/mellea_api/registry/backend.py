@@ -403,7 +403,9 @@ class Backend:
         Raises:
             MelleaAPIError: If it cannot be had; the class says why.
         """
-        from mellea_api.adoption import Adoption, adopt  # asyncio, which only a session needs
+        # asyncio, which only a session needs
+        from mellea_api.adoption import Adoption, adopt
+        from mellea_api.session_calls import adopt_session
 
         request = _mellea.prepare_start(request)
         target = request.target
@@ -459,8 +461,8 @@ class Backend:
         adoption.user_options = dict(request.options)
         adopt(session.backend, adoption)
         _mellea.apply_context(session, context)
+        adopt_session(session, request.run_id)
         if request.run_id is not None:
-            telemetry.tell_run_id(session, request.run_id)
             telemetry.mark_spans()
         _mellea.finish_start(session, target.model_id, dict(request.session_arguments))
         logger.debug(

@@ -18,9 +18,12 @@ __all__ = [
     "NOTHING",
     "Conversion",
     "Converted",
+    "effort",
     "find_conversion",
     "system_message",
     "tools_as_json",
+    "unsaid",
+    "with_logprobs",
 ]
 
 NOTHING: Final = object()
@@ -67,9 +70,37 @@ def tools_as_json(value: Any) -> Converted:
     return Converted(value, shown)
 
 
+def effort(value: bool | str) -> Converted:
+    """Say how hard to reason in a word, where the provider has no other way to say it.
+
+    Mellea makes `medium` of True as well, but beside it sends a `chat_template_kwargs`, which
+    OpenAI's own servers refuse. A word keeps it from doing so.
+
+    >>> effort("low").value, effort(True).value, effort(False).value
+    ('low', 'medium', 'none')
+    """
+    if isinstance(value, str):
+        return Converted(value)
+    level = "medium" if value else "none"
+    return Converted(level, reason=f"{value} is the level {level!r}")
+
+
+def with_logprobs(value: int) -> Converted:
+    """Ask for `logprobs` as well, without which chat endpoints refuse `top_logprobs`."""
+    return Converted(value, options={"logprobs": True}, wires={"logprobs": True})
+
+
+def unsaid(value: object) -> Converted:
+    """Send nothing: the value says what happens anyway."""
+    return Converted(NOTHING)
+
+
 _BUILT_IN: Final[Mapping[str, Conversion]] = {
+    "effort": effort,
     "system_message": system_message,
     "tools_as_json": tools_as_json,
+    "unsaid": unsaid,
+    "with_logprobs": with_logprobs,
 }
 
 

@@ -18,12 +18,11 @@ from typing import Any, Final
 from attrs import evolve
 
 from mellea_api.descriptor import Native, OptionRule
-from mellea_api.options.convert import NOTHING, Converted
 from mellea_api.options.plan import apply_rules
 from mellea_api.reports import NormalizedOptions
 from mellea_api.requests import OptionsRequest
 
-__all__ = ["RULES", "SAMPLING", "TEMPLATE", "normalize", "unsaid"]
+__all__ = ["RULES", "SAMPLING", "TEMPLATE", "normalize"]
 
 TEMPLATE: Final = "chat_template_kwargs"
 """The key under which the chat template's variables travel."""
@@ -45,11 +44,6 @@ _ARGUMENTS: Final = "transformers 4.57.6 and 5.17.0, GenerationMixin.generate"
 _TEMPLATE: Final = "transformers 4.57.6 and 5.17.0, apply_chat_template"
 _MELLEA: Final = "mellea 0.3.0 to 0.8.0, backends/huggingface.py"
 _GREEDY: Final = "temperature=0 always takes the likeliest token, so this changes nothing"
-
-
-def unsaid(value: object) -> Converted:
-    """Send nothing: the value says what happens anyway."""
-    return Converted(NOTHING)
 
 
 def normalize(request: OptionsRequest) -> NormalizedOptions:
@@ -105,7 +99,7 @@ def _sampling(name: str, **facts: Any) -> Iterator[OptionRule]:
     """Yield the rules of an option that acts only where sampling is on."""
     yield _argument(
         name,
-        convert="mellea_api_hf.options:unsaid",
+        convert="unsaid",
         requires={"temperature": (0,)},
         reason=_GREEDY,
         **facts,
@@ -155,7 +149,7 @@ def _canonical() -> Iterator[OptionRule]:
     """Yield the rules of the common options, in the order of `canonical.CANONICAL`."""
     yield _argument(
         "temperature",
-        convert="mellea_api_hf.options:unsaid",
+        convert="unsaid",
         choices=(0,),
         requires={"temperature": (0,)},
         reason="do_sample=False: always the likeliest token",
@@ -197,7 +191,7 @@ def _canonical() -> Iterator[OptionRule]:
     yield OptionRule(
         name="stream",
         completion="stream",
-        convert="mellea_api_hf.options:unsaid",
+        convert="unsaid",
         requires={"stream": (False,)},
         reason="Mellea never streams from the raw endpoint",
         source=_MELLEA,
@@ -226,7 +220,7 @@ def _canonical() -> Iterator[OptionRule]:
         "n",
         type="integer",
         choices=(1,),
-        convert="mellea_api_hf.options:unsaid",
+        convert="unsaid",
         reason="one answer is what is given anyway; nothing is sent",
     )
     for name in ("@@@logits@@@", "@@@raw_logits@@@"):

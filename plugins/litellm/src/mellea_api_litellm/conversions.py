@@ -11,37 +11,11 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from mellea_api.options.convert import NOTHING, Conversion, Converted
+from mellea_api.options.convert import Conversion, Converted, effort
 
-__all__ = ["in_its_terms", "named", "unsaid", "word"]
+__all__ = ["in_its_terms", "named"]
 
 _PREFIX = "sends="
-
-
-def word(value: bool | str) -> str:
-    """Return the level that a value of `thinking` is, as LiteLLM's `reasoning_effort` has it.
-
-    Mellea makes `medium` of True as well, but what it makes of False depends on its version, and
-    Mellea 0.8 sends a `chat_template_kwargs` beside a bool, wherever the route goes.
-
-    >>> word(True), word(False), word("low")
-    ('medium', 'none', 'low')
-    """
-    if isinstance(value, str):
-        return value
-    return "medium" if value else "none"
-
-
-def effort(value: bool | str) -> Converted:
-    """Say how hard to reason in a word."""
-    level = word(value)
-    reason = "" if isinstance(value, str) else f"{value} is the level {level!r}"
-    return Converted(level, reason=reason)
-
-
-def unsaid(value: object) -> Converted:
-    """Send nothing: the value says what happens anyway."""
-    return Converted(NOTHING)
 
 
 def in_its_terms(value: Any) -> Converted:
@@ -62,12 +36,12 @@ def __getattr__(name: str) -> Conversion:
 
 
 def _sends(effects: Mapping[str, Mapping[str, Any]], value: bool | str) -> Converted:
-    level = word(value)
-    (_, first), *others = effects[level].items()
-    said = "" if isinstance(value, str) else f"{value} is the level {level!r}; "
+    said = effort(value)
+    (_, first), *others = effects[said.value].items()
+    terms = "LiteLLM says it in the provider's terms"
     return Converted(
-        level,
+        said.value,
         first,
         wires=dict(others),
-        reason=f"{said}LiteLLM says it in the provider's terms",
+        reason="; ".join(filter(None, (said.reason, terms))),
     )

@@ -26,8 +26,6 @@ DEFAULT_MODEL: Final = "ollama_chat/granite4:micro"
 _MELLEA: Final = "mellea 0.3.0 to 0.8.0, backends/litellm.py"
 _STREAM_TIMEOUT: Final = "mellea 0.7.0, backends/model_options.py"
 _LIMIT: Final = "@@@max_new_tokens@@@"
-_UNSAID: Final = f"{conversions.__name__}:unsaid"
-_EFFORT: Final = f"{conversions.__name__}:effort"
 _TERMS: Final = f"{conversions.__name__}:in_its_terms"
 
 _RESERVED: Final = {
@@ -267,7 +265,7 @@ class _Rules:
             yield OptionRule(
                 name="thinking",
                 chat=Native(key=key, wire=effect),
-                convert=_EFFORT,
+                convert="effort",
                 source=self.source,
             )
         elif effect:
@@ -305,7 +303,7 @@ class _Rules:
                 yield OptionRule(
                     name="thinking",
                     chat=Native(key=key, wire="thinking"),
-                    convert=_UNSAID,
+                    convert="unsaid",
                     requires={"thinking": given},
                     reason="the model reasons only when asked to; nothing is sent",
                     source=self.source,
@@ -324,7 +322,7 @@ class _Rules:
             yield OptionRule(
                 name="thinking",
                 chat=Native(key=key, wire=next(iter(found), "")),
-                convert=conversions.named({level: found}) if found else _EFFORT,
+                convert=conversions.named({level: found}) if found else "effort",
                 requires={"thinking": _given_as(level)},
                 source=self.source,
             )
@@ -352,7 +350,7 @@ class _Rules:
         yield OptionRule(
             name="stream",
             completion="stream",
-            convert=_UNSAID,
+            convert="unsaid",
             requires={"stream": (False,)},
             reason="Mellea never streams from the raw endpoint; nothing is sent",
             source=_MELLEA,
@@ -388,7 +386,7 @@ class _Rules:
             choices=(1,),
             chat="n",
             completion="n",
-            convert=_UNSAID,
+            convert="unsaid",
             reason="one answer is what is given anyway; nothing is sent",
             source=_MELLEA,
         )

@@ -13,31 +13,11 @@ __all__ = [
     "both_repetition_penalties",
     "counted_logprobs",
     "counted_top_logprobs",
-    "effort",
     "effort_and_template",
     "free_body",
     "tool_by_name",
-    "unsaid",
-    "with_logprobs",
     "without_credentials",
 ]
-
-
-def unsaid(value: object) -> Converted:
-    """Send nothing: the value says what happens anyway."""
-    return Converted(NOTHING)
-
-
-def effort(value: bool | str) -> Converted:
-    """Say how hard to reason in the API's own words.
-
-    Mellea also makes `medium` of True, but beside it sends a `chat_template_kwargs`, which
-    OpenAI's own servers refuse. A word keeps it from doing so.
-    """
-    if isinstance(value, str):
-        return Converted(value)
-    level = "medium" if value else "none"
-    return Converted(level, reason=f"{value} is the level {level!r}")
 
 
 def effort_and_template(value: bool | str) -> Converted:
@@ -54,11 +34,6 @@ def effort_and_template(value: bool | str) -> Converted:
         wires={"chat_template_kwargs.enable_thinking": value},
         reason="also as chat_template_kwargs.enable_thinking, which some servers read instead",
     )
-
-
-def with_logprobs(value: int) -> Converted:
-    """Ask for `logprobs` as well, without which the chat endpoint refuses `top_logprobs`."""
-    return Converted(value, options={"logprobs": True}, wires={"logprobs": True})
 
 
 def counted_logprobs(value: bool) -> Converted:

@@ -97,7 +97,7 @@ def levels(
     def rule(**says: Any) -> OptionRule:
         return OptionRule(name="thinking", models=models, server=server, source=_EFFORTS, **says)
 
-    yield rule(chat=EFFORT, convert=convert("effort"), requires={"thinking": (*accepted, *bools)})
+    yield rule(chat=EFFORT, convert="effort", requires={"thinking": (*accepted, *bools)})
     if not can_be_off:
         reason = f"the model always reasons; thinking={on[0]!r} is the least it can do"
         yield rule(requires={"thinking": _OFF}, reason=reason)
@@ -118,7 +118,7 @@ def _unsaid(
     return OptionRule(
         name=name,
         chat=native or name,
-        convert=convert("unsaid"),
+        convert="unsaid",
         type="text" if name == "verbosity" else None,
         requires={name: values},
         models=models,
@@ -141,7 +141,7 @@ _THINKING: Final = (
     OptionRule(
         name="thinking",
         completion=EFFORT,
-        convert=convert("unsaid"),
+        convert="unsaid",
         requires={"thinking": _OFF},
         server="official",
         reason="the models of the raw endpoint do not reason; nothing is sent",
@@ -175,7 +175,7 @@ def _sampling() -> Iterator[OptionRule]:
         yield OptionRule(
             name="top_logprobs",
             chat="top_logprobs",
-            convert=convert("with_logprobs"),
+            convert="with_logprobs",
             requires={"thinking": thinking, "logprobs": (None, True)},
             models=models,
             server="official",

@@ -108,7 +108,7 @@ _COMMON: Final = (
     OptionRule(
         name="stream",
         completion="stream",
-        convert=convert("unsaid"),
+        convert="unsaid",
         requires={"stream": (False,)},
         reason="Mellea never streams from the raw endpoint; nothing is sent",
         source=_MELLEA,
@@ -124,9 +124,7 @@ _COMMON: Final = (
     _refused("stream_timeout", "a streamed chat with Mellea 0.7 or newer has it", _STREAM_TIMEOUT),
     # Reasoning, where no family has said more.
     *levels(("*gpt-oss*",), "low", "medium", "high", server="compatible"),
-    OptionRule(
-        name="thinking", chat=EFFORT, convert=convert("effort"), server="official", source=_CHAT
-    ),
+    OptionRule(name="thinking", chat=EFFORT, convert="effort", server="official", source=_CHAT),
     OptionRule(
         name="thinking",
         chat=EFFORT,
@@ -160,14 +158,14 @@ _COMMON: Final = (
     OptionRule(
         name="logprobs",
         completion="logprobs",
-        convert=convert("unsaid"),
+        convert="unsaid",
         reason="the raw endpoint is told by top_logprobs",
         source=_RAW,
     ),
     OptionRule(
         name="top_logprobs",
         chat="top_logprobs",
-        convert=convert("with_logprobs"),
+        convert="with_logprobs",
         requires={"logprobs": (None, True)},
         reason="with logprobs, which it needs",
         source=_CHAT,
@@ -200,7 +198,7 @@ _COMMON: Final = (
         "n",
         type="integer",
         choices=(1,),
-        convert=convert("unsaid"),
+        convert="unsaid",
         reason="one answer is what is given anyway; nothing is sent",
     ),
 )

@@ -5,45 +5,23 @@ Each keeps the meaning; a rule in `options` says for which models and endpoint.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from mellea_api.options.convert import NOTHING, Converted
 
 __all__ = [
-    "effort",
     "greedy",
     "sampled",
     "stop_left_out",
     "template",
     "tool_by_name",
-    "tools_as_json",
-    "unsaid",
-    "with_logprobs",
 ]
-
-
-def unsaid(value: object) -> Converted:
-    """Send nothing: the value says what happens anyway."""
-    return Converted(NOTHING)
 
 
 def template(value: bool | str) -> Converted:
     """Switch reasoning in the chat template, as Granite 3 has it."""
     on = value is not False and value != "none"
     return Converted(on, reason="the chat template switches it")
-
-
-def effort(value: bool | str) -> Converted:
-    """Say how hard to reason: low, medium or high."""
-    if isinstance(value, str):
-        return Converted(value)
-    return Converted("medium", reason="true is the level 'medium'")
-
-
-def with_logprobs(value: int) -> Converted:
-    """Ask for `logprobs` as well, without which the endpoint refuses `top_logprobs`."""
-    return Converted(value, options={"logprobs": True}, wires={"logprobs": True})
 
 
 def greedy(value: float) -> Converted:
@@ -81,14 +59,3 @@ def tool_by_name(value: Any) -> Converted:
         value = {"type": "function", "function": {"name": value}}
     chosen = {"tool_choice": value}
     return Converted(NOTHING, options=chosen, wires=chosen)
-
-
-def tools_as_json(value: Any) -> Converted:
-    """Show tools as the provider sees them; plain functions (Mellea 0.3) by name alone."""
-    named = value.items() if isinstance(value, Mapping) else ((None, tool) for tool in value)
-    shown = []
-    for key, tool in named:
-        name = key or getattr(tool, "name", None) or getattr(tool, "__name__", type(tool).__name__)
-        described = getattr(tool, "as_json_tool", None)
-        shown.append(described or {"type": "function", "function": {"name": str(name)}})
-    return Converted(value, shown)

@@ -102,7 +102,7 @@ def _thinking(models: tuple[str, ...] = (), **says: Any) -> OptionRule:
 _THINKING: Final = (
     _thinking(
         completion=_inside(_TEMPLATE),
-        convert=_convert("unsaid"),
+        convert="unsaid",
         requires={"thinking": _OFF},
         reason="text generation switches no reasoning on; nothing is sent",
         source=_RAW,
@@ -110,7 +110,7 @@ _THINKING: Final = (
     _thinking(
         _PLAIN,
         chat=_TEMPLATE,
-        convert=_convert("unsaid"),
+        convert="unsaid",
         requires={"thinking": _OFF},
         reason="the model does not reason; nothing is sent",
         source=_MODELS,
@@ -131,7 +131,7 @@ _THINKING: Final = (
     _thinking(
         _GPT,
         chat=_EFFORT,
-        convert=_convert("effort"),
+        convert="effort",
         requires={"thinking": (True, *_LEVELS)},
         source=_GPT_OSS,
     ),
@@ -147,7 +147,7 @@ _THINKING: Final = (
         source=_GPT_OSS,
     ),
     # Of models that nothing more is known about: the two settings that the endpoint has.
-    _thinking(chat=_EFFORT, convert=_convert("effort"), requires={"thinking": _LEVELS}),
+    _thinking(chat=_EFFORT, convert="effort", requires={"thinking": _LEVELS}),
     _thinking(chat=_TEMPLATE, convert=_convert("template"), requires={"thinking": (True, *_OFF)}),
     _thinking(
         reason="the chat endpoint's levels are low, medium, high; text generation has no setting"
@@ -163,7 +163,7 @@ def _sampling(name: str, native: str = "", **rest: Any) -> Iterator[OptionRule]:
     """Yield the rules of a setting that has an effect in sampling alone."""
     yield _raw(
         name,
-        convert=_convert("unsaid"),
+        convert="unsaid",
         requires={"temperature": (0,)},
         reason="a temperature of 0 takes the likeliest token anyway; nothing is sent",
         **rest,
@@ -238,7 +238,7 @@ _COMMON: Final = (
     OptionRule(
         name="stream",
         completion=Native(key="@@@stream@@@", wire=""),
-        convert=_convert("unsaid"),
+        convert="unsaid",
         requires={"stream": (False,)},
         reason="Mellea never streams from the raw endpoint; nothing is sent",
         source=_MELLEA,
@@ -255,7 +255,7 @@ _COMMON: Final = (
     OptionRule(
         name="tools",
         chat=Native(key="@@@tools@@@", wire="tools"),
-        convert=_convert("tools_as_json"),
+        convert="tools_as_json",
         source=_MELLEA,
     ),
     OptionRule(
@@ -270,7 +270,7 @@ _COMMON: Final = (
     _chat("logprobs"),
     _chat(
         "top_logprobs",
-        convert=_convert("with_logprobs"),
+        convert="with_logprobs",
         requires={"logprobs": (None, True)},
         reason="with logprobs, which it needs",
         source=f"{_CHAT}; {_RANGES}",
@@ -286,7 +286,7 @@ _COMMON: Final = (
         completion="n",
         type="integer",
         choices=(1,),
-        convert=_convert("unsaid"),
+        convert="unsaid",
         reason="one answer is what is given anyway; nothing is sent",
         source=_CHAT,
     ),

@@ -120,6 +120,11 @@ def test_all_is_all_that_are_installed_and_what_is_not_set_up_counts(
     assert [row["backend"] for row in found["backends"]] == ["ngram", "ollama", "openai"]
     assert [row["exit_code"] for row in found["backends"]] == [0, 0, 4]
     assert found["exit_code"] == 4
+    with refused() as nobody:
+        monkeypatch.setenv("OLLAMA_HOST", nobody.base_url)
+        found = check("--all", "--probe")
+    assert [row["exit_code"] for row in found["backends"]] == [0, 3, 4]
+    assert found["exit_code"] == 4  # a server may come back, a key does not
     monkeypatch.setenv("MELLEA_API_DISABLE", "openai")
     mellea_api.refresh()
     assert check("--all")["exit_code"] == 0
@@ -299,14 +304,48 @@ def nobody_failed_but(found: Any, name: str) -> bool:
 
 
 @pytest.mark.parametrize("backend", ["ollama", "openai"])
-def test_a_key_that_may_not_list_is_no_failure(
-    check: Any, backend: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("status", "code", "states"),
+    [
+        (403, 4, {"credentials": "failed"}),
+        (404, 0, {"credentials": "warning", "server": "ok", "model": "skipped"}),
+        (429, 3, {"credentials": "warning", "server": "failed"}),
+        (503, 3, {"credentials": "skipped", "server": "failed"}),
+    ],
+)
+def test_what_a_server_answers_decides(
+    check: Any, backend: str, status: int, code: int, states: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", SECRET)
-    with faults.status(403, {"error": {"message": "you may not list"}}) as server:
+    monkeypatch.setenv("OLLAMA_API_KEY", SECRET)
+    with faults.status(status, {"error": "not this"}) as server:
         found = check(backend, "--probe", "--base-url", server.base_url)
-    assert found["exit_code"] in (0, 4)
-    assert steps(found).get("server", "ok") == "ok"
+    assert found["exit_code"] == code
+    assert {name: state for name, state in steps(found).items() if name in states} == states
+
+
+def test_a_key_that_may_not_list_may_be_good_for_the_rest(check: Any, install: Any) -> None:
+    install("fake", GOOD + LISTS.format("raise PermissionDeniedError('Not you.', next_step='')"))
+    found = check("fake", "--probe")
+    assert found["ready"]
+    assert step(found, "model")["state"] == "skipped"
+    install("fair", GOOD + LISTS.format("raise CredentialError('Who are you?', next_step='')"))
+    assert check("fair", "--probe")["exit_code"] == 4
+
+
+LISTS = """
+from mellea_api import CredentialError, PermissionDeniedError
+
+@hookimpl
+def list_models(request):
+    {}
+"""
+
+
+def test_a_catalogue_says_nothing_of_what_is_there(check: Any) -> None:
+    found = check("ngram", "--probe", "--model", "nothing-of-the-kind")
+    assert steps(found)["model"] == "skipped"
+    assert "server" not in steps(found)
 
 
 @pytest.mark.parametrize("fault", ["html", "invalid_json", "other_shape_json"])

@@ -27,6 +27,7 @@ from mellea_api.registry import Registry
 ROOT = Path(__file__).resolve().parents[2]
 REFERENCE = ROOT / "docs/reference"
 SECRET = "canary-0123456789-that-nobody-may-see"
+OTHER_SECRET = "another-canary-of-which-only-the-plugin-knows"
 EXTENSIONS = "mellea_api.extensions"
 POLICY = """
 from mellea_api import hookimpl
@@ -199,6 +200,28 @@ def test_a_module_of_its_own_that_is_missing_means_a_damaged_installation(
     assert bad["next_step"] == "Install it anew: pip install --force-reinstall dist-bad"
 
 
+def test_a_plugin_leaves_nothing_that_is_waited_for(doctor: Any, install: Any, only: Any) -> None:
+    """Its threads go on, and so do the processes that it has started."""
+    starts = "import subprocess, sys, threading, time\n"
+    process = "subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(20)'])\n"
+    thread = "threading.Thread(target=time.sleep, args=[20]).start()\n"
+    install("busy", starts + process + thread + GOOD)
+    only("busy")
+    assert row(doctor(), "backends", "busy")["state"] == "ok"
+
+
+def test_a_plugin_is_looked_for_where_this_process_would(
+    doctor: Any, install: Any, only: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On its path as it is now, and nowhere else: not in the folder that somebody is in."""
+    install("fake", GOOD)
+    only("fake")
+    monkeypatch.delenv("PYTHONPATH")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "json.py").write_text("raise RuntimeError('not the library')")
+    assert row(doctor(), "backends", "fake")["state"] == "ok"
+
+
 def test_a_plugin_that_hangs_is_given_up(doctor: Any, install: Any, only: Any) -> None:
     install("asleep", "import time; time.sleep(100)")
     only("asleep")
@@ -263,6 +286,8 @@ def test_two_distributions_with_one_name_are_an_error_until_one_is_preferred(
         ("MELLEA_API_PLUGINS", "one,policy", "warning", "'policy'"),
         ("MELLEA_API_UNSUPPORTED", "never", "error", "MELLEA_API_UNSUPPORTED='never'"),
         ("MELLEA_API_UNSUPPORTED", "error", "ok", "used"),
+        ("MELLEA_API_MODELS_LIFETIME", "an hour", "error", "MELLEA_API_MODELS_LIFETIME"),
+        ("MELLEA_API_MODELS_LIFETIME", "60", "ok", "used"),
         ("MELLEA_BACKEND", "oone", "error", "no backend 'oone'"),
         ("MELLEA_BACKEND", "watsonx", "error", "not installed"),
         ("MELLEA_BACKEND", "two", "error", "both bring it"),
@@ -275,8 +300,9 @@ def test_two_distributions_with_one_name_are_an_error_until_one_is_preferred(
     ],
 )
 def test_a_variable_is_told_with_what_becomes_of_it(
-    variable: str, value: str, state: str, part: str
+    variable: str, value: str, state: str, part: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv(variable, value)
     entry_points = [
         backend("one", "m", "dist-one"),
         backend("two", "m", "dist-one"),
@@ -340,6 +366,8 @@ def test_variables_that_nobody_reads_are_told_with_what_was_meant(
         assert found[name]["state"] == "warning"
         assert found[name]["next_step"] == f"Did you mean {known}?"
     assert not {"ANTHROPIC_API_KEY", "GITHUB_TOKEN", "OPENAI_LOG"} & set(found)
+    monkeypatch.setenv("OPENAI_API_KEY", SECRET)  # so the other one is in reserve
+    assert "OPENAI_APIKEY" not in str(doctor())
 
 
 def test_what_mellea_reads_is_no_mistake(
@@ -406,11 +434,14 @@ def test_what_a_plugin_asks_for_and_does_not_get_is_an_error(
         "nowhere-to-be-had>=2; python_version > '3'",
         "not-asked-for; extra == 'more'",
         "pluggy[nonsense]>=1",
+        "still-in-the-making>=1",
         "openai>=1; python_version < '3'",
         "(((",
     )
     written.write_text(written.read_text() + "".join(f"Requires-Dist: {one}\n" for one in asked))
+    distribution(tmp_path / "site", "still-in-the-making", "2.0rc1")
     found = doctor()
+    assert row(found, "software", "still-in-the-making")["state"] == "ok"
     missing = row(found, "software", "nowhere-to-be-had")
     assert (missing["state"], missing["version"]) == ("error", "")
     assert "dist-fake asks for nowhere-to-be-had>=2, and it is not installed" in missing["message"]
@@ -483,8 +514,9 @@ def test_no_secret_is_shown_whoever_says_it(
     install("good", GOOD.replace("FAKE_API_KEY", "GOOD_CODE"))
     install("talks", "import os\nraise RuntimeError(os.environ['GOOD_CODE'])")
     only("bad", "good", "talks", "ollama", "openai")
-    for name in ("FAKE_API_KEY", "GOOD_CODE", "OPENAI_API_KEY", "OPENAI_APIKEY"):
+    for name in ("FAKE_API_KEY", "OPENAI_API_KEY", "OPENAI_APIKEY"):
         monkeypatch.setenv(name, SECRET)
+    monkeypatch.setenv("GOOD_CODE", OTHER_SECRET)  # a secret because the plugin says so
     monkeypatch.setenv("OLLAMA_HOST", f"ftp://me:{SECRET}@nowhere")
     monkeypatch.setenv("MELLEA_MODEL_OPTIONS", f'{{"api_key": "{SECRET}"}}')
     found = doctor()
@@ -494,6 +526,7 @@ def test_no_secret_is_shown_whoever_says_it(
     result = invoke("doctor")
     assert result.exit_code == 1
     assert SECRET not in result.output
+    assert OTHER_SECRET not in result.output + json.dumps(found)
 
 
 # -------------------------------------------------------------------------- names of variables

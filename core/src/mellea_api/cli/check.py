@@ -13,6 +13,7 @@ from mellea_api.cli.output import Output, command, exit_code
 
 if TYPE_CHECKING:
     from mellea_api.diagnosis.readiness import BackendReadiness
+    from mellea_api.registry import Registry
 
 __all__ = ["check"]
 
@@ -75,7 +76,7 @@ def check(
             base_url=base_url,
             probe=probe,
             timeout=timeout,
-            keyring=not everything,
+            keyring=not everything,  # it may ask somebody to open it: only for who was named
             registry=registry,
         )
     codes = {_code(backend) for backend in found.backends}
@@ -98,14 +99,10 @@ def check(
     click.get_current_context().exit(code)
 
 
-def _all(registry: Any) -> list[str]:
-    """Name each backend once, under the first of its names; those that are in conflict too."""
-    names: dict[tuple[str, ...], str] = {}
-    for record in registry.backends():
-        if record.state != "disabled":
-            plugin = (record.entry_point.value, *record.distributions)
-            names.setdefault(plugin, record.name)
-    return sorted(names.values())
+def _all(registry: Registry) -> list[str]:
+    """Name each backend once, those in conflict too."""
+    conflicts = [record.name for record in registry.backends() if record.state == "conflict"]
+    return sorted([*registry.distinct(), *conflicts])
 
 
 def _code(backend: BackendReadiness) -> int:

@@ -253,7 +253,8 @@ def _settings(registry: Registry, name: str, selected: bool) -> Iterator[Trouble
     backend = registry.backend(name)
     try:
         target = backend.target()
-        report = backend.validate_credentials(target)
+        # Nobody named this backend: its keyring is not opened, which may ask somebody to do it.
+        report = backend.validate_credentials(target, keyring=False)
     except MelleaAPIError as error:
         yield _blamed(error, "")
         return

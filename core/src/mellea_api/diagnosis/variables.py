@@ -109,8 +109,8 @@ class Variables:
             return self._read(name)
         if name.upper().startswith("MELLEA"):
             return self._in_our_name(name)
-        near = _nearest(name, [known for known in self._reads if not self._is_set(known)])
-        if near is None:
+        near = _nearest(name, self._reads)
+        if near is None or self._is_set(near):  # then it is no slip, but somebody's reserve
             return None
         return VariableFinding(
             name=name,
@@ -185,6 +185,10 @@ class Variables:
             from mellea_api.api import policy_of
 
             policy_of(None, alone)
+        elif name == "MELLEA_API_MODELS_LIFETIME":
+            from mellea_api.model_lists.asking import default_cache
+
+            default_cache()
         elif name == "MELLEA_BACKEND" and value not in self._registry:
             self._registry.backend(value)  # raises, and imports nothing
 

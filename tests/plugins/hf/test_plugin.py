@@ -53,9 +53,9 @@ def test_the_alias_is_the_same_backend() -> None:
     ("variables", "source"),
     [
         ({"HF_TOKEN": "hf_fromtheenvironment123"}, "environment variable HF_TOKEN"),
-        ({"HF_TOKEN_PATH": "{folder}/token"}, "file {folder}/token"),
-        ({"HF_HOME": "{folder}"}, "file {folder}/token"),
-        ({"XDG_CACHE_HOME": "{folder}/.."}, "file {folder}/token"),
+        ({"HF_TOKEN_PATH": "{folder}/token"}, "token file {folder}/token"),
+        ({"HF_HOME": "{folder}"}, "token file {folder}/token"),
+        ({"XDG_CACHE_HOME": "{folder}/.."}, "token file {folder}/token"),
     ],
 )
 def test_the_token_is_found_where_huggingface_hub_finds_it(

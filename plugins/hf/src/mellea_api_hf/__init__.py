@@ -2,8 +2,8 @@
 
 This module is what the entry point names: it is light, and holds the hooks. `options` says what
 transformers does with each option, `models` is the catalogue, `settings` and `token` need no
-library; `sdk` makes sessions (with `backend`, `weights` and `generation`), `hub` lists models and
-checks tokens, `failures` says errors: these alone import Mellea and the libraries below it.
+library; `sdk` makes sessions (with `backend`, `weights` and `generation`), `hub` lists models,
+`credentials` tries the token, `failures` says errors: these alone import Mellea and what is below.
 """
 
 from __future__ import annotations
@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING
 
 from mellea_api import (
     BackendDescriptor,
-    CredentialField,
-    CredentialQuery,
     CredentialReport,
     CredentialRequest,
     ErrorRequest,
@@ -23,13 +21,12 @@ from mellea_api import (
     ModelsRequest,
     NormalizedOptions,
     OptionsRequest,
-    Secret,
     SessionRequest,
     hookimpl,
 )
 from mellea_api_hf.models import CATALOGUE
 from mellea_api_hf.options import RULES, normalize
-from mellea_api_hf.token import VARIABLES, stored_token
+from mellea_api_hf.token import FIELD
 
 if TYPE_CHECKING:
     from mellea import MelleaSession
@@ -37,7 +34,6 @@ if TYPE_CHECKING:
 __all__ = [
     "create_session",
     "describe_backend",
-    "find_credential",
     "list_models",
     "normalize_options",
     "translate_error",
@@ -52,15 +48,7 @@ def describe_backend(name: str) -> BackendDescriptor:
         name=name,
         summary="Models inside the process, run by Hugging Face transformers",
         default_model=CATALOGUE[0].id,
-        credentials=(
-            CredentialField(
-                name="token",
-                variables=VARIABLES,
-                required="never",  # a fact of the model: public ones need none
-                help="Tokens are made at https://huggingface.co/settings/tokens; only gated and "
-                "private models need one.",
-            ),
-        ),
+        credentials=(FIELD,),
         options=RULES,
         models=CATALOGUE,
         list_variables=("HF_ENDPOINT",),
@@ -72,19 +60,13 @@ def describe_backend(name: str) -> BackendDescriptor:
 
 
 @hookimpl
-def find_credential(request: CredentialQuery) -> Secret | None:
-    """Find the token that `hf auth login` left in a file."""
-    return stored_token() if request.field.name == "token" else None
-
-
-@hookimpl
 def validate_credentials(request: CredentialRequest) -> CredentialReport | None:
-    """With `probe`, ask the Hub who the token belongs to, and whether the model is open to it."""
+    """With `probe`, ask the Hub whether the model is open to the token."""
     if not request.probe:
         return None
-    from mellea_api_hf import hub
+    from mellea_api_hf import credentials
 
-    return hub.validate_credentials(request)
+    return credentials.probe(request)
 
 
 @hookimpl

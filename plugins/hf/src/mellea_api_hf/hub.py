@@ -1,4 +1,4 @@
-"""Model lists and credentials: what asks huggingface_hub, about the local cache and the Hub."""
+"""Model lists: what asks huggingface_hub, about the local cache and the Hub."""
 
 from __future__ import annotations
 
@@ -7,35 +7,17 @@ from typing import Any, Final
 
 from mellea_api import (
     ConfigurationError,
-    CredentialError,
-    CredentialFinding,
-    CredentialReport,
-    CredentialRequest,
-    ErrorRequest,
     ModelInfo,
-    ModelNotFoundError,
     ModelsRequest,
-    PermissionDeniedError,
-    Secret,
     Target,
-    translation,
 )
 from mellea_api.authoring import call_with_deadline
-from mellea_api_hf.failures import translate_error
 from mellea_api_hf.settings import LISTING, LOADING, setting
-from mellea_api_hf.token import from_file
+from mellea_api_hf.token import to_send
 
-__all__ = ["list_models", "validate_credentials"]
+__all__ = ["list_models"]
 
 _MOST: Final = 50
-
-
-def _token(secret: Secret | None) -> str | None:
-    """Return the token to send; None lets huggingface_hub read its file, and renew what it says."""
-    return None if secret is None or from_file(secret) else secret.reveal()
-
-
-# ---------------------------------------------------------------------------------- model lists
 
 
 def list_models(request: ModelsRequest) -> list[ModelInfo]:
@@ -101,7 +83,7 @@ def _on_the_hub(request: ModelsRequest, hub: bool | str, limit: int) -> list[Mod
 
     def ask() -> list[Any]:
         return list(
-            HfApi(token=_token(token)).list_models(
+            HfApi(token=to_send(token)).list_models(
                 filter="text-generation",
                 search=hub if isinstance(hub, str) else None,
                 sort="downloads",
@@ -119,56 +101,3 @@ def _on_the_hub(request: ModelsRequest, hub: bool | str, limit: int) -> list[Mod
         )
         for model in call_with_deadline(ask, request.timeout)
     ]
-
-
-# ---------------------------------------------------------------------------------- credentials
-
-
-def validate_credentials(request: CredentialRequest) -> CredentialReport:
-    """Ask the Hub who the token belongs to, and whether the model may be downloaded."""
-    from huggingface_hub import HfApi
-
-    target = request.target
-    token = request.credentials.get("token")
-    api = HfApi(token=_token(token) if token else False)
-
-    def report(status: Any, message: str) -> CredentialReport:
-        finding = CredentialFinding(
-            name="token",
-            status=("present" if status == "not-needed" else status) if token else "not-needed",
-            source=token.source if token else "",
-            hint=token.hint if token else "",
-        )
-        return CredentialReport(
-            backend=target.backend, status=status, fields=[finding], message=message
-        )
-
-    def ask() -> str:
-        name = str(api.whoami()["name"]) if token else ""
-        api.auth_check(target.model_id)
-        return name
-
-    try:
-        name = call_with_deadline(ask, request.timeout)
-    except Exception as error:
-        typed = translate_error(
-            ErrorRequest(
-                target=target, operation="credentials", error=error, timeout=request.timeout
-            )
-        ) or translation.by_kind(
-            ErrorRequest(
-                target=target, operation="credentials", error=error, timeout=request.timeout
-            )
-        )
-        if typed is None:
-            raise
-        if isinstance(typed, CredentialError):
-            return report("rejected" if token else "missing", str(typed))
-        if isinstance(typed, PermissionDeniedError):
-            return report("forbidden", str(typed))
-        if isinstance(typed, ModelNotFoundError):
-            return report("unchecked", str(typed))
-        return report("unreachable", str(typed))
-    if token:
-        return report("present", f"The token of {name} is good, and opens {target.model_id}.")
-    return report("not-needed", f"{target.model_id} needs no token.")

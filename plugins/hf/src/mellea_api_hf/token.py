@@ -6,41 +6,41 @@ It reads `HF_TOKEN`, then the file that `hf auth login` writes (huggingface_hub 
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import Final
 
-from mellea_api import Secret
+from mellea_api import CredentialField, CredentialForm, Secret
+from mellea_api.credentials import from_token_file
 
-__all__ = ["VARIABLES", "from_file", "stored_token", "token_path"]
+__all__ = ["FIELD", "VARIABLES", "to_send"]
 
 VARIABLES: Final = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
 """The variables that huggingface_hub looks at, in its order."""
 
-_FILE: Final = "file "
+FIELD: Final = CredentialField(
+    name="token",
+    variables=VARIABLES,
+    required="never",  # a fact of the model: public ones need none
+    help="Tokens are made at https://huggingface.co/settings/tokens; only gated and private "
+    "models need one.",
+    token_file=(
+        "$HF_TOKEN_PATH",
+        "$HF_HOME/token",
+        "$XDG_CACHE_HOME/huggingface/token",
+        "~/.cache/huggingface/token",
+    ),
+    entry="hf.token",  # for its other name, huggingface, too
+    form=CredentialForm(
+        pattern="hf_.+",
+        words="it is no token of Hugging Face's, which begin with hf_",
+        source="https://huggingface.co/docs/hub/security-tokens (2025)",
+        unless="HF_ENDPOINT",  # mirrors have tokens of their own
+    ),
+)
 
 
-def token_path() -> Path:
-    """Return where huggingface_hub keeps the token: `HF_TOKEN_PATH`, else below `HF_HOME`."""
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    home = os.environ.get("HF_HOME") or Path(cache) / "huggingface"
-    path = os.environ.get("HF_TOKEN_PATH") or Path(home) / "token"
-    return Path(os.path.expandvars(path)).expanduser()
+def to_send(secret: Secret | None) -> str | None:
+    """Return the token to send; None lets huggingface_hub read its file.
 
-
-def stored_token() -> Secret | None:
-    """Return the token in the file, or None where there is none that can be read."""
-    path = token_path()
-    try:
-        text = path.read_text("utf-8").strip()
-    except (OSError, UnicodeDecodeError):
-        return None
-    return Secret(text, source=f"{_FILE}{path}") if text else None
-
-
-def from_file(secret: Secret) -> bool:
-    """Return whether a token came from the file.
-
-    huggingface_hub then best reads it itself: it renews the ones that expire.
+    It renews the tokens in there that expire.
     """
-    return secret.source.startswith(_FILE)
+    return None if secret is None or from_token_file(secret) else secret.reveal()

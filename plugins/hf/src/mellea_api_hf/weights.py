@@ -15,7 +15,7 @@ from attrs import define, field, frozen
 
 from mellea_api import ModelNotFoundError, Secret
 from mellea_api.logs import logger
-from mellea_api_hf.token import from_file
+from mellea_api_hf.token import to_send
 
 __all__ = ["Recipe", "Weights", "load", "randomness"]
 
@@ -106,7 +106,7 @@ def _read(recipe: Recipe) -> Weights:
         "revision": recipe.revision or "main",
         "trust_remote_code": recipe.trust_remote_code,
         # huggingface_hub reads the file itself, and renews what is in it.
-        "token": None if token is None or from_file(token) else token.reveal(),
+        "token": to_send(token),
     }
     if not Path(place).is_dir():
         place = _without_the_hub(recipe, common["token"]) or place

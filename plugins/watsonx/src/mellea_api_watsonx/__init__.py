@@ -1,8 +1,8 @@
 """The watsonx.ai backend of mellea-api: IBM Cloud, and Cloud Pak for Data.
 
 This module is what the entry point names: it is light, and holds the hooks. `options` says what
-becomes of each option, `regions` which addresses there are, `models` is the catalogue, and `sdk`
-and `failures` alone import the SDK.
+becomes of each option, `regions` which addresses there are, `models` is the catalogue; `sdk`,
+`credentials` (which tries the key) and `failures` alone import the SDK.
 """
 
 from __future__ import annotations
@@ -10,9 +10,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from attrs import evolve
+
 from mellea_api import (
     BackendDescriptor,
     CredentialField,
+    CredentialFieldsRequest,
     CredentialReport,
     CredentialRequest,
     ErrorRequest,
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "create_session",
+    "credential_fields",
     "describe_backend",
     "list_models",
     "translate_error",
@@ -79,13 +83,24 @@ def describe_backend(name: str) -> BackendDescriptor:
 
 
 @hookimpl
+def credential_fields(request: CredentialFieldsRequest) -> Sequence[CredentialField] | None:
+    """Ask for the user's name where the server is Cloud Pak for Data."""
+    if request.target.server == "official":
+        return None
+    return [
+        evolve(field, required="always") if field.name == "username" else field
+        for field in request.target.descriptor.credentials
+    ]
+
+
+@hookimpl
 def validate_credentials(request: CredentialRequest) -> CredentialReport | None:
     """Try the key and the project, if that is asked for."""
     if not request.probe:
         return None
-    from mellea_api_watsonx import sdk
+    from mellea_api_watsonx import credentials
 
-    return sdk.probe(request)
+    return credentials.probe(request)
 
 
 @hookimpl

@@ -20,23 +20,14 @@ from ibm_watsonx_ai import APIClient, Credentials, wml_client_error
 from ibm_watsonx_ai.foundation_models import ModelInference
 
 from mellea_api import (
-    BackendUnavailableError,
     ConfigurationError,
-    CredentialError,
-    CredentialReport,
-    CredentialRequest,
-    ErrorRequest,
-    MelleaAPIError,
     ModelInfo,
     ModelNotFoundError,
     ModelsRequest,
-    PermissionDeniedError,
-    RequestTimeoutError,
     Secret,
     SessionRequest,
     Target,
     credentials,
-    translation,
 )
 from mellea_api.authoring import (
     UnreadableAnswerError,
@@ -49,12 +40,11 @@ from mellea_api.authoring import (
 from mellea_api.http import careful
 from mellea_api.logs import logger
 from mellea_api.secrets import redact
-from mellea_api_watsonx.failures import translate_error
 from mellea_api_watsonx.http import AsyncClient, PerLoop, sync_client, trusted
 from mellea_api_watsonx.options import EXTRA_PARAMETERS
 from mellea_api_watsonx.regions import checked_url, is_cloud
 
-__all__ = ["create_session", "list_models", "probe"]
+__all__ = ["connect", "create_session", "list_models"]
 
 _PATIENCE = 30.0
 """Seconds for each answer while a session is opened, where there is no timeout."""
@@ -122,7 +112,7 @@ class _Connection:
         self._async.close()
 
 
-def _connect(target: Target, given: Mapping[str, Secret], timeout: float | None) -> _Connection:
+def connect(target: Target, given: Mapping[str, Secret], timeout: float | None) -> _Connection:
     """Log in and enter the project.
 
     Raises:
@@ -213,7 +203,7 @@ def list_models(request: ModelsRequest) -> list[ModelInfo]:
     url = checked_url(target, APIClient.PLATFORM_URLS_MAP)
     token = None
     if not is_cloud(url):
-        connection = _connect(target, request.credentials, request.timeout)
+        connection = connect(target, request.credentials, request.timeout)
         token = connection.client.token
         connection.close()
     specs = run_with_deadline(lambda: _specs(url, token), request.timeout)
@@ -290,7 +280,7 @@ def create_session(request: SessionRequest) -> Any:
             next_step="Use validate=False to open a session without asking for the model.",
             backend=target.backend,
         )
-    connection = _connect(target, request.credentials, request.timeout)
+    connection = connect(target, request.credentials, request.timeout)
     try:
         if validate:
             _check_model(target, connection, request.timeout or _PATIENCE)
@@ -366,34 +356,7 @@ def _backend_class() -> Any:
     return WatsonxAIBackend
 
 
-# ----------------------------------------------------------------------- credentials and errors
-
-
-def probe(request: CredentialRequest) -> CredentialReport:
-    """Try the key and the project: a token and a look at the project, which cost nothing."""
-    report = credentials.report_from_fields(request)
-    target = request.target
-    try:
-        _connect(target, request.credentials, request.timeout).close()
-    except Exception as error:
-        asked = ErrorRequest(
-            target=target, operation="credentials", error=error, timeout=request.timeout
-        )
-        failure = error if isinstance(error, MelleaAPIError) else translate_error(asked)
-        failure = failure or translation.by_kind(asked) or translation.unreachable(asked, error)
-        status: Any = "unchecked"
-        if isinstance(failure, CredentialError):
-            status = "rejected" if failure.status else "missing"
-        elif isinstance(failure, PermissionDeniedError):
-            status = "forbidden"
-        elif isinstance(failure, BackendUnavailableError | RequestTimeoutError):
-            status = "unreachable"
-        message = str(failure)
-    else:
-        status, message = "present", "The key was tried, and the project is there."
-    return CredentialReport(
-        backend=target.backend, status=status, fields=report.fields, message=message
-    )
+# ------------------------------------------------------------------------------------- the logs
 
 
 class _Redacting(logging.Filter):

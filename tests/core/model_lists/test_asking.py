@@ -179,6 +179,7 @@ def test_one_that_fails_or_hangs_or_is_broken_stands_beside_the_others(
         hangs=HANGS,
         exits="\n@hookimpl\ndef list_models(request):\n    raise SystemExit(3)\n",
         broken="\nraise RuntimeError('oops')",
+        stuck="\nimport time; time.sleep(60)\n",
     )
     began = time.monotonic()
     listings = mellea_api.list_all_models(timeout=0.5, registry=made)
@@ -191,6 +192,7 @@ def test_one_that_fails_or_hangs_or_is_broken_stands_beside_the_others(
         "exits": PluginError,
         "hangs": RequestTimeoutError,
         "refuses": BackendUnavailableError,
+        "stuck": RequestTimeoutError,
     }
     assert all(listing.models is None for listing in listings if listing.error)
 

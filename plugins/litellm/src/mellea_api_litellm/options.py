@@ -8,15 +8,12 @@ would be lost or changed is handed on: the rules refuse it first, and the report
 from __future__ import annotations
 
 import functools
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any, Final
 
-from mellea_api.descriptor import Native, OptionRule
-from mellea_api.options.checks import THINKING_LEVELS
+from mellea_api.descriptor import Endpoint, Native, OptionRule
 from mellea_api.requests import Target
-from mellea_api_litellm import conversions
-from mellea_api_litellm.probe import PROBED
+from mellea_api_litellm.effects import Effects, an
 from mellea_api_litellm.routes import Route, find, leaves_openai, snapshot
 
 __all__ = ["DEFAULT_MODEL", "OWN", "RULES", "rules_for", "rules_of"]
@@ -26,7 +23,6 @@ DEFAULT_MODEL: Final = "ollama_chat/granite4:micro"
 _MELLEA: Final = "mellea 0.3.0 to 0.8.0, backends/litellm.py"
 _STREAM_TIMEOUT: Final = "mellea 0.7.0, backends/model_options.py"
 _LIMIT: Final = "@@@max_new_tokens@@@"
-_TERMS: Final = f"{conversions.__name__}:in_its_terms"
 
 _RESERVED: Final = {
     "model": "the session's model_id= says it",
@@ -71,10 +67,6 @@ _PLAIN: Final = (
 _CHAT_ONLY: Final = frozenset(
     {"logprobs", "top_logprobs", "tool_choice", "parallel_tool_calls", "store", "verbosity"}
 )
-_PENALTIES: Final = ("presence_penalty", "frequency_penalty")
-# What LiteLLM may say in other terms: the meaning is the same.
-_TRANSLATED: Final = frozenset({"tools", "tool_choice", "parallel_tool_calls", "logit_bias"})
-
 _OLLAMA: Final = {
     "typical_p": "number",
     "repeat_last_n": "integer",
@@ -119,7 +111,8 @@ class _Rules:
         self.route = route
         self.compatible = compatible or route.provider in (*_SERVERS, *_HOSTS)
         self.source = f"litellm {snapshot()['litellm']}" if not route.live else "this litellm"
-        self.on = f"{route.provider} route" if route.provider else "unknown route"
+        self.on = an(f"{route.provider} route" if route.provider else "unknown route")
+        self.seen = Effects(route, self.on, self.source)
 
     def all(self) -> Iterator[OptionRule]:
         """Yield all rules, the particular before the general."""
@@ -135,7 +128,7 @@ class _Rules:
         yield from self._mellea()
         yield from self._native()
         yield (
-            self._refused("*", "LiteLLM has no place for further names")
+            self.seen.refused("*", "LiteLLM has no place for further names")
             if (not self._passes())
             else self._rest()
         )
@@ -146,29 +139,29 @@ class _Rules:
         limit = str(self.route.places.get("limit", ""))
         effect = self.route.places.get(limit)
         raw = self.route.raw_places
-        for end in ("chat", "completion") if raw is None else ("chat",):
-            if isinstance(effect, str):
-                native = _place(end, _LIMIT, effect)
-                yield OptionRule(name="max_tokens", source=self.source, **native)
-            elif effect:
-                facts = {"name": "max_tokens", "source": self.source}
-                yield from self._partly(limit, effect, end, facts, key=_LIMIT)
+        facts = {"name": "max_tokens", "source": self.source}
+        ends: tuple[Endpoint, ...] = ("chat", "completion") if raw is None else ("chat",)
+        for end in ends:
+            yield from self.seen.rules(effect, end, facts, key=_LIMIT, probed=limit)
         if raw is not None:
             # Mellea calls it max_completion_tokens, which LiteLLM refuses at this endpoint.
             inside = Native(key="extra_body.max_tokens", wire="max_tokens")
             yield OptionRule(name="max_tokens", completion=inside, source=self.source)
-        yield self._refused("max_tokens", f"LiteLLM drops it on {_an(self.on)}")
+        yield self.seen.refused("max_tokens", f"LiteLLM drops it on {self.on}")
 
     def _plain(self, name: str) -> Iterator[OptionRule]:
         if name == "stop" and self._is_unstoppable():
-            yield self._refused(name, "OpenAI refuses it for this model, whatever LiteLLM says")
+            yield self.seen.refused(name, "OpenAI refuses it for this model, whatever LiteLLM says")
             return
-        yield from self._at(name, self.route.places.get(name), chat=True)
+        facts: dict[str, Any] = {"name": name, "type": _TYPES.get(name), "source": self.source}
+        if name == "top_logprobs":
+            facts["requires"] = {"logprobs": (True,)}
+        yield from self.seen.rules(self.route.places.get(name), "chat", facts)
         if name not in _CHAT_ONLY:
             raw = self.route.raw_places
             places = self.route.places if raw is None else raw
-            yield from self._at(name, places.get(name), chat=False)
-        yield self._refused(name, self._why_not(name))
+            yield from self.seen.rules(places.get(name), "completion", facts)
+        yield self.seen.refused(name, self._why_not(name))
 
     def _is_unstoppable(self) -> bool:
         named = self.route.model.startswith(("o3", "o4-mini"))
@@ -182,81 +175,7 @@ class _Rules:
             return "a chat with logprobs=True has it"
         if self.route.places.get(name):
             return "Mellea's raw endpoint is not given it"
-        return f"LiteLLM drops it on {_an(self.on)}"
-
-    def _at(self, name: str, effect: Any, *, chat: bool) -> Iterator[OptionRule]:
-        """Yield what one endpoint does with one option."""
-        end = "chat" if chat else "completion"
-        facts: dict[str, Any] = {"name": name, "type": _TYPES.get(name), "source": self.source}
-        if name == "top_logprobs":
-            facts["requires"] = {"logprobs": (True,)}
-        if not effect:
-            return
-        place = effect if isinstance(effect, str) else _first_place(effect)
-        if name in _PENALTIES and not _means(name, place):
-            why = f"LiteLLM would send it as {place}, which means something else"
-            yield self._refused(name, why)
-            return
-        if isinstance(effect, str):
-            yield OptionRule(**facts, **_place(end, name, place))
-            return
-        if name in _TRANSLATED:
-            seen: list[Any] = []
-            for value, sent in effect.items():
-                why = ""
-                if not sent or "!" in sent:
-                    why = f"LiteLLM drops {value} on {_an(self.on)}"
-                elif sent in seen:
-                    why = f"LiteLLM would send {value} as something weaker"
-                if why:
-                    yield OptionRule(name=name, requires={name: (json.loads(value),)}, reason=why)
-                seen.append(sent)
-            yield OptionRule(
-                **facts,
-                convert=_TERMS,
-                reason="LiteLLM says it in the provider's terms",
-                **_place(end, name, ""),
-            )
-            return
-        yield from self._partly(name, effect, end, facts, key=name)
-
-    def _partly(
-        self, probed: str, effect: Mapping[str, Any], end: str, facts: dict[str, Any], *, key: str
-    ) -> Iterator[OptionRule]:
-        """Yield rules for what LiteLLM keeps for some values, and changes or drops for others."""
-        name = facts["name"]
-        typical = PROBED[probed][0]
-        place = next(iter(effect[json.dumps(typical)]), "") or _first_place(effect)
-        tried = {value: json.loads(value) for value in effect}
-        kept = [tried[value] for value, sent in effect.items() if sent == {place: tried[value]}]
-        lost = [tried[value] for value in effect if tried[value] not in kept]
-        native = _place(end, key, place)
-        if typical not in kept:  # only some particular values are kept
-            if kept:
-                yield OptionRule(**facts, **native, requires={name: tuple(kept)})
-            only = f"; only {', '.join(map(str, kept))} is sent" if kept else ""
-            yield self._refused(name, f"LiteLLM drops it on {_an(self.on)}{only}")
-            return
-        numbers = all(isinstance(value, int | float) for value in (*kept, *lost))
-        bounds: dict[str, Any] = {}
-        above = [value for value in lost if numbers and value > max(kept)]
-        for value in lost:
-            sent = effect[json.dumps(value)]
-            if value in above and len(above) > 1:
-                bounds["maximum"] = max(kept)
-            elif numbers and value < min(kept) and value < 0:
-                bounds["minimum"] = min(kept)
-            elif name == "max_tokens" and isinstance(sent.get(place), int):
-                bounds["minimum"] = sent[place]  # LiteLLM raises what is less
-            else:
-                becomes = next(iter(sent.values()), None)
-                why = (
-                    f"LiteLLM drops {value!r} on {_an(self.on)}"
-                    if becomes is None or "!" in sent
-                    else f"LiteLLM would send {becomes!r} instead"
-                )
-                yield OptionRule(name=name, requires={name: (value,)}, reason=why)
-        yield OptionRule(**facts, **native, **bounds)
+        return f"LiteLLM drops it on {self.on}"
 
     def _thinking(self) -> Iterator[OptionRule]:
         effect = self.route.places.get("reasoning_effort")
@@ -269,63 +188,8 @@ class _Rules:
                 source=self.source,
             )
         elif effect:
-            yield from self._levels(effect, key)
-        yield self._refused("thinking", f"LiteLLM cannot say it on {_an(self.on)}")
-
-    def _levels(self, effect: Mapping[str, Any], key: str) -> Iterator[OptionRule]:
-        levels = {level: effect.get(json.dumps(level), {}) for level in THINKING_LEVELS}
-        # What other options have a rule for is not the level's to say.
-        owned = {
-            effect if isinstance(effect, str) else _first_place(effect)
-            for name, effect in self.route.places.items()
-            if name != "reasoning_effort"
-        }
-        sent: dict[str, dict[str, Any]] = {}
-        for level, found in levels.items():
-            given = _given_as(level)
-            if "!" in found or (not found and level != "none"):
-                why = f"LiteLLM drops the level {level!r} on {_an(self.on)}"
-                yield OptionRule(
-                    name="thinking",
-                    requires={"thinking": given},
-                    reason=why,
-                    source=self.source,
-                )
-            elif not found and not any("thinking" in place for place in levels["high"]):
-                why = "LiteLLM drops it here, so that the model would reason as it does by default"
-                yield OptionRule(
-                    name="thinking",
-                    requires={"thinking": given},
-                    reason=why,
-                    source=self.source,
-                )
-            elif not found:
-                yield OptionRule(
-                    name="thinking",
-                    chat=Native(key=key, wire="thinking"),
-                    convert="unsaid",
-                    requires={"thinking": given},
-                    reason="the model reasons only when asked to; nothing is sent",
-                    source=self.source,
-                )
-            elif level != "none" and found == levels["none"]:
-                why = f"LiteLLM would switch reasoning off for the level {level!r}"
-                yield OptionRule(
-                    name="thinking",
-                    requires={"thinking": given},
-                    reason=why,
-                    source=self.source,
-                )
-            else:
-                sent[level] = {where: to for where, to in found.items() if where not in owned}
-        for level, found in sent.items():
-            yield OptionRule(
-                name="thinking",
-                chat=Native(key=key, wire=next(iter(found), "")),
-                convert=conversions.named({level: found}) if found else "effort",
-                requires={"thinking": _given_as(level)},
-                source=self.source,
-            )
+            yield from self.seen.levels(effect, key)
+        yield self.seen.refused("thinking", f"LiteLLM cannot say it on {self.on}")
 
     # -------------------------------------------------------------------------- what Mellea adds
 
@@ -338,7 +202,7 @@ class _Rules:
             reason="" if where == "messages" else "sent as the provider has it: LiteLLM sees to it",
             source=_MELLEA,
         )
-        yield self._refused("system_prompt", "Mellea's raw endpoint has no messages")
+        yield self.seen.refused("system_prompt", "Mellea's raw endpoint has no messages")
         stream = self.route.places.get("stream")
         always = {"true": {"stream": True}, "false": {}}
         shown = stream == "stream" or stream == always
@@ -355,7 +219,7 @@ class _Rules:
             reason="Mellea never streams from the raw endpoint; nothing is sent",
             source=_MELLEA,
         )
-        yield self._refused("stream", "Mellea cannot stream from the raw endpoint")
+        yield self.seen.refused("stream", "Mellea cannot stream from the raw endpoint")
         yield OptionRule(
             name="stream_timeout",
             chat=Native(key="@@@stream_timeout@@@", wire=""),
@@ -363,7 +227,7 @@ class _Rules:
             reason="a limit that Mellea itself keeps; nothing is sent",
             source=_STREAM_TIMEOUT,
         )
-        yield self._refused("stream_timeout", "a streamed chat with Mellea 0.7 or newer has it")
+        yield self.seen.refused("stream_timeout", "a streamed chat with Mellea 0.7 or newer has it")
         tools = self.route.places.get("tools")
         if isinstance(tools, str):
             yield OptionRule(
@@ -379,7 +243,7 @@ class _Rules:
                 reason="LiteLLM says it in the provider's terms",
                 source=_MELLEA,
             )
-        yield self._refused("tools", f"LiteLLM has no tools on {_an(self.on)}, nor has a raw call")
+        yield self.seen.refused("tools", f"LiteLLM has no tools on {self.on}, nor has a raw call")
         yield OptionRule(
             name="n",
             type="integer",
@@ -417,59 +281,27 @@ class _Rules:
                 yield self._everywhere(name, Native(key=key, wire=place))
             elif self.compatible and self.route.merges:
                 yield self._everywhere(name, Native(key=f"extra_body.{key}", wire=key))
-            yield self._refused(name, _PASS_ON.format(name=name, on=_an(self.on)))
+            yield self.seen.refused(name, _PASS_ON.format(name=name, on=self.on))
         place = self.route.places.get("num_ctx")
         if ollama and isinstance(place, str):
             yield self._everywhere("context_window", Native(key="num_ctx", wire=place))
-        yield self._refused("context_window", "the model or its server fixes it beforehand")
+        yield self.seen.refused("context_window", "the model or its server fixes it beforehand")
         for name, kind in _OLLAMA.items():
             if ollama:
                 native = Native(key=name, wire=f"options.{name}")
                 yield self._everywhere(name, native, type=kind)
-            yield self._refused(name, "it is Ollama's")
+            yield self.seen.refused(name, "it is Ollama's")
 
     # ------------------------------------------------------------------------------------ helpers
 
     def _everywhere(self, name: str, native: Native, **facts: Any) -> OptionRule:
         return OptionRule(name=name, chat=native, completion=native, source=self.source, **facts)
 
-    def _refused(self, name: str, reason: str) -> OptionRule:
-        return OptionRule(name=name, reason=reason, source=self.source)
-
 
 _PASS_ON: Final = "LiteLLM does not know it on {on}; extra={{{name!r}: ...}} passes it on unchecked"
 
 
-def _place(end: str, key: str, wire: str) -> dict[str, Any]:
-    return {end: Native(key=key, wire=wire)}
-
-
-def _an(what: str) -> str:
-    return f"{'an' if what[0] in 'aeiou' else 'a'} {what}"
-
-
-def _first_place(effect: Mapping[str, Any]) -> str:
-    return next((place for sent in effect.values() for place in sent if place != "!"), "")
-
-
-def _means(name: str, place: str) -> bool:
-    """Return whether a place is called as the option is, in whatever way its words are joined."""
-    plain = place.rpartition(".")[2].replace("_", "").lower()
-    return plain == name.replace("_", "")
-
-
-def _given_as(level: str) -> tuple[bool | str, ...]:
-    if level == "medium":
-        return (level, True)
-    return (level, False) if level == "none" else (level,)
-
-
-@functools.cache
-def _default_rules() -> tuple[OptionRule, ...]:
-    route = find(DEFAULT_MODEL)
-    assert route is not None
-    return rules_for(route)
-
-
-RULES: Final = _default_rules()
+_DEFAULT: Final = find(DEFAULT_MODEL)
+assert _DEFAULT is not None
+RULES: Final = rules_for(_DEFAULT)
 """The rules of the default model's route; every route has rules for the same names."""

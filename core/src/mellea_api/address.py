@@ -10,9 +10,8 @@ from urllib.parse import urlsplit
 from mellea_api.descriptor import BackendDescriptor
 from mellea_api.errors import ConfigurationError
 
-__all__ = ["find_address", "has_password", "shown_address"]
+__all__ = ["find_address", "shown_address"]
 
-_IN_ADDRESS: Final = re.compile(r"//[^/@\s'\"]+@")
 _USER: Final = re.compile(r"(^|//)[^/@\s'\"]+@")
 
 
@@ -23,15 +22,6 @@ def shown_address(address: str) -> str:
     'http://[secret]@127.0.0.1:8000/v1'
     """
     return _USER.sub(r"\1[secret]@", address)
-
-
-def has_password(text: str) -> bool:
-    """Return whether there is an address with a user or password in a text.
-
-    >>> has_password("http://me:secret@127.0.0.1:8000/v1"), has_password("me@example.org")
-    (True, False)
-    """
-    return _IN_ADDRESS.search(text) is not None
 
 
 def find_address(

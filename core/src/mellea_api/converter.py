@@ -7,7 +7,8 @@
 
 It knows the values of `mellea_api.descriptor`, `mellea_api.reports` and `mellea_api.requests`.
 Unknown keys are refused, and nothing is coerced: text is no number. Two things go one way only:
-an error of this library becomes its facts, and a `Secret` becomes `"[secret]"`.
+an error of this library becomes its facts, and a `Secret` becomes `"[secret]"`,
+as does the user and password in an address.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from mellea_api.address import shown_address
 from mellea_api.errors import MelleaAPIError
+from mellea_api.requests import Target
 from mellea_api.secrets import Secret, redact
 
 if TYPE_CHECKING:
@@ -29,6 +32,7 @@ __all__ = ["converter"]
 def converter() -> Converter:
     """Return the converter; made when it is first asked for."""
     from cattrs import Converter
+    from cattrs.gen import make_dict_unstructure_fn, override
 
     made = Converter(
         forbid_extra_keys=True,
@@ -38,6 +42,8 @@ def converter() -> Converter:
     made.register_unstructure_hook(Secret, str)
     made.register_structure_hook(Secret, _refuse_secret)
     made.register_unstructure_hook_func(_is_error, lambda error: made.unstructure(_facts(error)))
+    address = override(unstruct_hook=lambda address: address and shown_address(address))
+    made.register_unstructure_hook(Target, make_dict_unstructure_fn(Target, made, base_url=address))
     for kind in (str, int, bool):
         made.register_structure_hook(kind, _exactly(kind))
     # An integer stays one: 2**64 - 1 is no float.

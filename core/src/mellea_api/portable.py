@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 from typing import TYPE_CHECKING, Any
 
-from mellea_api.address import has_password, shown_address
+from mellea_api.address import shown_address
 
 if TYPE_CHECKING:
     from mellea_api.requests import SessionRequest
@@ -36,10 +36,11 @@ def portable_state(request: SessionRequest) -> dict[str, Any]:
             "and a secret is not pickled. Set the environment variable where the session is built."
         )
     state["credentials"] = {}
-    if has_password(request.target.base_url or ""):
+    address = request.target.base_url or ""
+    if shown_address(address) != address:
         raise TypeError(
             "this session request does not pickle: there is a password in its address, "
-            f"{shown_address(request.target.base_url or '')}. Start the session in the process "
+            f"{shown_address(address)}. Start the session in the process "
             "that uses it, or leave the password to the environment there."
         )
     for part, held in (

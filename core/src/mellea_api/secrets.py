@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import weakref
 from typing import Final, NoReturn
@@ -9,6 +10,8 @@ from typing import Final, NoReturn
 __all__ = ["Secret", "redact"]
 
 _MASK: Final = "[secret]"
+# What stands before the host in an address: a user, and often a password.
+_IN_ADDRESS: Final = re.compile(r"//[^/@\s'\"]+@")
 # A secret shorter than this is not searched for in other text: masking every "a" would destroy
 # messages and hide nothing.
 _SHORTEST_REDACTED: Final = 8
@@ -95,14 +98,18 @@ class Secret:
 
 
 def redact(text: str) -> str:
-    """Mask every living secret in a text.
+    """Mask every living secret in a text, and what stands before the host in an address.
 
     Args:
         text: Any text, such as an answer of a provider that repeats the key it was sent.
 
     Returns:
         The text with each secret replaced by `[secret]`.
+
+    >>> redact("GET http://me:secret@127.0.0.1:8000/v1")
+    'GET http://[secret]@127.0.0.1:8000/v1'
     """
+    text = _IN_ADDRESS.sub(f"//{_MASK}@", text)
     with _live_lock:
         living = [reference() for reference in _live.valuerefs()]
     values = {secret.reveal() for secret in living if secret is not None}

@@ -10,7 +10,7 @@ import contextlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 
 from mellea_api.api import session_request
 from mellea_api.environment import DEFAULT_BACKEND, RuntimeEnvironment, from_variable
@@ -34,7 +34,7 @@ class Selection:
 
     backend: Backend
     request: SessionRequest
-    key: tuple[Any, ...]
+    key: tuple[Any, ...] = field(repr=False)
 
 
 def backend_name(explicit: str | None, environment: RuntimeEnvironment) -> str:

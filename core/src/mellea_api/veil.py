@@ -16,7 +16,6 @@ from collections.abc import Iterator, Mapping
 from types import FrameType, TracebackType
 from typing import Any, Final, TypeVar
 
-from mellea_api.address import has_password, shown_address
 from mellea_api.secrets import Secret, redact
 
 __all__ = ["chain", "hidden", "hide", "plain", "veiled"]
@@ -78,7 +77,7 @@ def veiled(error: Error) -> Error:
     if cause is None:
         error.__context__ = None
     elif any(_shows_secret(found) for found in chain(cause)):
-        safe = RuntimeError(f"{type(cause).__name__}: {redact(shown_address(str(cause)))}")
+        safe = RuntimeError(f"{type(cause).__name__}: {redact(str(cause))}")
         safe.__traceback__ = cause.__traceback__
         _take_out_frames(safe)
         error.__cause__, error.__context__ = safe, None
@@ -128,4 +127,4 @@ def _value_shows_secret(value: Any) -> bool:
 
 
 def _shows(text: str) -> bool:
-    return redact(text) != text or has_password(text)
+    return redact(text) != text

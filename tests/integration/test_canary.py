@@ -1,0 +1,104 @@
+"""A secret is planted; every public call and command succeeds, and fails in each way: nothing written shows it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support import faults, planting
+from support.canary import CANARY
+from support.faults import FaultServer
+from support.messages import Recorded, Reply
+from support.ollama_server import OllamaServer
+from support.openai_schema import error_body
+from support.openai_server import OpenAIServer
+from support.planting import Planted
+
+pytest.importorskip("mellea_api_ollama")
+pytest.importorskip("mellea_api_openai")
+
+Stage = Callable[[], contextlib.AbstractContextManager[Any]]
+
+
+def repeating(status: int) -> FaultServer:
+    """Repeats what it was sent to let somebody in, in the body and in a header."""
+
+    def answer(request: Recorded) -> Reply:
+        said = request.headers.get("authorization", "nothing")
+        body = error_body(said, said, said, said)
+        return Reply(status, json=body, headers={"x-said": said, "retry-after": "1"})
+
+    return FaultServer(answer)
+
+
+FAILING: dict[str, Stage] = {
+    "rejected": lambda: repeating(401),
+    "forbidden": lambda: repeating(403),
+    "limited": lambda: repeating(429),
+    "down": lambda: repeating(500),
+    "a web page": faults.html,
+    "refused": faults.refused,
+    "cut": lambda: faults.truncated_json(cut_connection=True),
+}
+GOOD: dict[str, Stage] = {
+    "openai": lambda: OpenAIServer(api_key=CANARY),
+    "ollama": lambda: OllamaServer(models=["granite4:micro"]),
+}
+
+
+def openai(url: str) -> Planted:
+    return Planted(
+        "openai",
+        "gpt-4o",
+        {"api_key": CANARY, "base_url": url},
+        {"OPENAI_API_KEY": CANARY, "OPENAI_BASE_URL": url},
+        {"check": False, "max_retries": 0},
+    )
+
+
+def ollama(url: str) -> Planted:
+    """Ollama has no key: a proxy before it may want a password."""
+    address = url.replace("//", f"//user:{CANARY}@")
+    return Planted("ollama", "granite4:micro", {"base_url": address}, {"OLLAMA_HOST": address})
+
+
+PLANTED = {"openai": openai, "ollama": ollama}
+
+
+@pytest.fixture(params=list(PLANTED))
+def backend(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name
+
+
+@pytest.fixture(params=["good", *FAILING])
+def planted(request: pytest.FixtureRequest, backend: str) -> Iterator[Planted]:
+    stage = GOOD[backend] if request.param == "good" else FAILING[request.param]
+    with stage() as server:
+        yield PLANTED[backend](server.base_url)
+
+
+@pytest.mark.parametrize("call", planting.CALLS)
+def test_no_call_shows_the_secret(planted: Planted, call: str) -> None:
+    assert planting.leaks_of_call(planted, call, "argument") == []
+
+
+@pytest.mark.parametrize("call", ["chat", "a_runtime", "list_models", "probe", "a_request"])
+def test_no_call_shows_it_from_the_environment(planted: Planted, call: str) -> None:
+    assert planting.leaks_of_call(planted, call, "environment") == []
+
+
+@pytest.mark.parametrize("command", planting.COMMANDS)
+def test_no_command_shows_it(planted: Planted, command: str, tmp_path: Path) -> None:
+    assert planting.leaks_of_command(planted, command, tmp_path) == []
+
+
+@pytest.mark.parametrize("more", ["--json", "--debug"])
+@pytest.mark.parametrize("command", ["models", "check --probe"])
+def test_no_command_shows_it_to_a_program_or_a_developer(
+    planted: Planted, command: str, more: str, tmp_path: Path
+) -> None:
+    assert planting.leaks_of_command(planted, command, tmp_path, more) == []

@@ -24,6 +24,7 @@ from mellea_api import (
     SessionRequest,
     secrets,
 )
+from mellea_api.logs import mask_sdk_records
 from mellea_api.secrets import redact
 
 TEXT = "sk-not-for-anybody-0123456789"
@@ -194,3 +195,22 @@ def test_a_word_that_a_key_stands_for_does_not_vanish_from_messages() -> None:
     key = Secret("ollama", source="environment variable OPENAI_API_KEY")
     assert redact("the ollama server") == "the ollama server"
     assert key
+
+
+@pytest.mark.parametrize("name", ["httpx", "httpcore.http11", "openai._base_client", "mellea_api"])
+def test_no_record_of_an_sdk_shows_a_living_secret(
+    caplog: pytest.LogCaptureFixture, name: str
+) -> None:
+    secret = Secret("logged-secret-0123456789", source="a test")
+    sdk = logging.getLogger(name)
+    mask_sdk_records()
+    with caplog.at_level(logging.DEBUG, name):
+        sdk.debug("headers: %r", {"x-key": secret.reveal()})
+        sdk.info("GET %s", "http://me:password@127.0.0.1/v1")
+        sdk.info("nothing %s", "secret")
+    assert [record.getMessage() for record in caplog.records] == [
+        "headers: {'x-key': '[secret]'}",
+        "GET http://[secret]@127.0.0.1/v1",
+        "nothing secret",
+    ]
+    assert secret.reveal() not in repr([vars(record) for record in caplog.records])

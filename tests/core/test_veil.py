@@ -69,12 +69,12 @@ def test_a_secret_that_nobody_planted_as_one_is_not_looked_for() -> None:
     """The other way round: what the tools draw is really looked at."""
 
     def fail() -> None:
-        open_text = CANARY
+        open_text = "nobody's secret"
         raise ConfigurationError("Cannot do it.", next_step=f"{len(open_text)}")
 
     error = raised(fail)
     stack = traceback.TracebackException.from_exception(veiled(error), capture_locals=True)
-    assert found_in("".join(stack.format()))
+    assert found_in("".join(stack.format()), "nobody's secret")
 
 
 def test_a_cause_that_says_a_secret_becomes_its_masked_text() -> None:

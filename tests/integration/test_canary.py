@@ -68,37 +68,56 @@ def ollama(url: str) -> Planted:
 PLANTED = {"openai": openai, "ollama": ollama}
 
 
-@pytest.fixture(params=list(PLANTED))
-def backend(request: pytest.FixtureRequest) -> str:
-    name: str = request.param
-    return name
-
-
-@pytest.fixture(params=["good", *FAILING])
-def planted(request: pytest.FixtureRequest, backend: str) -> Iterator[Planted]:
-    stage = GOOD[backend] if request.param == "good" else FAILING[request.param]
+@contextlib.contextmanager
+def planted(backend: str, outcome: str) -> Iterator[Planted]:
+    """A secret, and a provider at which it leads to that outcome."""
+    stage = GOOD[backend] if outcome == "good" else FAILING[outcome]
     with stage() as server:
         yield PLANTED[backend](server.base_url)
 
 
+backends = pytest.mark.parametrize("backend", PLANTED)
+every_outcome = pytest.mark.parametrize("outcome", ["good", *FAILING])
+main_outcomes = pytest.mark.parametrize("outcome", ["good", "rejected", "a web page", "refused"])
+
+
+@backends
+@every_outcome
 @pytest.mark.parametrize("call", planting.CALLS)
-def test_no_call_shows_the_secret(planted: Planted, call: str) -> None:
-    assert planting.leaks_of_call(planted, call, "argument") == []
+def test_no_call_shows_the_secret(backend: str, outcome: str, call: str) -> None:
+    with planted(backend, outcome) as secret:
+        assert planting.leaks_of_call(secret, call) == []
 
 
+@backends
+@main_outcomes
 @pytest.mark.parametrize("call", ["chat", "a_runtime", "list_models", "probe", "a_request"])
-def test_no_call_shows_it_from_the_environment(planted: Planted, call: str) -> None:
-    assert planting.leaks_of_call(planted, call, "environment") == []
+def test_no_call_shows_it_from_the_environment(backend: str, outcome: str, call: str) -> None:
+    with planted(backend, outcome) as secret:
+        assert planting.leaks_of_call(secret, call, "environment") == []
 
 
+@backends
+@pytest.mark.parametrize("outcome", ["rejected", "refused"])
+def test_no_tool_that_draws_tracebacks_draws_it(backend: str, outcome: str) -> None:
+    with planted(backend, outcome) as secret:
+        assert planting.leaks_of_call(secret, "chat", tools=True) == []
+
+
+@backends
+@main_outcomes
 @pytest.mark.parametrize("command", planting.COMMANDS)
-def test_no_command_shows_it(planted: Planted, command: str, tmp_path: Path) -> None:
-    assert planting.leaks_of_command(planted, command, tmp_path) == []
+def test_no_command_shows_it(backend: str, outcome: str, command: str, tmp_path: Path) -> None:
+    with planted(backend, outcome) as secret:
+        assert planting.leaks_of_command(secret, command, tmp_path) == []
 
 
+@backends
+@pytest.mark.parametrize("outcome", ["good", "rejected"])
 @pytest.mark.parametrize("more", ["--json", "--debug"])
 @pytest.mark.parametrize("command", ["models", "check --probe"])
 def test_no_command_shows_it_to_a_program_or_a_developer(
-    planted: Planted, command: str, more: str, tmp_path: Path
+    backend: str, outcome: str, command: str, more: str, tmp_path: Path
 ) -> None:
-    assert planting.leaks_of_command(planted, command, tmp_path, more) == []
+    with planted(backend, outcome) as secret:
+        assert planting.leaks_of_command(secret, command, tmp_path, more) == []

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import copy
+import functools
 import importlib.util
 import io
 import json
@@ -24,6 +25,10 @@ from pathlib import Path
 from typing import Any, Self
 
 import pytest
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 __all__ = ["CANARY", "Watch", "drawn", "found_in", "shown"]
 
@@ -141,6 +146,18 @@ def _cgitb(error: BaseException) -> str:
         return ""
 
 
+@functools.cache
+def _span_exporter() -> InMemorySpanExporter:
+    """Keeps the spans of this process: OpenTelemetry takes one provider, and only once."""
+    exporter = InMemorySpanExporter()
+    provider = trace.get_tracer_provider()
+    if not isinstance(provider, TracerProvider):
+        provider = TracerProvider()
+        trace.set_tracer_provider(provider)
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    return exporter
+
+
 class Watch(logging.Handler):
     """Collects what is written inside a `with` block, by where it was written.
 
@@ -152,6 +169,7 @@ class Watch(logging.Handler):
         super().__init__(logging.DEBUG)
         self.setFormatter(logging.Formatter("%(name)s %(levelname)s %(message)s"))
         self.written: dict[str, str] = {}
+        self._spans = _span_exporter()
         self._streams = (io.StringIO(), io.StringIO())
         self._levels: dict[logging.Logger, int] = {}
 
@@ -171,6 +189,7 @@ class Watch(logging.Handler):
             logger.setLevel(logging.DEBUG)
             if logger is root or not logger.propagate:
                 logger.addHandler(self)
+        self._spans.clear()
         self._redirects = (redirect_stdout(self._streams[0]), redirect_stderr(self._streams[1]))
         for redirect in self._redirects:
             redirect.__enter__()
@@ -184,6 +203,9 @@ class Watch(logging.Handler):
             logger.setLevel(level)
         for name, stream in zip(("stdout", "stderr"), self._streams, strict=True):
             self.written[name] = stream.getvalue()
+        for span in self._spans.get_finished_spans():
+            name = f"span {span.name}"
+            self.written[name] = self.written.get(name, "") + span.to_json()
 
     def leaks(self, *more: tuple[str, str], canary: str = CANARY) -> list[str]:
         """The names of what shows the secret, among what was written and what is given."""

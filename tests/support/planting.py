@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from opentelemetry import trace
 from support.canary import CANARY, Watch, drawn, shown
 
 Given = Literal["argument", "environment"]
@@ -121,6 +122,24 @@ class _Calls:
 
         return mellea_api.list_models(self.planted.backend, timeout=TIMEOUT, **self.arguments)
 
+    def list_all_models(self) -> Any:
+        import mellea_api
+
+        return mellea_api.list_all_models(
+            [self.planted.backend],
+            freshness="live",
+            timeout=TIMEOUT,
+            arguments={self.planted.backend: self.arguments},
+        )
+
+    def a_bad_list(self) -> Any:
+        import mellea_api
+
+        return mellea_api.list_all_models(
+            freshness="stale",  # type: ignore[arg-type]
+            arguments={self.planted.backend: self.arguments},
+        )
+
     def validate_credentials(self) -> Any:
         import mellea_api
 
@@ -185,21 +204,33 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "options, bad": ("options", "{backend}", "temperature=77"),
     "check": ("check", "{backend}", "--model", "{model}", "--timeout", "2"),
     "check --probe": ("check", "{backend}", "--probe", "--model", "{model}", "--timeout", "2"),
+    "doctor": ("doctor",),
+    "keys list": ("keys", "list"),
     "chat": ("chat", "Hello!", "--backend", "{backend}", "--model", "{model}"),
     "run": ("run", "{program}"),
 }
 
 
-def leaks_of_call(planted: Planted, call: str, given: Given) -> list[str]:
-    """Where the secret was seen when one public function was called."""
+def leaks_of_call(
+    planted: Planted, call: str, given: Given = "argument", *, tools: bool = False
+) -> list[str]:
+    """Where the secret was seen when one public function was called.
+
+    Args:
+        planted: See the class.
+        call: One of `CALLS`.
+        given: How the secret is given.
+        tools: Whether the tools that draw tracebacks are asked too, which takes seconds.
+    """
     variables = planted.environment if given == "environment" else {}
     calls = _Calls(planted, given)
     found: list[tuple[str, str]] = []
     with _environment(variables), Watch() as watch:
         try:
-            result = getattr(calls, call)()
+            with trace.get_tracer("program").start_as_current_span(call):
+                result = getattr(calls, call)()
         except Exception as error:
-            found = [*shown(error), *(drawn(error) if call == "chat" else ())]
+            found = [*shown(error), *(drawn(error) if tools else ())]
         else:
             found = [*_texts(result)]
     return watch.leaks(*found, canary=planted.canary)
@@ -241,7 +272,7 @@ def _texts(result: Any) -> Iterator[tuple[str, str]]:
         yield f"repr of {kind}", repr(value)
         yield f"str of {kind}", str(value)
         # Mellea's own objects hold the key that they call with.
-        ours = type(value).__module__.startswith("mellea_api")
+        ours = type(value).__module__.partition(".")[0] == "mellea_api"
         for name, part in vars(value).items() if ours and hasattr(value, "__dict__") else ():
             yield f"{kind}.{name}", repr(part)
         ways: dict[str, Callable[[Any], Any]] = {

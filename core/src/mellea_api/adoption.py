@@ -22,7 +22,7 @@ from mellea_api import _mellea, translation, veil
 from mellea_api._mellea import sampling_errors
 from mellea_api.errors import MelleaAPIError, PluginError, SessionClosedError
 from mellea_api.generation import ATTRIBUTE, calling_var, rendered_of, seam_of
-from mellea_api.logs import mark_records
+from mellea_api.logs import mark_records, mask_sdk_records
 from mellea_api.options.pipeline import OptionPipeline, Rendered
 from mellea_api.options.view import OptionsView
 from mellea_api.reports import NormalizedOptions
@@ -231,6 +231,7 @@ def adopt(backend: Any, adoption: Adoption) -> None:
     _mellea.keep_clients(backend)
     for logger in _mellea.loggers():
         mark_records(logger)
+    mask_sdk_records()
     _mellea.watch_sampling()
 
 

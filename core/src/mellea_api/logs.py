@@ -1,4 +1,8 @@
-"""The library's logger, and the run id on its records."""
+"""The library's logger, the run id on its records, and no secret on those of SDKs.
+
+At DEBUG, HTTP libraries log each header of an answer, and some servers repeat the key there; at
+INFO, httpx logs the address with its password.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,16 @@ import logging
 from collections.abc import Iterator
 from typing import Final
 
-__all__ = ["current_run_id", "logger", "mark_records", "run_id_var", "under_run"]
+from mellea_api.secrets import redact
+
+__all__ = [
+    "current_run_id",
+    "logger",
+    "mark_records",
+    "mask_sdk_records",
+    "run_id_var",
+    "under_run",
+]
 
 logger: Final = logging.getLogger("mellea_api")
 
@@ -44,9 +57,48 @@ class _RunIdFilter(logging.Filter):
 _filter: Final = _RunIdFilter()
 
 
+class _SecretFilter(logging.Filter):
+    """Masks living secrets in the text of each record; lets every record pass."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        try:
+            text = record.getMessage()
+        except (TypeError, ValueError):  # a mistake in the message, which logging itself reports
+            return True
+        masked = redact(text)
+        if masked != text:
+            record.msg, record.args = masked, ()
+        return True
+
+
+_secret_filter: Final = _SecretFilter()
+
+_SDKS: Final = frozenset(
+    {"httpcore", "httpcore2", "httpx", "httpx2", "urllib3", "openai", "ollama", "aiohttp"}
+    | {"LiteLLM", "litellm", "ibm_watsonx_ai", "huggingface_hub", "transformers"}
+    | {"mellea", "fancy_logger", "mellea_api"}
+)
+"""Loggers that write of what is sent and answered, by the first part of their names."""
+_LATE: Final = ("connection", "http11", "http2", "proxy", "socks")
+"""Those of httpcore: they come into being with the first connection."""
+
+
 def mark_records(of: logging.Logger) -> None:
     """Have a logger's records carry `run_id`; doing it again changes nothing."""
     of.addFilter(_filter)
+
+
+def mask_sdk_records() -> None:
+    """Have no record of an SDK's logger show a living secret; doing it again changes nothing.
+
+    A logger that comes into being later is masked at the next call or session.
+    """
+    for core in ("httpcore", "httpcore2"):
+        for part in _LATE:
+            logging.getLogger(f"{core}.{part}")
+    for name in list(logging.root.manager.loggerDict):
+        if name.partition(".")[0].partition(" ")[0] in _SDKS:
+            logging.getLogger(name).addFilter(_secret_filter)
 
 
 mark_records(logger)

@@ -24,7 +24,7 @@ from mellea_api.descriptor import (
     Server,
 )
 from mellea_api.errors import ConfigurationError, MelleaAPIError, ModelNotFoundError, PluginError
-from mellea_api.logs import logger, under_run
+from mellea_api.logs import logger, mask_sdk_records, under_run
 from mellea_api.model_lists.known import complete
 from mellea_api.options.pipeline import OptionPipeline
 from mellea_api.options.spelling import Unknown
@@ -488,6 +488,7 @@ class Backend:
         self, operation: Any, target: Target, timeout: float | None, call: Callable[[], Any]
     ) -> Any:
         """Run a hook that may talk to the provider; raise what it raises in our terms."""
+        mask_sdk_records()
         try:
             return call()
         except MelleaAPIError as error:

@@ -12,10 +12,12 @@ is taken from this tree.
 from __future__ import annotations
 
 import argparse
+import functools
 import importlib
 import inspect
 import re
 import sys
+import tomllib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -530,6 +532,32 @@ def errors_table() -> str:
     return table(("error", "is a", "attributes, beside `reason` and `next_step`", ""), rows)
 
 
+def provider_errors(backend: str) -> str:
+    """Each answer of a backend's provider in `provider-errors.toml`, and the error it becomes."""
+    rows = tomllib.loads((DOCS / "reference/provider-errors.toml").read_text("utf-8"))["row"]
+    found = [row for row in rows if row["backend"] == backend]
+    through = any("litellm" in row for row in found)
+    head = ("what is the matter", "answer", "error", *(["through LiteLLM"] if through else []))
+    return table(head, (_provider_error(row, through) for row in found))
+
+
+def _provider_error(row: dict[str, Any], through: bool) -> list[str]:
+    place = "in a stream" if row.get("stream") else str(row.get("status", "in process"))
+    if row.get("raw"):
+        place += ", raw"
+    said = " ".join(re.findall(r'"(?:code|type|finish_reason)":"(\w+)"', row["body"])[:1])
+    headers = "; ".join(f"{name}: {value}" for name, value in row.get("headers", {}).items())
+    answer = "; ".join(filter(None, [place, code(said) if said else "", headers and code(headers)]))
+    error = "no error" if row["error"] == "none" else code(row["error"])
+    if "retry_after" in row:
+        error += f", `retry_after` {row['retry_after']:g}"
+    more = "the same"
+    if "litellm" in row:
+        named = "no error" if row["litellm"] == "none" else code(row["litellm"])
+        more = f"{named}: {row['litellm_why']}"
+    return [f"[{row['when']}]({row['source']})", answer, error, *([more] if through else [])]
+
+
 def commands() -> str:
     """Each command: how it is called, what it says of itself, and its options."""
     import click
@@ -623,6 +651,10 @@ PARTS: dict[str, Callable[[], str]] = {
     "ngram-common": lambda: _canonical("ngram"),
     "overview": overview,
     "errors": errors_table,
+    **{
+        f"provider-errors-{backend}": functools.partial(provider_errors, backend)
+        for backend in ("ollama", "openai", "watsonx", "hf", "litellm")
+    },
     "commands": commands,
 }
 

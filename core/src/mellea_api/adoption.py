@@ -20,7 +20,7 @@ from typing import Any, Final
 
 from mellea_api import _mellea, translation, veil
 from mellea_api._mellea import sampling_errors
-from mellea_api.errors import MelleaAPIError, PluginError, SessionClosedError
+from mellea_api.errors import ContentRefusedError, MelleaAPIError, PluginError, SessionClosedError
 from mellea_api.generation import ATTRIBUTE, calling_var, rendered_of, seam_of
 from mellea_api.logs import mark_records, mask_sdk_records
 from mellea_api.options.pipeline import OptionPipeline, Rendered
@@ -101,6 +101,14 @@ class Adoption:
         request = ErrorRequest(target=self.pipeline.target, operation="call", error=error)
         typed = translation.unreadable(request, why)
         return typed if cause is None else translation.caused(typed, cause)
+
+    def filtered(self) -> BaseException:
+        """Return the error for an answer that the provider's content filter ended."""
+        error = ValueError("the answer was filtered")
+        request = ErrorRequest(target=self.pipeline.target, operation="call", error=error)
+        return translation.by_status(
+            request, None, "it ended the answer", meaning=ContentRefusedError
+        )
 
     def begin(self) -> None:
         """Count a call in.

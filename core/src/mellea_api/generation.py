@@ -11,7 +11,7 @@ import asyncio
 import contextvars
 import functools
 import weakref
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from mellea_api import _mellea, translation
@@ -168,6 +168,9 @@ class Call:
                 raise adoption.translated(lost)
             task = _mellea.generation_task(thunk)
             if thunk.is_computed():
+                if _is_filtered(_mellea.model_output(thunk)):
+                    adoption.end()
+                    raise adoption.filtered()
                 continue
             if task is None:  # a raw answer without a text
                 adoption.end()
@@ -226,6 +229,20 @@ async def _raise(error: BaseException) -> Any:
     raise error
 
 
+def _is_filtered(answer: Any) -> bool:
+    """Return whether an answer, or a piece of it, says that a content filter ended it.
+
+    All providers that say so say it as OpenAI does, in an object of an SDK or a dict.
+    """
+    choices = _field(answer, "choices")
+    found = choices if isinstance(choices, list) else ()
+    return any(_field(one, "finish_reason") == "content_filter" for one in found)
+
+
+def _field(of: Any, name: str) -> Any:
+    return of.get(name) if isinstance(of, Mapping) else getattr(of, name, None)
+
+
 class _Countdown:
     """Calls a function when as many tasks are done as were expected."""
 
@@ -260,6 +277,8 @@ class Reader:
             ignored = isinstance(piece, str | bytes) and (thunk._underlying_value or "") == before
             if ignored and piece.strip():
                 raise self._adoption.unreadable(f"it is text that begins {piece[:60]!r}")
+            if _is_filtered(piece):
+                raise self._adoption.filtered()
             return result
 
         return take

@@ -29,6 +29,8 @@ __all__ = [
 ]
 
 _MOST_TEXT: Final = 300
+_WEB_PAGE: Final = re.compile(r"<(?:!doctype|html|head)\b", re.IGNORECASE)
+"""How what a proxy says instead of the provider begins."""
 _SECRETIVE: Final = re.compile(r"\b(sk-|hf_|Bearer )[\w*.\-]{6,}")
 
 
@@ -116,7 +118,7 @@ def by_status(
     """
     if status is not None and status < 400:
         return _redirected(request, status, headers)
-    words = "" if str(text).lstrip()[:1] == "<" else said(text).rstrip(".")  # a proxy's web page
+    words = said(_WEB_PAGE.split(str(text))[0]).rstrip(". -")
     kind = meaning or _meaning(status, words.lower())
     reported = (f"{words} (HTTP {status})" if words else f"HTTP {status}") if status else words
     target = request.target

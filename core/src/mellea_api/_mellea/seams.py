@@ -18,6 +18,7 @@ __all__ = [
     "generation_of",
     "generation_task",
     "lost_error",
+    "model_output",
     "pending_hooks",
     "queue_of",
     "raw_returns_usage",
@@ -159,6 +160,11 @@ def lost_error(thunk: Any) -> BaseException | None:
     log = getattr(thunk, "_generate_log", None)
     found = (getattr(log, "extra", None) or {}).get("error")
     return found if isinstance(found, BaseException) else None
+
+
+def model_output(thunk: Any) -> Any:
+    """Return the SDK's own answer that a raw thunk was made of, or None."""
+    return getattr(getattr(thunk, "_generate_log", None), "model_output", None)
 
 
 def raw_returns_usage() -> bool:

@@ -84,6 +84,9 @@ def _of_litellm(request: ErrorRequest, error: Any, kind: str) -> MelleaAPIError 
             return translation.unreachable(request, text)
         if "not found" in lowered and "model" in lowered:
             meaning = ModelNotFoundError  # LiteLLM calls Ollama's refusal a failed connection
+    if "unexpected response from Ollama: {'error'" in text:
+        # An error in the middle of the answer, whose status was good, is a bad request to LiteLLM.
+        return translation.by_status(request, None, text, headers)
     if status == 404 or "Invalid model name" in text:
         meaning = ModelNotFoundError
     return translation.by_status(request, status, text, headers, meaning=meaning)

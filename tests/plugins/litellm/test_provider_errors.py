@@ -1,0 +1,92 @@
+"""What providers answer becomes the same error through LiteLLM, or the one that the table names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import pytest
+from support import provider_errors as table
+from support.ollama_server import OllamaServer
+from support.openai_server import OpenAIServer
+from support.watsonx_server import API_KEY
+
+pytest.importorskip("mellea_api_litellm")
+
+import mellea_api
+
+pytestmark = pytest.mark.usefixtures("sdk")
+# To log a stream that failed, LiteLLM counts its tokens: with this model, without a network.
+ROUTES = {"ollama": "ollama_chat/tiny", "openai": "openai/gpt-3.5-turbo"}
+
+
+@contextmanager
+def provider(backend: str) -> Iterator[tuple[Any, dict[str, Any]]]:
+    """A good server, and what a session on it is given."""
+    with ExitStack() as stack:
+        if backend == "ollama":
+            server: Any = stack.enter_context(OllamaServer())
+            yield server, {"base_url": server.base_url}
+        else:
+            server = stack.enter_context(OpenAIServer(api_key=table.SECRET))
+            yield server, {"base_url": server.base_url, "api_key": table.SECRET}
+
+
+# LiteLLM has no raw endpoint: it makes a chat of a prompt.
+@pytest.mark.parametrize(
+    "row",
+    [
+        found
+        for found in table.rows("ollama", "openai")
+        if not found.values[0].get("raw") and found.values[0]["error"] != "none"
+    ],
+)
+def test_an_answer_is_its_error(row: dict[str, Any]) -> None:
+    """And is asked for once."""
+    with provider(row["backend"]) as (server, arguments):
+        session = mellea_api.start_session("litellm", ROUTES[row["backend"]], **arguments)
+        with (
+            table.answering(server, table.reply(row)) as asked,
+            pytest.raises(mellea_api.MelleaAPIError) as caught,
+        ):
+            table.way_of(row)(session)
+        table.check(caught.value, row, through="litellm")
+        assert len(asked) == 1
+        assert table.way_of(row)(session)  # the session is none the worse
+
+
+@pytest.mark.parametrize("way", ["achat", "instruct", "stream", "astream", "raw", "sampling"])
+@pytest.mark.parametrize(
+    "when", ["the key is wrong", "too many calls a minute", "the server failed"]
+)
+def test_a_kind_is_the_same_on_every_way(when: str, way: str) -> None:
+    row = table.named("openai", when)
+    with provider("openai") as (server, arguments):
+        session = mellea_api.start_session("litellm", ROUTES["openai"], **arguments)
+        with (
+            table.answering(server, table.reply(row)) as asked,
+            pytest.raises(mellea_api.MelleaAPIError) as caught,
+        ):
+            table.WAYS[way](session)
+        table.check(caught.value, row, through="litellm")
+        assert len(asked) == 1
+
+
+@pytest.mark.parametrize("row", table.rows("watsonx"))
+def test_an_answer_of_watsonx_is_its_error(watsonx: Any, row: dict[str, Any]) -> None:
+    session = mellea_api.start_session(
+        "litellm",
+        "watsonx/ibm/granite-3-3-8b-instruct",
+        base_url="https://us-south.ml.cloud.ibm.com",
+        api_key=API_KEY,
+        unsupported="drop",
+    )
+    with table.answering(watsonx, table.reply(row)) as asked:
+        if row.get("litellm") == "none":
+            assert table.way_of(row)(session) == "The "
+            return
+        with pytest.raises(mellea_api.MelleaAPIError) as caught:
+            table.way_of(row)(session)
+    table.check(caught.value, row, through="litellm")
+    assert len(asked) == 1

@@ -8,7 +8,6 @@ token, one look at the project and one at the models.
 from __future__ import annotations
 
 import asyncio
-import difflib
 import functools
 import logging
 import weakref
@@ -22,7 +21,6 @@ from ibm_watsonx_ai.foundation_models import ModelInference
 from mellea_api import (
     ConfigurationError,
     ModelInfo,
-    ModelNotFoundError,
     ModelsRequest,
     Secret,
     SessionRequest,
@@ -34,12 +32,11 @@ from mellea_api.authoring import (
     call_with_deadline,
     construct,
     model_not_checked,
-    run_with_deadline,
     whole,
 )
-from mellea_api.http import careful
 from mellea_api.logs import logger
 from mellea_api.secrets import redact
+from mellea_api_watsonx import specs
 from mellea_api_watsonx.http import AsyncClient, PerLoop, sync_client, trusted
 from mellea_api_watsonx.options import EXTRA_PARAMETERS
 from mellea_api_watsonx.regions import checked_url, is_cloud
@@ -50,8 +47,6 @@ _PATIENCE = 30.0
 """Seconds for each answer while a session is opened, where there is no timeout."""
 _LONGEST_ANSWER = 1800.0
 """Seconds for an answer of the model where there is no timeout, as in the SDK."""
-_API_VERSION = "2025-02-11"
-_MOST_PER_PAGE = 200
 
 
 # ------------------------------------------------------------------------------- the connection
@@ -159,46 +154,8 @@ def _arguments(params: Any, arguments: dict[str, Any]) -> dict[str, Any]:
 # ---------------------------------------------------------------------------------- the models
 
 
-async def _specs(url: str, token: str | None) -> list[dict[str, Any]]:
-    """Ask which models there are; IBM Cloud tells everybody, Cloud Pak for Data its users."""
-    headers = {"authorization": f"Bearer {token}"} if token else {}
-    page = {"version": _API_VERSION, "limit": str(_MOST_PER_PAGE)}
-    found: list[dict[str, Any]] = []
-    client = httpx.AsyncClient(verify=trusted(), headers=headers, timeout=None)
-    async with careful(client) as http:
-        while True:
-            answer = await http.get(f"{url}/ml/v1/foundation_model_specs", params=page)
-            answer.raise_for_status()
-            said = answer.json()
-            models = said.get("resources") if isinstance(said, dict) else None
-            if not isinstance(models, list) or not all(_is_model(model) for model in models):
-                raise UnreadableAnswerError(f"{answer.text[:60]!r} is no list of models")
-            found += models
-            following = said.get("next")
-            href = following.get("href") if isinstance(following, dict) else None
-            start = httpx.URL(href).params.get("start") if isinstance(href, str) else None
-            if not models or not start or start == page.get("start"):
-                return found
-            page["start"] = start
-
-
-def _is_model(found: Any) -> bool:
-    return isinstance(found, dict) and isinstance(found.get("model_id"), str)
-
-
-def _ids(found: Any) -> set[str]:
-    """Return the ids of a list of things with an `id`."""
-    things = found if isinstance(found, list) else []
-    return {str(thing.get("id")) for thing in things if isinstance(thing, dict)}
-
-
-def _writes(spec: Mapping[str, Any]) -> bool:
-    functions = _ids(spec.get("functions"))
-    return not functions or bool(functions & {"text_chat", "text_generation"})
-
-
 def list_models(request: ModelsRequest) -> list[ModelInfo]:
-    """Ask the region which models write text (`GET /ml/v1/foundation_model_specs`)."""
+    """Ask the region which models write text; IBM Cloud tells everybody."""
     target = request.target
     url = checked_url(target, APIClient.PLATFORM_URLS_MAP)
     token = None
@@ -206,57 +163,7 @@ def list_models(request: ModelsRequest) -> list[ModelInfo]:
         connection = connect(target, request.credentials, request.timeout)
         token = connection.client.token
         connection.close()
-    specs = run_with_deadline(lambda: _specs(url, token), request.timeout)
-    return [
-        _info(spec, target.descriptor.default_model)
-        for spec in sorted(specs, key=lambda spec: spec["model_id"])
-        if _writes(spec) and "withdrawn" not in _ids(spec.get("lifecycle"))
-    ]
-
-
-def _info(spec: Mapping[str, Any], default: str) -> ModelInfo:
-    limits = spec.get("model_limits")
-    length = limits.get("max_sequence_length") if isinstance(limits, dict) else None
-    size = spec.get("number_params")
-    about = spec.get("short_description") or spec.get("label") or ""
-    return ModelInfo(
-        id=spec["model_id"],
-        description=" ".join(str(about).split()),
-        size=size.upper() if isinstance(size, str) and size else None,
-        context_length=length if isinstance(length, int) else None,
-        default=spec["model_id"] == default,
-        source="live",
-    )
-
-
-def _check_model(target: Target, connection: _Connection, patience: float) -> None:
-    """See that the region has the model; it costs nothing."""
-    token = None if is_cloud(connection.url) else connection.client.token
-    specs = run_with_deadline(lambda: _specs(connection.url, token), patience)
-    spec = next((spec for spec in specs if spec["model_id"] == target.model_id), None)
-    if spec is not None:
-        stages = _ids(spec.get("lifecycle")) & {"deprecated", "constricted"}
-        if stages:
-            logger.warning(
-                "watsonx.ai calls the model %s %s: choose another before it is withdrawn.",
-                target.model_id,
-                " and ".join(sorted(stages)),
-            )
-        return
-    known = sorted(spec["model_id"] for spec in specs if _writes(spec))
-    near = difflib.get_close_matches(target.model_id, known, n=3, cutoff=0.4)
-    listed = (*near, *(name for name in known if name not in near))
-    there = f"It has {', '.join(listed[:8])}" if listed else "It has no models"
-    raise ModelNotFoundError(
-        f"watsonx.ai at {connection.url} does not have the model {target.model_id!r}. {there}.",
-        next_step="Use one of them, another region (WATSONX_URL), or validate=False if the "
-        "region has models that it does not list.",
-        backend=target.backend,
-        model_id=target.model_id,
-        base_url=connection.url,
-        status=404,
-        known=listed,
-    )
+    return specs.models(target, url, token, request.timeout)
 
 
 # ---------------------------------------------------------------------------------- the session
@@ -283,7 +190,8 @@ def create_session(request: SessionRequest) -> Any:
     connection = connect(target, request.credentials, request.timeout)
     try:
         if validate:
-            _check_model(target, connection, request.timeout or _PATIENCE)
+            token = None if is_cloud(connection.url) else connection.client.token
+            specs.check_model(target, connection.url, token, request.timeout or _PATIENCE)
         else:
             model_not_checked(request, "validate=False")
         from mellea import MelleaSession

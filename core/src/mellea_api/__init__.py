@@ -22,9 +22,7 @@ if TYPE_CHECKING:
         explain_options,
         list_all_models,
         list_models,
-        refresh,
         session_request,
-        shared_registry,
         start_session,
         validate_credentials,
     )
@@ -62,6 +60,7 @@ if TYPE_CHECKING:
     )
     from mellea_api.hookspecs import hookimpl
     from mellea_api.registry import Registry
+    from mellea_api.registry.shared import refresh, shared_registry
     from mellea_api.reports import (
         CredentialFinding,
         CredentialReport,
@@ -93,9 +92,7 @@ _MODULES = {
         "explain_options",
         "list_all_models",
         "list_models",
-        "refresh",
         "session_request",
-        "shared_registry",
         "start_session",
         "validate_credentials",
     ),
@@ -133,6 +130,7 @@ _MODULES = {
     ),
     "hookspecs": ("hookimpl",),
     "registry": ("Registry",),
+    "registry.shared": ("refresh", "shared_registry"),
     "reports": (
         "CredentialFinding",
         "CredentialReport",

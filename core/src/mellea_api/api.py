@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -12,6 +11,7 @@ from mellea_api.descriptor import Endpoint, ModelInfo, Server
 from mellea_api.errors import ConfigurationError
 from mellea_api.options.spelling import Unknown
 from mellea_api.registry import Registry
+from mellea_api.registry.shared import refresh, shared_registry
 from mellea_api.reports import CredentialReport, ModelListing, NormalizedOptions
 from mellea_api.requests import Freshness, Policy, SessionRequest, Target
 from mellea_api.veil import hidden, hide, plain
@@ -32,42 +32,6 @@ __all__ = [
     "start_session",
     "validate_credentials",
 ]
-
-
-class _Shared:
-    """The one registry that is shared, and the lock under which it is replaced."""
-
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.registry: Registry | None = None
-
-
-_shared = _Shared()
-
-
-def shared_registry() -> Registry:
-    """Return the registry that the functions of this module use, discovered on first use.
-
-    Raises:
-        ConfigurationError: If an environment variable about plugins is malformed.
-    """
-    found = _shared.registry
-    if found is None:
-        with _shared.lock:
-            found = _shared.registry
-            if found is None:
-                found = _shared.registry = Registry.discover()
-    return found
-
-
-def refresh() -> Registry:
-    """Discover anew what is installed, for this and all later calls; return the new registry.
-
-    Sessions that are running keep what they have.
-    """
-    with _shared.lock:  # one after the other: an older view must not replace a newer one
-        found = _shared.registry = Registry.discover()
-    return found
 
 
 def start_session(

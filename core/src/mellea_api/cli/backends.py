@@ -28,7 +28,7 @@ def backends(output: Output, load: bool) -> None:
     or conflict, and with --load also loaded or broken. A plugin that cannot be used is in the
     list with its reason.
     """
-    from mellea_api.api import shared_registry
+    from mellea_api.registry.shared import shared_registry
 
     registry = shared_registry()
     found = [_row(registry, record, load) for record in registry.backends()]

@@ -1,9 +1,10 @@
 """Finding, checking and holding backends.
 
 `discovery` reads installed metadata and imports nothing; `registry` is the immutable value that
-holds what was found. What follows is imported when a backend is first asked for: `loading`
-imports one plugin, guarded, and checks it against the contract; `backend` is one loaded backend
-with all it can be asked; `assembly` makes it.
+holds what was found, and `shared` the one that the functions of `mellea_api` share. What follows
+is imported when a backend is first asked for: `loading` imports one plugin, guarded, and checks
+it against the contract; `backend` is one loaded backend with all it can be asked; `assembly`
+makes it.
 """
 
 from typing import TYPE_CHECKING, Any

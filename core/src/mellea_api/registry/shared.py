@@ -1,0 +1,45 @@
+"""The one registry that the functions of `mellea_api` share."""
+
+from __future__ import annotations
+
+import threading
+
+from mellea_api.registry.registry import Registry
+
+__all__ = ["refresh", "shared_registry"]
+
+
+class _Shared:
+    """The one registry that is shared, and the lock under which it is replaced."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.registry: Registry | None = None
+
+
+_shared = _Shared()
+
+
+def shared_registry() -> Registry:
+    """Return the registry that the functions of `mellea_api` use, discovered on first use.
+
+    Raises:
+        ConfigurationError: If an environment variable about plugins is malformed.
+    """
+    found = _shared.registry
+    if found is None:
+        with _shared.lock:
+            found = _shared.registry
+            if found is None:
+                found = _shared.registry = Registry.discover()
+    return found
+
+
+def refresh() -> Registry:
+    """Discover anew what is installed, for this and all later calls; return the new registry.
+
+    Sessions that are running keep what they have.
+    """
+    with _shared.lock:  # one after the other: an older view must not replace a newer one
+        found = _shared.registry = Registry.discover()
+    return found

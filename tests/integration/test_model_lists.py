@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,20 @@ def test_a_dead_server_without_an_old_list_is_no_empty_list() -> None:
         for words in ("within 0.3 s", "it was not asked again"):
             with pytest.raises(RequestTimeoutError, match=words):
                 mellea_api.list_models("ollama", base_url=nobody.base_url, timeout=0.3)
+
+
+def test_a_server_that_never_answers_is_asked_by_one_of_many_for_the_time_of_one() -> None:
+    with OllamaServer(["tiny"]) as server:
+        server.latency = 60
+        arguments = {"ollama": {"base_url": server.base_url}}
+
+        def ask(_: int) -> ModelListing:
+            return listing("ollama", timeout=0.5, arguments=arguments)
+
+        with ThreadPoolExecutor(20) as pool:
+            found = list(pool.map(ask, range(20)))
+        assert {type(one.error) for one in found} == {RequestTimeoutError}
+        assert len(server.calls("/api/tags")) == 1
 
 
 def test_a_rejected_key_says_nothing_about_another_one() -> None:

@@ -265,16 +265,48 @@ def test_of_those_that_start_together_one_asks(
     assert asked() == 1
 
 
-def test_one_that_is_stopped_while_it_asks_holds_nobody_up(
+def test_of_many_processes_that_start_one_asks_a_server_that_is_down(
+    found: Found, asked: Asked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (entry,) = [record.entry_point for record in found(fake=COUNTING).backends()]
+    program = (
+        "import sys\nsys.path[:0] = sys.argv[2:]\n"
+        "import mellea_api\nfrom support.fake_plugins import backend, registry\n"
+        "made = registry(backend('fake', sys.argv[1]))\n"
+        "(found,) = mellea_api.list_all_models(timeout=60, registry=made)\n"
+        "print(type(found.error).__name__)\n"
+    )
+    monkeypatch.setenv("TAKES", "0.5")
+    monkeypatch.setenv("DOWN", "nobody is there")
+    workers = [
+        subprocess.Popen(
+            [sys.executable, "-c", program, entry.value, *sys.path],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(8)
+    ]
+    answers = [worker.communicate(timeout=100)[0] for worker in workers]
+    assert answers == ["BackendUnavailableError\n"] * 8
+    assert asked() == 1
+
+
+def test_who_waits_for_one_that_never_ends_is_told_so_and_can_ask_all_the_same(
     found: Found, asked: Asked, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = found(fake=COUNTING)
     monkeypatch.setenv("TAKES", "30")
-    monkeypatch.setattr(asking, "GRACE", 0.1)
+    monkeypatch.setattr(asking, "GRACE", 0.5)
     with pytest.raises(RequestTimeoutError):
         mellea_api.list_models("fake", timeout=0.1, registry=made)  # its thread has the lock
     monkeypatch.setenv("TAKES", "0")
-    assert source_of(mellea_api.list_models("fake", timeout=1, registry=made)) == {"live"}
+    monkeypatch.setattr(asking, "GRACE", 4.0)
+    with pytest.raises(RequestTimeoutError, match="asking it already") as caught:
+        mellea_api.list_models("fake", timeout=0.1, registry=made)
+    assert "--refresh" in str(caught.value)
+    assert asked() == 1
+    assert source_of(mellea_api.list_models("fake", freshness="live", registry=made)) == {"live"}
+    assert source_of(mellea_api.list_models("fake", registry=made)) == {"cached"}
 
 
 def test_a_plugin_that_hangs_does_not_keep_the_program_from_ending(

@@ -460,7 +460,7 @@ keys = {cache.key(Target(descriptor=descriptor, model_id="m", base_url=f"http://
         for n in range(3)}
 assert len(keys) == 3 and None not in keys
 chance = random.Random(me)
-for step in range(80):
+for step in range(40):
     key = chance.choice(sorted(keys))
     # Each list says who wrote it in all its names: a mixture would show.
     cache.keep_models(key, [ModelInfo(id=f"{me}-{step}", source="live")] * 50)

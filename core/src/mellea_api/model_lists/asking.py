@@ -100,14 +100,23 @@ def list_one(
     found = _remembered(backend, cache, key)
     if found is not None:
         return found
-    # Of several that start together one asks. If it takes long, it is not waited for to the end:
-    # it may have been stopped, or have more time than this one.
+    # Of several that start together one asks. A little longer than its time it is waited for,
+    # since what it keeps at the end may be that there was no answer.
     began = time.monotonic()
-    with cache.alone(key, timeout / 2):
-        waited = round(time.monotonic() - began, 1)
-        return _remembered(backend, cache, key) or _ask(
-            backend, target, arguments, timeout - waited, cache, key, keyring
-        )
+    with cache.alone(key, timeout + GRACE / 4) as alone:
+        found = _remembered(backend, cache, key)
+        if found is not None:
+            return found
+        if not alone:
+            raise RequestTimeoutError(
+                f"The {backend.name} backend did not answer within {timeout:g} s; another process, "
+                "or thread, was asking it already.",
+                next_step='Try again, or ask it all the same: --refresh, or freshness="live".',
+                backend=backend.name,
+                timeout=timeout,
+            )
+        left = max(timeout - round(time.monotonic() - began, 1), min(timeout, GRACE / 2))
+        return _ask(backend, target, arguments, left, cache, key, keyring)
 
 
 def _remembered(backend: Backend, cache: ModelCache, key: str) -> ModelListing | None:

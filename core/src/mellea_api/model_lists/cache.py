@@ -193,22 +193,30 @@ class ModelCache:
         self._store(self._folder / f"{key}.failure.json", "error", converter().unstructure(error))
 
     @contextlib.contextmanager
-    def alone(self, key: str, patience: float) -> Iterator[None]:
-        """Keep others from doing the same at the same time, as far as that can be had.
+    def alone(self, key: str, patience: float) -> Iterator[bool]:
+        """Keep others from doing the same at the same time.
 
         Args:
             key: What is to be done alone: `key` of an answer.
-            patience: Seconds to wait for others; then the caller goes on all the same.
+            patience: Seconds to wait for others.
+
+        Yields:
+            Whether nobody else is at it; where a file system knows no locks, nobody can tell.
         """
         from filelock import FileLock, Timeout
 
         lock = FileLock(str(self._folder / f"{key}.lock"), mode=0o600)
+        alone = True
         with contextlib.ExitStack() as stack:
-            # A file system may know no locks.
-            with contextlib.suppress(Timeout, OSError, NotImplementedError):
+            try:
                 lock.acquire(timeout=patience)
+            except Timeout:
+                alone = False
+            except (OSError, NotImplementedError):
+                pass
+            else:
                 stack.callback(lock.release)
-            yield
+            yield alone
 
     def _is_fresh(self, written: float, lifetime: float) -> bool:
         return 0 <= self._clock() - written < lifetime  # clocks are set back, too

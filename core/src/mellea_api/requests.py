@@ -7,7 +7,7 @@ secret in its repr, and is safe to keep.
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -183,6 +183,10 @@ class SessionRequest:
             object.__setattr__(self, name, value)
 
 
+def _findings(value: Iterable[CredentialFinding]) -> tuple[CredentialFinding, ...]:
+    return tuple(value)
+
+
 @frozen(kw_only=True)
 class CredentialRequest:
     """A question about a backend's credentials.
@@ -198,7 +202,7 @@ class CredentialRequest:
 
     target: Target
     credentials: Mapping[str, Secret] = field(factory=dict, repr=False)
-    findings: tuple[CredentialFinding, ...] = field(default=(), converter=tuple)
+    findings: tuple[CredentialFinding, ...] = field(default=(), converter=_findings)
     probe: bool = False
     timeout: float = 10.0
 

@@ -116,7 +116,7 @@ def test_a_variable_that_is_not_looked_at_is_named(monkeypatch: pytest.MonkeyPat
     field = report("gemini/gemini-2.5-flash").fields[0]
     assert (field.source, field.shadowed) == (
         "environment variable GOOGLE_API_KEY",
-        ("GEMINI_API_KEY",),
+        ("environment variable GEMINI_API_KEY",),
     )
 
 

@@ -3,7 +3,8 @@
 This module is what the entry point names: it is light, and holds the hooks. `routes` knows what
 follows from a model id, `needs` which credentials, `options` what becomes of each option by the
 `effects` that were seen, `settings` what else `start_session` takes, and `models` lists routes;
-`failures` reads errors; `sdk` alone imports LiteLLM and Mellea, with the help of `probe`.
+`credentials` tries the key, `failures` reads errors; `sdk` alone imports LiteLLM and Mellea, with
+the help of `probe`.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING
 from mellea_api import (
     BackendDescriptor,
     CredentialField,
+    CredentialFieldsRequest,
     CredentialReport,
     CredentialRequest,
     ErrorRequest,
@@ -28,13 +30,16 @@ from mellea_api import (
     hookimpl,
 )
 from mellea_api_litellm.models import CATALOGUE
+from mellea_api_litellm.needs import key_field
 from mellea_api_litellm.options import RULES
+from mellea_api_litellm.routes import Route, find
 
 if TYPE_CHECKING:
     from mellea import MelleaSession
 
 __all__ = [
     "create_session",
+    "credential_fields",
     "describe_backend",
     "list_models",
     "normalize_options",
@@ -70,11 +75,21 @@ def describe_backend(name: str) -> BackendDescriptor:
 
 
 @hookimpl
+def credential_fields(request: CredentialFieldsRequest) -> Sequence[CredentialField] | None:
+    """Answer with the key of the route, or of the provider whose models are asked for."""
+    provider = request.target.settings.get("provider")
+    if isinstance(provider, str):
+        return (key_field(Route(model_id=f"{provider}/", provider=provider, model="")),)
+    route = find(request.target.model_id)
+    return None if route is None else (key_field(route),)
+
+
+@hookimpl
 def validate_credentials(request: CredentialRequest) -> CredentialReport | None:
     """Report on what the route needs."""
-    from mellea_api_litellm import check
+    from mellea_api_litellm import credentials
 
-    return check.report(request)
+    return credentials.report(request)
 
 
 @hookimpl

@@ -1,4 +1,4 @@
-"""Whether a route can be used: its credentials, and the server where asking costs nothing."""
+"""How a route is reached, and what its server has, where asking costs nothing."""
 
 from __future__ import annotations
 
@@ -7,23 +7,20 @@ from typing import Any, Final
 
 from mellea_api import (
     CredentialError,
-    CredentialFinding,
-    CredentialReport,
-    CredentialRequest,
     ModelInfo,
     ModelNotFoundError,
     ModelsRequest,
     Target,
     translation,
 )
-from mellea_api.errors import MelleaAPIError, ProviderError
+from mellea_api.errors import ProviderError
 from mellea_api.logs import logger
 from mellea_api.requests import ErrorRequest
 from mellea_api_litellm.needs import Finding, findings, needs_of, spell
-from mellea_api_litellm.routes import Route, find
+from mellea_api_litellm.routes import Route
 from mellea_api_litellm.settings import check_listing
 
-__all__ = ["Access", "access", "ask", "missing", "no_route", "report", "server_models"]
+__all__ = ["Access", "access", "ask", "can_ask", "missing", "no_route", "server_models"]
 
 _ASKED: Final = ("openai", "hosted_vllm", "litellm_proxy", "lm_studio", "llamafile")
 """Providers whose `GET /models` costs nothing and needs no more than an address and a key."""
@@ -69,9 +66,7 @@ class Access:
 
 def access(target: Target, route: Route, credentials: Any) -> Access:
     """Find out how a route is reached."""
-    needs = needs_of(route)
-    found = None if needs is None else findings(target, needs, credentials)
-    reached = Access(target, route, found)
+    reached = Access(target, route, findings(target, route, credentials))
     if reached.key is None:
         reached.key = credentials.get("api_key")
     return reached
@@ -109,77 +104,8 @@ def missing(target: Target, reached: Access) -> CredentialError:
     )
 
 
-def report(request: CredentialRequest) -> CredentialReport:
-    """Report on the credentials of a route."""
-    target = request.target
-    route = find(target.model_id)
-    if route is None:
-        return CredentialReport(
-            backend=target.backend, status="unchecked", message=str(no_route(target))
-        )
-    reached = access(target, route, request.credentials)
-    fields = [_finding(found) for found in reached.found or ()]
-    if reached.found is None:
-        why = f"What {route.provider} needs is not known; LiteLLM finds it, or says so when called."
-        return CredentialReport(backend=target.backend, status="unchecked", message=why)
-    if reached.lacking:
-        return CredentialReport(
-            backend=target.backend,
-            status="missing",
-            fields=fields,
-            message=str(missing(target, reached)),
-        )
-    if request.probe and reached.address and _can_ask(route):
-        return _probed(request, reached, fields)
-    needs = needs_of(route)
-    there = any(found.secret is not None for found in reached.found)
-    if needs is not None and needs.elsewhere and not there:
-        why = f"Nothing is in the environment, but {needs.elsewhere}."
-        return CredentialReport(
-            backend=target.backend, status="unchecked", fields=fields, message=why
-        )
-    required = any(found.need.required for found in reached.found)
-    status: Any = "present" if required or reached.key is not None else "not-needed"
-    return CredentialReport(
-        backend=target.backend,
-        status=status,
-        fields=fields,
-        message=f"All that {route.provider} needs is there; it was not tried."
-        if status == "present"
-        else f"{route.provider} needs no credentials.",
-    )
-
-
-def _finding(found: Finding) -> CredentialFinding:
-    name = found.need.variables[0] if found.need.kind == "other" else found.need.kind
-    if found.secret is None:
-        status: Any = "missing" if found.need.required else "not-needed"
-        return CredentialFinding(name=name, status=status)
-    return CredentialFinding(
-        name=name,
-        status="present",
-        source=found.secret.source,
-        shadowed=found.shadowed,
-        hint=found.secret.hint if found.need.kind == "api_key" else "",
-    )
-
-
-def _probed(
-    request: CredentialRequest, reached: Access, fields: list[CredentialFinding]
-) -> CredentialReport:
-    target = request.target
-    status: Any = "present"
-    message = f"The server at {reached.address} takes them."
-    try:
-        ask(target, reached, request.timeout)
-    except MelleaAPIError as error:
-        code = getattr(error, "status", None)
-        status = {401: "rejected", 403: "forbidden"}.get(code or 0, "unreachable")
-        message = str(error)
-    return CredentialReport(backend=target.backend, status=status, fields=fields, message=message)
-
-
-def _can_ask(route: Route) -> bool:
+def can_ask(route: Route) -> bool:
+    """Return whether a route's server lists its models for free."""
     return route.provider in _ASKED or route.provider in ("ollama", "ollama_chat")
 
 
@@ -189,7 +115,7 @@ def ask(target: Target, reached: Access, seconds: float) -> list[str] | None:
     Raises:
         ProviderError: If it refuses, or is not there.
     """
-    if not reached.address or not _can_ask(reached.route):
+    if not reached.address or not can_ask(reached.route):
         return None
     from mellea_api.authoring import UnreadableAnswerError, run_with_deadline
 
@@ -252,7 +178,14 @@ def server_models(request: ModelsRequest) -> list[ModelInfo]:
     check_listing(request.target)
     provider = request.target.settings.get("provider") or "openai"
     route = Route(model_id=f"{provider}/", provider=provider, model="")
-    reached = access(request.target, route, request.credentials)
+    # What the core found is the key of the model's route, which nobody named here.
+    named = "provider" in request.target.settings
+    found = {
+        name: secret
+        for name, secret in request.credentials.items()
+        if named or secret.source == "argument"
+    }
+    reached = access(request.target, route, found)
     names = ask(request.target, reached, request.timeout)
     if names is None:
         from mellea_api_litellm.models import choose

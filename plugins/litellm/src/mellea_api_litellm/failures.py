@@ -11,7 +11,6 @@ from attrs import evolve
 from mellea_api import (
     ContentRefusedError,
     ContextLengthError,
-    CredentialField,
     ErrorRequest,
     MelleaAPIError,
     ModelNotFoundError,
@@ -19,7 +18,7 @@ from mellea_api import (
     Target,
     translation,
 )
-from mellea_api_litellm.needs import needs_of
+from mellea_api_litellm.needs import key_field, needs_of
 from mellea_api_litellm.routes import Route, find
 
 __all__ = ["named", "translate_error"]
@@ -38,17 +37,12 @@ _UNREACHED: Final = frozenset(
 
 def named(target: Target, route: Route, address: str | None = None) -> Target:
     """Return a target whose descriptor names the variables of its route, for messages."""
-    needs = needs_of(route)
-    if needs is None:
+    if needs_of(route) is None:
         return target
-    keys = next((need for need in needs.parts if need.kind == "api_key"), None)
-    fields = (
-        CredentialField(name="api_key", variables=keys.variables if keys else (), help=needs.help),
-    )
     return evolve(
         target,
         base_url=target.base_url or address,
-        descriptor=evolve(target.descriptor, credentials=fields),
+        descriptor=evolve(target.descriptor, credentials=(key_field(route),)),
     )
 
 

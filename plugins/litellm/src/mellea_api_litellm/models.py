@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from mellea_api import ConfigurationError, ModelInfo
 from mellea_api.requests import ModelsRequest
-from mellea_api_litellm.needs import findings, needs_of
+from mellea_api_litellm.needs import findings
 from mellea_api_litellm.options import DEFAULT_MODEL
 from mellea_api_litellm.routes import Route, listed, snapshot
 from mellea_api_litellm.settings import check_listing, flag
@@ -97,10 +97,10 @@ class _Usable:
         return self._known[provider]
 
     def _look(self, provider: str) -> bool:
-        needs = needs_of(Route(model_id=f"{provider}/", provider=provider, model=""))
-        if needs is None:
-            return False
+        route = Route(model_id=f"{provider}/", provider=provider, model="")
         given = self._request.credentials if provider == self._named else {}
-        found = findings(self._request.target, needs, given, os.environ)
+        found = findings(self._request.target, route, given, os.environ)
+        if found is None:
+            return False
         there = any(finding.secret is not None for finding in found)
         return there and not any(finding.lacks for finding in found)

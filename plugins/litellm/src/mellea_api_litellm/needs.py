@@ -9,16 +9,29 @@ variables that LiteLLM was seen to ask for.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from typing import Final, Literal
 
 from attrs import field, frozen
 
+from mellea_api.credentials import look
+from mellea_api.descriptor import CredentialField
 from mellea_api.requests import Target
 from mellea_api.secrets import Secret
 from mellea_api_litellm.routes import Route, leaves_openai, snapshot
 
-__all__ = ["Finding", "Need", "Needs", "findings", "needs_of", "spell"]
+__all__ = [
+    "NO_KEYS",
+    "Finding",
+    "Need",
+    "Needs",
+    "findings",
+    "key_field",
+    "needs_of",
+    "spell",
+    "variable_of",
+]
 
 Kind = Literal["api_key", "base_url", "other"]
 
@@ -167,6 +180,23 @@ _NEEDS: Final[Mapping[str, Needs]] = {
 }
 
 
+NO_KEYS: Final = frozenset(
+    {"ANTHROPIC_AUTH_TOKEN", "AZURE_AD_TOKEN", "AZURE_CLIENT_SECRET", "DATABRICKS_CLIENT_SECRET"}
+    | {"WATSONX_TOKEN", "WATSONX_ZENAPIKEY"}
+)
+"""What stands in for a key, and cannot be handed over as one."""
+
+
+def variable_of(secret: Secret) -> str:
+    """Return the variable that a value came from, itself or by a file; empty if by none.
+
+    >>> variable_of(Secret("x", source="file secrets/x (AZURE_API_KEY_FILE)"))
+    'AZURE_API_KEY'
+    """
+    found = re.search(r"^environment variable (\w+)$|\((\w+)_FILE\)$", secret.source)
+    return (found[1] or found[2]) if found else ""
+
+
 def needs_of(route: Route) -> Needs | None:
     """Return what a route needs; None if nobody knows."""
     found = _NEEDS.get(route.provider)
@@ -178,6 +208,22 @@ def needs_of(route: Route) -> Needs | None:
     return found
 
 
+def key_field(route: Route) -> CredentialField:
+    """Return the field of a route's key: its variables, and a place of its own in the keyring.
+
+    Whether it is needed is not said here: `findings` knows what else may stand in for it.
+    """
+    needs = needs_of(route)
+    key = next((need for need in needs.parts if need.kind == "api_key"), None) if needs else None
+    return CredentialField(
+        name="api_key",
+        variables=key.variables if key else (),
+        required="never",
+        help=needs.help if needs else "",
+        entry=f"litellm.{route.provider}.api_key",
+    )
+
+
 @frozen
 class Finding:
     """What was found for one need.
@@ -185,7 +231,7 @@ class Finding:
     Args:
         need: The need.
         secret: The value; None if there is none.
-        shadowed: Further variables that are set and were not looked at for that reason.
+        shadowed: Further places that hold a value, and do not count; not told of the key.
     """
 
     need: Need
@@ -200,31 +246,41 @@ class Finding:
 
 def findings(
     target: Target,
-    needs: Needs,
+    route: Route,
     credentials: Mapping[str, Secret],
     environ: Mapping[str, str] | None = None,
-) -> list[Finding]:
-    """Look for everything that a route needs.
+) -> list[Finding] | None:
+    """Look for everything that a route needs; None if nobody knows what it needs.
 
     Args:
-        target: The route and the address, if one was given.
-        needs: What to look for.
-        credentials: What the core found: arguments, and what extensions keep.
+        target: The address, if one was given, and the settings.
+        route: The route.
+        credentials: What the core found.
         environ: The environment; None for the process's own.
     """
     environ = os.environ if environ is None else environ
+    needs = needs_of(route)
+    if needs is None:
+        return None
     found = []
     for need in needs.parts:
         secret = _given(need, target, credentials)
-        there = [name for name in need.variables if environ.get(name, "").strip()]
+        there: list[str] = []
+        if need.kind == "api_key":
+            if secret is None:
+                looked = look(target, key_field(route), environ=environ)
+                secret = None if looked.problem else looked.secret
+        else:  # LiteLLM reads these for itself, and so from the environment alone
+            there = [name for name in need.variables if environ.get(name, "").strip()]
         if secret is None and there:
-            masked = need.kind == "api_key" or "KEY" in there[0] or "TOKEN" in there[0]
+            masked = "KEY" in there[0] or "TOKEN" in there[0]
             first = there.pop(0)
             secret = Secret(environ[first], source=f"environment variable {first}", masked=masked)
         # Another server than the provider's own may need no key.
         spared = need.kind == "api_key" and leaves_openai(target)
         asked = Need(need.kind, need.variables, required=False) if spared else need
-        found.append(Finding(asked, secret, tuple(there)))
+        shadowed = tuple(f"environment variable {name}" for name in there)
+        found.append(Finding(asked, secret, shadowed))
     return found
 
 

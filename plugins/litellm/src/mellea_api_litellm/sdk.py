@@ -12,10 +12,11 @@ os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
 
 import litellm
 
-from mellea_api import PluginError, SessionRequest
+from mellea_api import ConfigurationError, PluginError, Secret, SessionRequest, Target
 from mellea_api.authoring import construct, model_not_checked
 from mellea_api.logs import logger
 from mellea_api_litellm import check, probe
+from mellea_api_litellm.needs import NO_KEYS, variable_of
 from mellea_api_litellm.routes import Route, differences, find, learn, snapshot
 from mellea_api_litellm.settings import HANDED, OPENING, flag
 
@@ -99,10 +100,24 @@ def _arguments(request: SessionRequest, reached: check.Access) -> dict[str, Any]
     if key is not None and (
         not key.source.startswith("environment") or key.source.endswith(("API_KEY", "APIKEY"))
     ):
+        _check_file(target, key)
         handed["api_key"] = key.reveal()
     elif key is None and reached.route.merges and (target.base_url or reached.found is not None):
         handed["api_key"] = _NO_KEY
     return handed
+
+
+def _check_file(target: Target, key: Secret) -> None:
+    """Refuse what is no key and comes from a file, where LiteLLM does not look."""
+    variable = variable_of(key)
+    if variable in NO_KEYS:
+        raise ConfigurationError(
+            f"Cannot use {variable}_FILE for {target.model_id!r}: LiteLLM reads {variable} for "
+            "itself, from the environment alone.",
+            next_step=f"Set {variable}, or use a key of the provider's, which can be in a file.",
+            backend=target.backend,
+            variable=f"{variable}_FILE",
+        )
 
 
 def _no_gateway() -> dict[str, Any]:

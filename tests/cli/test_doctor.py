@@ -127,7 +127,7 @@ def test_no_plugin_is_imported_into_the_process(doctor: Any, install: Any, only:
 
 
 def test_an_alias_is_one_plugin_with_two_names(
-    doctor: Any, install: Any, only: Any, tmp_path: Path
+    doctor: Any, install: Any, only: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     module = install("fake", GOOD.replace("name=name", 'name="fake"'))
     written = tmp_path / "site/dist_fake-1.0.dist-info/entry_points.txt"
@@ -135,6 +135,9 @@ def test_an_alias_is_one_plugin_with_two_names(
     only("fake", "faux")
     found = row(doctor(), "backends", "fake")
     assert (found["aliases"], found["state"]) == (["faux"], "ok")
+    monkeypatch.setenv("MELLEA_BACKEND", "faux")
+    monkeypatch.setenv("MELLEA_MODEL_OPTIONS", '{"temprature": 1}')
+    assert row(doctor(), "variables", "MELLEA_MODEL_OPTIONS")["state"] == "error"
 
 
 # ---------------------------------------------------------------------------- broken plugins
@@ -198,6 +201,16 @@ def test_a_module_of_its_own_that_is_missing_means_a_damaged_installation(
     only("bad")
     bad = row(doctor(), "backends", "bad")
     assert bad["next_step"] == "Install it anew: pip install --force-reinstall dist-bad"
+
+
+def test_without_a_file_of_its_own_python_starts_no_process_and_says_so(
+    doctor: Any, only: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for executable in (None, "/nowhere/python"):
+        monkeypatch.setattr(sys, "executable", executable)
+        ngram = row(doctor(), "backends", "ngram")
+        assert ngram["state"] == "warning"
+        assert "No process could be started" in ngram["message"]
 
 
 def test_a_plugin_leaves_nothing_that_is_waited_for(doctor: Any, install: Any, only: Any) -> None:
@@ -435,13 +448,16 @@ def test_what_a_plugin_asks_for_and_does_not_get_is_an_error(
         "not-asked-for; extra == 'more'",
         "pluggy[nonsense]>=1",
         "still-in-the-making>=1",
+        "odd-version>=1",
         "openai>=1; python_version < '3'",
         "(((",
     )
     written.write_text(written.read_text() + "".join(f"Requires-Dist: {one}\n" for one in asked))
     distribution(tmp_path / "site", "still-in-the-making", "2.0rc1")
+    distribution(tmp_path / "site", "odd-version", "unknown")
     found = doctor()
     assert row(found, "software", "still-in-the-making")["state"] == "ok"
+    assert "unknown is installed" in row(found, "software", "odd-version")["message"]
     missing = row(found, "software", "nowhere-to-be-had")
     assert (missing["state"], missing["version"]) == ("error", "")
     assert "dist-fake asks for nowhere-to-be-had>=2, and it is not installed" in missing["message"]
@@ -472,7 +488,13 @@ def test_an_sdk_that_an_extra_brings_is_missed_too(
 
 @pytest.mark.parametrize(
     ("version", "state"),
-    [("0.2.9", "error"), ("0.3.0", "ok"), ("0.5.1", "ok"), ("99.0", "warning")],
+    [
+        ("0.2.9", "error"),
+        ("0.3.0", "ok"),
+        ("0.5.1", "ok"),
+        ("99.0", "warning"),
+        ("unknown", "warning"),
+    ],
 )
 def test_mellea_is_held_to_the_versions_that_are_tested(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, version: str, state: str

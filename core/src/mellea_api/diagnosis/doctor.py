@@ -134,6 +134,8 @@ def _plugin(record: PluginRecord, aliases: tuple[str, ...], trial: Trial) -> Plu
             message=trial.trouble.message + (" No session starts until then." if closed else ""),
             next_step=trial.trouble.next_step,
         )
+    if trial.untried:
+        return evolve(found, state="warning", message=trial.untried)
     if trial.heavy:
         return evolve(
             found,

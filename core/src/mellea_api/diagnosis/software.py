@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Final
@@ -112,7 +113,7 @@ def _core() -> SoftwareFinding:
 
 
 def _mellea_itself() -> SoftwareFinding:
-    from packaging.version import Version
+    from packaging.version import InvalidVersion, Version
 
     found = _version("mellea")
     if not found:
@@ -125,7 +126,17 @@ def _mellea_itself() -> SoftwareFinding:
         )
     oldest, newest = map(Version, TESTED_MELLEA)
     tested = f"Tested are {oldest} to {newest}."
-    if Version(found) < oldest:
+    try:
+        version = Version(found)
+    except InvalidVersion:
+        return SoftwareFinding(
+            name="mellea",
+            version=found,
+            state="warning",
+            message=f"Its version says nothing. {tested}",
+            next_step="Install a released one: pip install --upgrade mellea",
+        )
+    if version < oldest:
         return SoftwareFinding(
             name="mellea",
             version=found,
@@ -133,7 +144,7 @@ def _mellea_itself() -> SoftwareFinding:
             message=f"It is older than what this library supports. {tested}",
             next_step="Upgrade it: pip install --upgrade mellea",
         )
-    if Version(found) > newest:
+    if version > newest:
         return SoftwareFinding(
             name="mellea",
             version=found,
@@ -188,8 +199,11 @@ def _problem(requirement: Requirement) -> str:
     installed = _version(requirement.name)
     if installed is None:
         return "it is not installed"
-    if requirement.specifier.contains(installed, prereleases=True):
-        return ""
+    from packaging.version import InvalidVersion
+
+    with contextlib.suppress(InvalidVersion):
+        if requirement.specifier.contains(installed, prereleases=True):
+            return ""
     return f"{installed} is installed"
 
 

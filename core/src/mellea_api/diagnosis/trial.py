@@ -82,6 +82,7 @@ class Trial:
         load_ms: How long it took in milliseconds; None if it did not come to an end.
         contract_version: The contract that it says it was written for.
         trouble: Why it cannot be used, if it cannot.
+        untried: Why it could not be tried, for a reason that is not the plugin's.
         heavy: Modules of weight that it imported.
         reads: The variables that it reads.
         settings: What is wrong with variables as this backend takes them.
@@ -90,6 +91,7 @@ class Trial:
     load_ms: float | None = None
     contract_version: int | None = None
     trouble: Trouble | None = None
+    untried: str = ""
     heavy: tuple[str, ...] = ()
     reads: tuple[Reads, ...] = ()
     settings: tuple[Trouble, ...] = ()
@@ -122,8 +124,8 @@ def try_plugin(entry: EntryPoint, *, selected: bool, timeout: float) -> Trial:
             )
         except subprocess.TimeoutExpired:
             return _failed(entry, f"loading {entry.value} took more than {timeout:g} s")
-        except OSError as error:
-            return _failed(entry, f"no process could be started to load it: {error}")
+        except (OSError, TypeError) as error:  # an embedded Python does not know its own file
+            return Trial(untried=f"No process could be started to load it: {error}.")
         try:
             found = json.loads(answer.read_text("utf-8"))
         except (OSError, ValueError):
@@ -270,6 +272,7 @@ def _settings(registry: Registry, name: str, selected: bool) -> Iterator[Trouble
         try:
             # MELLEA_RUN_ID is no backend's, and must not hide what is wrong here.
             environment = RuntimeEnvironment.read({**os.environ, "MELLEA_RUN_ID": ""})
+            environment = evolve(environment, backend=name)  # which may be set by an alias
             select(registry, environment, name, None, {})
         except MelleaAPIError as error:
             yield _blamed(error, "MELLEA_MODEL_OPTIONS")

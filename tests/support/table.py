@@ -85,6 +85,7 @@ class Column:
         samples: Values of options whose type says too little.
         beside: What an option needs beside it, to be sent at all.
         along: Places that Mellea fills beside an option's own.
+        agreeing: Options that can only agree with what others say.
     """
 
     name: str
@@ -94,6 +95,7 @@ class Column:
     samples: Mapping[str, Any] = {}
     beside: Mapping[str, Mapping[str, Any]] = {}
     along: Mapping[str, Sequence[str]] = {}
+    agreeing: Sequence[str] = ()
 
     def target(self, model: str) -> Target:
         """The column's target with a model."""
@@ -161,7 +163,9 @@ def _conditions(column: Column, line: Any) -> Iterator[dict[str, Any]]:
             conditions[name] = given[0]
     yield conditions
     for rule in line.earlier:
-        for name in rule.requires.keys() - conditions.keys() - {line.option}:
+        for name in rule.requires:
+            if name in conditions or name == line.option:
+                continue
             known = next((one for one in column.rules if one.name == name and one.supported), None)
             for value in _values(column, name, known):
                 yield {**conditions, name: value}
@@ -340,11 +344,13 @@ def prove(
             along.add(place)
         else:
             assert _same(sent, decision.sent if does == "converted" else value)
-        assert seen.changed, "an option that is sent changes what is sent"
+        if line.option not in column.agreeing:
+            assert seen.changed, "an option that is sent changes what is sent"
         stray = {
             path: value
             for path, value in seen.changed.items()
-            if path[0] not in along and not (path in allowed and _same(allowed[path], value))
+            if not {path[0], ".".join(path)} & along
+            and not (path in allowed and _same(allowed[path], value))
         }
         assert not stray, "more than the report says is sent"
         return

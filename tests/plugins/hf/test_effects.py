@@ -182,6 +182,19 @@ def test_stop_ends_the_answer_before_its_text(
     assert "".join(stream_chat(session, PROMPT, model_options=options)) == wanted
 
 
+def test_a_stop_text_that_begins_in_the_prompt_ends_nothing(
+    chat: Callable[..., str], session: Any, greedy: str
+) -> None:
+    """`stop_strings` of transformers matches across the end of the prompt."""
+    stop = ["\n" + greedy[:2], "assistant\n" + greedy[:2]]
+    assert not any(text in greedy for text in stop)
+    assert chat(temperature=0, stop=stop) == greedy
+    (whole,) = raw(session, PROMPT, temperature=0, max_tokens=LENGTH)
+    stop = [PROMPT[-length:] + whole[:2] for length in (2, 5)]
+    assert not any(text in whole for text in stop)
+    assert raw(session, PROMPT, temperature=0, max_tokens=LENGTH, stop=stop) == [whole]
+
+
 def test_stop_ends_the_generation_and_not_only_its_text(session: Any, greedy: str) -> None:
     limit = 1500
     tokenizer, calls = session.backend._tokenizer, []

@@ -204,12 +204,12 @@ class Generation:
         tokenizer = self._weights.tokenizer
         arguments.setdefault("pad_token_id", tokenizer.pad_token_id)
         arguments.update(self._arguments)
+        prompt = int(tokens.shape[-1])
+        criteria = [*(arguments.get("stopping_criteria") or ()), _when_set(self.cancelled)]
         if self.stops:
-            arguments.update(stop_strings=self.stops, tokenizer=tokenizer)
-        arguments["stopping_criteria"] = StoppingCriteriaList(
-            [*(arguments.get("stopping_criteria") or ()), _when_set(self.cancelled)]
-        )
-        self._limit(arguments, int(tokens.shape[-1]))
+            criteria.append(_in_the_answer(self.stops, tokenizer, prompt))
+        arguments["stopping_criteria"] = StoppingCriteriaList(criteria)
+        self._limit(arguments, prompt)
         return arguments
 
     def _limit(self, arguments: dict[str, Any], prompt: int) -> None:
@@ -267,6 +267,22 @@ def _when_set(event: threading.Event) -> Any:
             )
 
     return WhenSet()
+
+
+def _in_the_answer(stops: list[str], tokenizer: Any, prompt: int) -> Any:
+    from transformers import StopStringCriteria
+
+    class InTheAnswer(StopStringCriteria):  # type: ignore[misc,unused-ignore]
+        """Ends a generation at a stop text.
+
+        That of `stop_strings` looks at the end of the prompt as well: a text that begins there
+        would end an answer in which it is not.
+        """
+
+        def __call__(self, input_ids: Any, scores: Any, **rest: Any) -> Any:
+            return super().__call__(input_ids[:, prompt:], scores, **rest)
+
+    return InTheAnswer(tokenizer, stops)
 
 
 @functools.lru_cache(maxsize=64)

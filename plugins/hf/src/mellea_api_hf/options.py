@@ -18,11 +18,12 @@ from typing import Any, Final
 from attrs import evolve
 
 from mellea_api.descriptor import Native, OptionRule
+from mellea_api.options.convert import Converted
 from mellea_api.options.plan import apply_rules
 from mellea_api.reports import NormalizedOptions
 from mellea_api.requests import OptionsRequest
 
-__all__ = ["RULES", "SAMPLING", "TEMPLATE", "normalize"]
+__all__ = ["RULES", "SAMPLING", "TEMPLATE", "greedy", "normalize"]
 
 TEMPLATE: Final = "chat_template_kwargs"
 """The key under which the chat template's variables travel."""
@@ -43,7 +44,12 @@ _GENERATE: Final = "transformers 4.57.6 and 5.17.0, generation/configuration_uti
 _ARGUMENTS: Final = "transformers 4.57.6 and 5.17.0, GenerationMixin.generate"
 _TEMPLATE: Final = "transformers 4.57.6 and 5.17.0, apply_chat_template"
 _MELLEA: Final = "mellea 0.3.0 to 0.8.0, backends/huggingface.py"
-_GREEDY: Final = "temperature=0 always takes the likeliest token, so this changes nothing"
+_GREEDY: Final = "temperature=0 takes the likeliest token anyway; nothing is sent"
+
+
+def greedy(value: float) -> Converted:
+    """Switch sampling off, which is what a temperature of 0 means."""
+    return Converted(False, reason="always the likeliest token")
 
 
 def normalize(request: OptionsRequest) -> NormalizedOptions:
@@ -56,17 +62,12 @@ def normalize(request: OptionsRequest) -> NormalizedOptions:
         OptionError: If an option cannot be used; lists all problems.
     """
     rendered = apply_rules(request)
-    options = request.options
-    if options.get("temperature") == 0:
-        sampling = False
-    elif any(rendered.options.get(name) is not None for name in SAMPLING):
-        sampling = True
-    else:
+    if not any(rendered.options.get(name) is not None for name in SAMPLING):
         return rendered
     return evolve(
         rendered,
-        options={**rendered.options, "do_sample": sampling},
-        wire={**rendered.wire, "do_sample": sampling},
+        options={**rendered.options, "do_sample": True},
+        wire={**rendered.wire, "do_sample": True},
     )
 
 
@@ -95,7 +96,7 @@ def _variable(name: str, **facts: Any) -> OptionRule:
     return OptionRule(name=name, chat=place, source=_TEMPLATE, **facts)
 
 
-def _sampling(name: str, **facts: Any) -> Iterator[OptionRule]:
+def _sampling(name: str, also: str = "", **facts: Any) -> Iterator[OptionRule]:
     """Yield the rules of an option that acts only where sampling is on."""
     yield _argument(
         name,
@@ -104,7 +105,8 @@ def _sampling(name: str, **facts: Any) -> Iterator[OptionRule]:
         reason=_GREEDY,
         **facts,
     )
-    yield _argument(name, reason="with do_sample=True, without which it has no effect", **facts)
+    reason = "; ".join(filter(None, (also, "with do_sample=True, without which it has no effect")))
+    yield _argument(name, reason=reason, **facts)
 
 
 # ------------------------------------------------------------------ names that cannot be given
@@ -149,15 +151,20 @@ def _canonical() -> Iterator[OptionRule]:
     """Yield the rules of the common options, in the order of `canonical.CANONICAL`."""
     yield _argument(
         "temperature",
-        convert="unsaid",
-        choices=(0,),
+        "do_sample",
+        convert="mellea_api_hf.options:greedy",
         requires={"temperature": (0,)},
-        reason="do_sample=False: always the likeliest token",
+        reason="always the likeliest token",
     )
     yield _argument("temperature", reason="with do_sample=True, without which it has no effect")
     yield _mellea("max_tokens", "@@@max_new_tokens@@@", "max_new_tokens")
     yield from _sampling("top_p")
-    yield _mellea("stop", "@@@stop_sequences@@@", "stop_strings")
+    yield _mellea(
+        "stop",
+        "@@@stop_sequences@@@",
+        "stop_strings",
+        reason="looked for in the answer alone, and no part of it",
+    )
     yield from _sampling("top_k", special=(0,))  # 0: all tokens
     yield from _sampling("min_p")
     # What Mellea calls `set_seed` with goes to numpy too, which holds 32 bits.
@@ -193,7 +200,7 @@ def _canonical() -> Iterator[OptionRule]:
         completion="stream",
         convert="unsaid",
         requires={"stream": (False,)},
-        reason="Mellea never streams from the raw endpoint",
+        reason="Mellea never streams from the raw endpoint; nothing is sent",
         source=_MELLEA,
     )
     yield _refused("stream", "Mellea cannot stream from the raw endpoint", _MELLEA)
@@ -208,7 +215,10 @@ def _canonical() -> Iterator[OptionRule]:
         "stream_timeout", "a streamed chat with Mellea 0.7 or newer has it", "mellea 0.7.0"
     )
     yield OptionRule(
-        name="tools", chat=Native(key="@@@tools@@@", wire=f"{TEMPLATE}.tools"), source=_MELLEA
+        name="tools",
+        chat=Native(key="@@@tools@@@", wire=f"{TEMPLATE}.tools"),
+        convert="tools_as_json",
+        source=_MELLEA,
     )
     yield _refused("tools", "the raw endpoint calls no tools", _MELLEA)
     yield _refused("tool_choice", "the model decides whether it calls a tool", _TEMPLATE)
@@ -232,6 +242,7 @@ def _canonical() -> Iterator[OptionRule]:
 
 _ASSISTED: Final = "it needs an assistant model, which options cannot hold"
 _GONE: Final = "transformers 5 no longer has it, and 4.57 loads code from the Hub for it"
+_NEWER: Final = "transformers 5 has it, and an older one refuses it"
 _ENCODER: Final = "it is for encoder-decoder models"
 
 _UNSUPPORTED: Final = {
@@ -284,7 +295,9 @@ def _native() -> Iterator[OptionRule]:
     yield from _sampling("typical_p", type="number", minimum=0, maximum=1, exclusive_minimum=True)
     yield from _sampling("epsilon_cutoff", type="number", minimum=0, maximum=1)
     yield from _sampling("eta_cutoff", type="number", minimum=0, maximum=1)
-    yield from _sampling("top_h", type="number", minimum=0, maximum=1, exclusive_minimum=True)
+    yield from _sampling(
+        "top_h", _NEWER, type="number", minimum=0, maximum=1, exclusive_minimum=True
+    )
     yield _argument("num_beams", type="integer", minimum=1, requires={"stream": (None, False)})
     yield _argument(
         "num_beams",
@@ -306,7 +319,7 @@ def _native() -> Iterator[OptionRule]:
         yield _argument(name, type="boolean")
     yield _argument("cache_implementation", type="text")
     yield _argument("cache_config", type="object")
-    yield _argument("max_cache_len", type="integer", minimum=1)
+    yield _argument("max_cache_len", type="integer", minimum=1, reason=_NEWER)
     for name in (
         "bad_words_ids",
         "begin_suppress_tokens",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final
 
 from mellea_api import (
@@ -80,7 +81,8 @@ def _of_the_hub(request: ErrorRequest, error: BaseException) -> MelleaAPIError |
                 **_facts(target, 401),
             )
         if status is not None:
-            return translation.by_status(request, status, str(error))
+            headers = error.response.headers
+            return translation.by_status(request, status, str(error), headers)
     return None
 
 
@@ -117,6 +119,7 @@ def _offline(target: Target) -> MelleaAPIError:
     )
 
 
+_NO_MEMORY: Final = re.compile(r"(can't allocate|not enough) memory: you tried to allocate")
 _NO_MODEL: Final = (
     "does not appear to have",
     "nrecognized model",
@@ -131,7 +134,8 @@ def _of_the_model(request: ErrorRequest, error: BaseException) -> MelleaAPIError
 
     target = request.target
     kind, text = type(error).__name__, str(error)
-    if kind in ("OutOfMemoryError", "MemoryError"):
+    # Of the processor's memory, torch says it in a RuntimeError.
+    if kind in ("OutOfMemoryError", "MemoryError") or _NO_MEMORY.search(text):
         return BackendUnavailableError(
             f"The memory does not hold the model {target.model_id!r}: {translation.said(text)}.",
             next_step="Use a smaller model, or clean up the sessions that hold others.",

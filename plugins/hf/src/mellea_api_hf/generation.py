@@ -16,7 +16,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
-from mellea_api import ContextLengthError, MelleaAPIError, OptionError
+from mellea_api import ContextLengthError, MelleaAPIError, OptionError, RequestRefusedError
 from mellea_api.errors import OptionProblem
 from mellea_api.logs import logger
 from mellea_api.requests import Policy
@@ -214,6 +214,14 @@ class Generation:
 
     def _limit(self, arguments: dict[str, Any], prompt: int) -> None:
         """See that the prompt fits, and let the answer end where the model ends it."""
+        if prompt == 0:  # transformers would stumble over it, deep inside
+            raise RequestRefusedError(
+                f"The prompt for {self._model_id!r} is empty: it has no token.",
+                next_step="Give one; if you did, the model's chat template writes nothing: use a "
+                "model that was made for conversations.",
+                backend="hf",
+                model_id=self._model_id,
+            )
         context = self._weights.context_length
         if context is None:
             return

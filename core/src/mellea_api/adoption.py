@@ -20,10 +20,12 @@ from typing import Any, Final
 
 from mellea_api import _mellea, translation, veil
 from mellea_api._mellea import sampling_errors
+from mellea_api.descriptor import Endpoint
 from mellea_api.errors import ContentRefusedError, MelleaAPIError, PluginError, SessionClosedError
 from mellea_api.generation import ATTRIBUTE, calling_var, rendered_of, seam_of
 from mellea_api.logs import mark_records, mask_sdk_records
 from mellea_api.options.pipeline import OptionPipeline, Rendered
+from mellea_api.options.spelling import Given
 from mellea_api.options.view import OptionsView
 from mellea_api.reports import NormalizedOptions
 from mellea_api.requests import ErrorRequest
@@ -33,9 +35,10 @@ __all__ = ["Adoption", "adopt", "adoption_of", "options_report", "sampling_error
 
 _classes: dict[type, type] = {}
 _classes_lock = threading.Lock()
-_begun: Final[contextvars.ContextVar[Adoption | None]] = contextvars.ContextVar(
+_begun: Final[contextvars.ContextVar[tuple[Adoption, Given] | None]] = contextvars.ContextVar(
     "mellea_api_begun", default=None
 )
+"""The call that was counted, and the session's default options as it began."""
 
 
 class Adoption:
@@ -82,8 +85,24 @@ class Adoption:
         Raises:
             OptionError: If they cannot be used; the old ones then stay.
         """
-        self.pipeline.set_defaults(options)
-        self.user_options = dict(options)
+        given = self.pipeline.read_defaults(options)
+        with self._lock:
+            self.pipeline.defaults, self.user_options = given, dict(options)
+
+    def render(self, options: Mapping[str, Any] | None, endpoint: Endpoint) -> Rendered:
+        """Take a call's options through all steps, over the defaults that the call began with.
+
+        Raises:
+            OptionError: If they cannot be used.
+        """
+        call = self._own_call()
+        defaults = None if call is None else call[1]
+        rendered = self.last = self.pipeline.render(options, endpoint, defaults)
+        return rendered
+
+    def _own_call(self) -> tuple[Adoption, Given] | None:
+        call = _begun.get()
+        return call if call is not None and call[0] is self else None
 
     def translated(self, error: BaseException) -> BaseException:
         """Return the error to raise instead of an SDK's; itself if it says nothing to us."""
@@ -117,7 +136,7 @@ class Adoption:
             SessionClosedError: If the backend was closed.
         """
         with self._lock:
-            if self._closed and _begun.get() is not self:
+            if self._closed and self._own_call() is None:
                 raise SessionClosedError(
                     f"Cannot call the {self.pipeline.target.backend} backend: its session was "
                     "cleaned up.",
@@ -144,9 +163,10 @@ class Adoption:
         """Have the generations inside be part of a call that was counted.
 
         An instruction that is repaired generates several times: once it has begun, it may go on
-        to its end, also on a backend that was closed meanwhile.
+        to its end, with the session's options as they were, also on a backend that was closed
+        meanwhile.
         """
-        token = _begun.set(self)
+        token = _begun.set((self, self.pipeline.defaults))
         try:
             yield
         finally:

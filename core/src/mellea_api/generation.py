@@ -75,7 +75,7 @@ def seam_of(original: Method, endpoint: Endpoint) -> Method:
         if type(options) is Normalized:
             return await original(self, *args, **kwargs)
         adoption: Adoption = self.__dict__[ATTRIBUTE]
-        rendered = adoption.last = adoption.pipeline.render(options, endpoint)
+        rendered = adoption.render(options, endpoint)
         kwargs["model_options"] = Normalized(rendered.options)
         return await Call(adoption, rendered, endpoint).run(original(self, *args, **kwargs))
 

@@ -8,9 +8,12 @@ may have, and nothing is closed at all. Neither does where many threads have loo
 from __future__ import annotations
 
 import contextlib
+import functools
 import threading
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Final
+
+from mellea_api.logs import logger
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -20,10 +23,8 @@ __all__ = ["close", "closed", "keep_clients"]
 
 _CLOSING: Final = 5.0
 """Seconds to wait until clients are closed on their loops."""
-_AT_ONCE: Final = 0.01
-"""Seconds in which a loop may end, before a client is closed on the loop that asked for it."""
 _closing: Final[set[Any]] = set()
-"""The tasks that close clients on their own loops, which themselves hold no task."""
+"""The tasks that close clients; event loops themselves hold no task."""
 
 Closing = Callable[[Any], Coroutine[Any, Any, Any]]
 
@@ -126,44 +127,70 @@ class ClientsByLoop:
         """Close all clients, and wait for it."""
         import asyncio
 
-        elsewhere = self._close_all()
+        elsewhere = [asyncio.wrap_future(done) for done in self._close_all()]
         if elsewhere:
-            await asyncio.wait(map(asyncio.wrap_future, elsewhere), timeout=_CLOSING)
+            await asyncio.wait(elsewhere, timeout=_CLOSING)
         await closed()
 
-    def _close_all(self) -> list[Future[Any]]:
+    def _close_all(self) -> list[Future[None]]:
         """Begin to close all clients; return what other loops than the running one do."""
-        import asyncio
-
         elsewhere = []
-        current = _running_loop()
+        here = _running_loop()
         for loop, client in list(self._clients.items()):
             if loop is None or not loop.is_running():
                 self._clients.pop(loop, None)  # if that loop runs once more, its keeper ends then
                 continue
-            keeper = self._keepers.get(loop)
-            closing: Any = self._aclose(client) if keeper is None else keeper.aclose()
-            if loop is current:
-                task = loop.create_task(_run(closing, _AT_ONCE))
-                _closing.add(task)
-                task.add_done_callback(_closing.discard)
-                continue
-            work = _run(closing)
-            try:
-                elsewhere.append(asyncio.run_coroutine_threadsafe(work, loop))
-            except RuntimeError:  # it was closed in this moment
-                work.close()
+            done = _start(loop, functools.partial(self._close, loop, client))
+            if loop is not here:
+                elsewhere.append(done)
         return elsewhere
 
+    async def _close(self, loop: Any, client: Any) -> None:
+        keeper = self._keepers.get(loop)
+        try:
+            await (self._aclose(client) if keeper is None else keeper.aclose())
+        except Exception as error:  # no matter for who has done with it
+            logger.debug("a client was not closed: %s", type(error).__name__)
+        finally:
+            self._clients.pop(loop, None)
 
-async def _run(closing: Any, delay: float = 0.0) -> None:
+
+def _start(loop: Any, work: Callable[[], Coroutine[Any, Any, None]]) -> Future[None]:
+    """Do some closing on a loop, from any thread; one that ends waits until it is done."""
+    from concurrent.futures import Future
+
+    done: Future[None] = Future()
+
+    def ended(task: Any) -> None:
+        _closing.discard(task)
+        done.set_result(None)
+
+    def start() -> None:
+        task = _closing_task()(work(), loop=loop)
+        _closing.add(task)
+        task.add_done_callback(ended)
+
+    if loop is _running_loop():
+        start()
+        return done
+    try:
+        loop.call_soon_threadsafe(start)
+    except RuntimeError:  # it was closed in this moment
+        done.set_result(None)
+    return done
+
+
+@functools.cache
+def _closing_task() -> Any:
     import asyncio
 
-    # A loop that ends cancels its tasks, and this one must not be half done by then: the loop
-    # goes on to end its generators, and they close what is left.
-    if delay:
-        await asyncio.sleep(delay)
-    await closing
+    class ClosingTask(asyncio.Task[None]):
+        """A loop that ends cancels its tasks, and of half a closing the other half is lost."""
+
+        def cancel(self, msg: Any = None) -> bool:
+            return False
+
+    return ClosingTask
 
 
 async def _leave(client: Any) -> None:

@@ -113,22 +113,36 @@ class OptionPipeline:
         Raises:
             OptionError: If they cannot be used; the old ones then stay.
         """
-        given = canonicalise(options, self._plan("chat"), source="default", unknown=self.unknown)
-        # Calls on other threads see the old ones until these are known to do.
-        self._render(given, {}, "chat")
-        self.defaults = given
+        self.defaults = self.read_defaults(options)
 
-    def render(self, options: Mapping[str, Any] | None, endpoint: Endpoint) -> Rendered:
+    def read_defaults(self, options: Mapping[str, Any]) -> Given:
+        """Return default options as they are kept in `defaults`, once they are known to do.
+
+        Raises:
+            OptionError: If they cannot be used.
+        """
+        given = canonicalise(options, self._plan("chat"), source="default", unknown=self.unknown)
+        self._render(given, {}, "chat")
+        return given
+
+    def render(
+        self,
+        options: Mapping[str, Any] | None,
+        endpoint: Endpoint,
+        defaults: Given | None = None,
+    ) -> Rendered:
         """Take a call's options through all steps.
 
         Args:
             options: The call's options as the user spelt them, or None. They are not kept.
             endpoint: `chat` or `completion`.
+            defaults: The session's options, where they are not those of now.
 
         Raises:
             OptionError: If an option cannot be sent, or (policy `error`) is not supported.
         """
-        return self._render(self.defaults, {} if options is None else options, endpoint)
+        below = self.defaults if defaults is None else defaults
+        return self._render(below, {} if options is None else options, endpoint)
 
     def _render(self, defaults: Given, call: Mapping[str, Any], endpoint: Endpoint) -> Rendered:
         if self._review is None and self._normalize is None:

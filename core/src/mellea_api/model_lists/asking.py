@@ -24,6 +24,7 @@ from mellea_api.errors import (
 from mellea_api.model_lists.cache import KeptFailure, ModelCache
 from mellea_api.reports import ModelListing
 from mellea_api.requests import Freshness, Target
+from mellea_api.translation import caused
 
 if TYPE_CHECKING:
     from mellea_api.registry.backend import Backend
@@ -195,8 +196,7 @@ def ask_each(
                 next_step=f"`mellea-api models {name} --debug` shows where.",
                 backend=name,
             )
-            failure.__cause__ = error
-            answer = ModelListing(backend=name, error=failure)
+            answer = ModelListing(backend=name, error=caused(failure, error))
         answers.setdefault(name, answer)
 
     threads = [

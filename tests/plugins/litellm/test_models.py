@@ -98,3 +98,13 @@ def test_a_server_is_asked(compatible_server: OpenAIServer) -> None:
 def test_a_server_that_is_not_there_is_an_error() -> None:
     with pytest.raises(mellea_api.BackendUnavailableError):
         ids(base_url="http://127.0.0.1:9/v1")
+
+
+def test_a_servers_list_is_kept_for_the_key_that_it_was_given_for(
+    compatible_server: OpenAIServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The key of a route is in the environment, under a name that the core does not know."""
+    for key, asked in (("sk-one", 1), ("sk-one", 1), ("sk-two", 2), ("sk-one", 2)):
+        monkeypatch.setenv("OPENAI_API_KEY", key)
+        assert ids(base_url=compatible_server.base_url) == ["openai/tiny"]
+        assert len(compatible_server.requests) == asked

@@ -137,6 +137,18 @@ def test_models_are_listed_for_everybody_and_without_a_paid_call(watsonx: Watson
     assert [one.id for one in found if one.default] == ["ibm/granite-3-3-8b-instruct"]
 
 
+def test_the_list_of_a_region_is_kept(watsonx: WatsonxServer) -> None:
+    given = {"api_key": API_KEY, "project_id": PROJECT}
+    first = mellea_api.list_models("watsonx", **given)
+    asked = len(watsonx.requests)
+    second = mellea_api.list_models("watsonx", **given)
+    assert len(watsonx.requests) == asked
+    assert [model.id for model in second] == [model.id for model in first]
+    assert {model.source for model in second} == {"cached"}
+    mellea_api.list_models("watsonx", base_url="https://eu-de.ml.cloud.ibm.com", **given)
+    assert len(watsonx.requests) > asked
+
+
 def test_the_catalogue_is_listed_without_a_network(watsonx: WatsonxServer) -> None:
     found = mellea_api.list_models("watsonx", freshness="offline")
     assert found[0].id == "ibm/granite-3-3-8b-instruct"

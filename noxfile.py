@@ -209,8 +209,8 @@ def plugin(session: nox.Session, mellea: str, name: str) -> None:
     _expect_backends(session, *BACKENDS.get(name, (name,)))
     _expect_no_sdk_but(session, name)
     # Two workers would each hold torch, or start a proxy of their own.
-    everywhere = "tests/plugins/test_every_backend.py"
-    _pytest(session, f"tests/plugins/{name}", everywhere, workers=1 if name in LARGE else 2)
+    everywhere = sorted(str(path) for path in (ROOT / "tests/plugins").glob("test_*.py"))
+    _pytest(session, f"tests/plugins/{name}", *everywhere, workers=1 if name in LARGE else 2)
 
 
 @nox.session

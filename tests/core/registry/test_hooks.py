@@ -167,6 +167,40 @@ def test_hook_validate_credentials(found: Callable[..., Registry]) -> None:
     assert (report.status, report.usable) == ("not-needed", True)
     report = mellea_api.validate_credentials("fake", probe=True, registry=made)
     assert (report.status, report.usable) == ("rejected", False)
+    # Who has no way to try them says so; what is malformed is not tried.
+    report = mellea_api.validate_credentials("fake", probe=True, api_key="sk-a", registry=found())
+    assert (report.status, report.checked) == ("present", False)
+    assert "cannot try it" in report.message
+    report = mellea_api.validate_credentials("fake", probe=True, api_key="'x'", registry=made)
+    assert (report.status, report.message == "asked") == ("malformed", False)
+
+
+@pytest.mark.parametrize(
+    ("raised", "status", "checked"),
+    [
+        ("type('E', (Exception,), {'status_code': 401})('no')", "rejected", True),
+        ("type('E', (Exception,), {'status_code': 401})('the key is expired')", "expired", True),
+        ("type('E', (Exception,), {'status_code': 403})('no')", "forbidden", True),
+        ("type('E', (Exception,), {'status_code': 429})('slow')", "unchecked", False),
+        ("type('E', (Exception,), {'status_code': 503})('down')", "unreachable", False),
+        ("TimeoutError()", "unreachable", False),
+        ("ConnectionRefusedError('refused')", "unreachable", False),
+        ("UnreadableAnswerError('a page')", "unchecked", False),
+        ("ZeroDivisionError('a bug')", "unchecked", False),
+    ],
+)
+def test_what_a_probe_raises_is_a_status(
+    found: Callable[..., Registry], raised: str, status: str, checked: bool
+) -> None:
+    own = (
+        "\nfrom mellea_api.authoring import UnreadableAnswerError\n"
+        f"@hookimpl\ndef validate_credentials(request):\n    if request.probe: raise {raised}\n"
+    )
+    made = found(own)
+    report = mellea_api.validate_credentials("fake", probe=True, api_key="sk-a", registry=made)
+    assert (report.status, report.checked) == (status, checked)
+    assert report.message
+    assert mellea_api.validate_credentials("fake", registry=made).status == "not-needed"
 
 
 def test_hook_list_models(found: Callable[..., Registry]) -> None:

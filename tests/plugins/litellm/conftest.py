@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import logging
+import os
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,9 @@ from support import litellm_proxy
 from support.litellm_proxy import LiteLLMProxy
 from support.tunnel import Authority
 from support.watsonx_server import PROJECT, WatsonxServer
+
+# Mellea 0.6 imports LiteLLM wherever that is installed, and a test file may import Mellea.
+os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
 
 FOREIGN = (
     # LiteLLM's own classes, under a newer pydantic than they were written for.

@@ -39,17 +39,27 @@ def test_explaining_listing_and_looking_for_credentials_import_no_sdk() -> None:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("sdk")
-def test_importing_litellm_through_the_plugin_asks_nobody() -> None:
+@pytest.mark.parametrize(
+    "program",
+    [
+        "import mellea_api_litellm.sdk",
+        # Mellea 0.6 imports LiteLLM itself, before the plugin does.
+        "import mellea_api as m; m.start_session('litellm', 'gpt-4o', mock_response='4').chat('?')",
+    ],
+)
+def test_importing_litellm_through_the_plugin_asks_nobody(program: str) -> None:
     """LiteLLM's list of models comes from its package."""
-    program = (
-        "import socket\n"
-        "def refuse(*_): raise SystemExit('it tried to connect')\n"
+    before = (
+        "import os, socket\n"
+        "def refuse(*_): os._exit(9)\n"
         "socket.socket.connect = socket.getaddrinfo = refuse\n"
-        "import mellea_api_litellm.sdk, litellm\n"
-        "assert len(litellm.model_cost) > 1000\n"
     )
+    after = "\nimport litellm\nassert len(litellm.model_cost) > 1000\n"
     run = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+        [sys.executable, "-c", before + program + after],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert run.returncode == 0, run.stderr
     assert run.stdout == ""

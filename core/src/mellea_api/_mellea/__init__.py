@@ -12,6 +12,7 @@ Mellea until a function is called, nor asyncio, which takes as long to import as
 - Up to 0.6 a backend's clients are never closed, and in all versions they are kept for two event
   loops only.
 - A failed call ends a sampling loop up to 0.6, and later only where there is no other sample.
+- 0.6 imports LiteLLM where that is installed, which then asks the network for prices.
 - A session's context is an attribute, and from 0.8 a property that counts interactions.
 """
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 import inspect
 import logging
+import os
+import sys
 from typing import Any
 
 from attrs import evolve
@@ -105,6 +107,22 @@ def loggers() -> list[logging.Logger]:
     return [kind.get_logger()] if kind is not None else []
 
 
+def _import_mellea() -> None:
+    """Import Mellea without asking anybody.
+
+    Mellea 0.6 imports LiteLLM wherever that is installed, and LiteLLM fetches its list of models
+    and prices while it is imported, if it is not told to take that of its package.
+    """
+    variable = "LITELLM_LOCAL_MODEL_COST_MAP"
+    if "mellea" in sys.modules or variable in os.environ:
+        return
+    os.environ[variable] = "True"
+    try:
+        import mellea  # noqa: F401
+    finally:
+        del os.environ[variable]
+
+
 def prepare_start(request: SessionRequest) -> SessionRequest:
     """Do what Mellea's own `start_session` does before it builds a backend.
 
@@ -119,6 +137,7 @@ def prepare_start(request: SessionRequest) -> SessionRequest:
     Raises:
         ConfigurationError: If the installed Mellea lacks an argument that was given.
     """
+    _import_mellea()
     from mellea.stdlib.session import MelleaSession
     from mellea.stdlib.session import start_session as original
 

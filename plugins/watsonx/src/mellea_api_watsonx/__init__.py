@@ -1,9 +1,9 @@
 """The watsonx.ai backend of mellea-api: IBM Cloud, and Cloud Pak for Data.
 
 This module is what the entry point names: it is light, and holds the hooks. `options` says what
-becomes of each option, `regions` which addresses there are, `models` is the catalogue, `specs` asks
-a region for its models; `sdk`,
-`credentials` (which tries the key) and `failures` alone import the SDK.
+becomes of each option, `regions` which addresses there are, `models` is the catalogue, and `specs`
+asks a region for its models; `sdk`, `credentials` (which tries the key) and `failures` alone import
+the SDK.
 """
 
 from __future__ import annotations

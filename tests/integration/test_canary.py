@@ -10,10 +10,7 @@ from typing import Any
 import pytest
 from support import faults, planting
 from support.canary import CANARY
-from support.faults import FaultServer
-from support.messages import Recorded, Reply
 from support.ollama_server import OllamaServer
-from support.openai_schema import error_body
 from support.openai_server import OpenAIServer
 from support.planting import Planted
 
@@ -23,22 +20,11 @@ pytest.importorskip("mellea_api_openai")
 Stage = Callable[[], contextlib.AbstractContextManager[Any]]
 
 
-def repeating(status: int) -> FaultServer:
-    """Repeats what it was sent to let somebody in, in the body and in a header."""
-
-    def answer(request: Recorded) -> Reply:
-        said = request.headers.get("authorization", "nothing")
-        body = error_body(said, said, said, said)
-        return Reply(status, json=body, headers={"x-said": said, "retry-after": "1"})
-
-    return FaultServer(answer)
-
-
 FAILING: dict[str, Stage] = {
-    "rejected": lambda: repeating(401),
-    "forbidden": lambda: repeating(403),
-    "limited": lambda: repeating(429),
-    "down": lambda: repeating(500),
+    "rejected": lambda: faults.repeating(401),
+    "forbidden": lambda: faults.repeating(403),
+    "limited": lambda: faults.repeating(429),
+    "down": lambda: faults.repeating(500),
     "a web page": faults.html,
     "refused": faults.refused,
     "cut": lambda: faults.truncated_json(cut_connection=True),

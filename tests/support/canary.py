@@ -19,7 +19,7 @@ import pickle
 import traceback
 import types
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any, Self
@@ -207,8 +207,10 @@ class Watch(logging.Handler):
             name = f"span {span.name}"
             self.written[name] = self.written.get(name, "") + span.to_json()
 
-    def leaks(self, *more: tuple[str, str], canary: str = CANARY) -> list[str]:
-        """The names of what shows the secret, among what was written and what is given."""
+    def leaks(self, *more: tuple[str, str], canaries: Iterable[str] = (CANARY,)) -> list[str]:
+        """The names of what shows a secret, among what was written and what is given."""
+        secrets = list(canaries)
+        texts = (*self.written.items(), *more)
         return sorted(
-            {name for name, text in (*self.written.items(), *more) if found_in(text, canary)}
+            {name for name, text in texts if any(found_in(text, secret) for secret in secrets)}
         )

@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from support.http import LoopbackServer, Recorded, Reply
+from support.openai_schema import error_body
 
 _HTML = "<!DOCTYPE html><html><head><title>Sign in</title></head><body><h1>Welcome to the proxy</h1></body></html>"
 
@@ -116,6 +117,17 @@ def status(code: int, body: Any = None, headers: dict[str, str] | None = None) -
         if isinstance(body, str):
             return Reply(code, text=body, headers=dict(headers or {}))
         return Reply(code, json=body, headers=dict(headers or {}))
+
+    return FaultServer(answer)
+
+
+def repeating(status: int) -> FaultServer:
+    """Repeats what it was sent to let somebody in, in the body and in a header."""
+
+    def answer(request: Recorded) -> Reply:
+        said = request.headers.get("authorization", "nothing")
+        body = error_body(said, said, said, said)
+        return Reply(status, json=body, headers={"x-said": said, "retry-after": "1"})
 
     return FaultServer(answer)
 

@@ -11,7 +11,7 @@ import contextlib
 import json
 import os
 import pickle
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -39,7 +39,7 @@ class Planted:
         arguments: What is given by name: the secret, and the address.
         environment: The same by the environment.
         session_arguments: What only sessions take.
-        canary: The secret.
+        canaries: Returns what must not be seen: the secret, and what it was exchanged for.
     """
 
     backend: str
@@ -47,7 +47,7 @@ class Planted:
     arguments: Mapping[str, Any]
     environment: Mapping[str, str]
     session_arguments: Mapping[str, Any] = field(default_factory=dict)
-    canary: str = CANARY
+    canaries: Callable[[], Iterable[str]] = lambda: (CANARY,)
 
 
 @dataclass
@@ -233,7 +233,7 @@ def leaks_of_call(
             found = [*shown(error), *(drawn(error) if tools else ())]
         else:
             found = [*_texts(result)]
-    return watch.leaks(*found, canary=planted.canary)
+    return watch.leaks(*found, canaries=planted.canaries())
 
 
 def leaks_of_command(planted: Planted, command: str, folder: Path, *more: str) -> list[str]:
@@ -249,7 +249,7 @@ def leaks_of_command(planted: Planted, command: str, folder: Path, *more: str) -
             main([*words, *more])
         except Exception as error:  # a program's own error leaves `run` as it is
             watch.written["raised"] = "".join(text for _, text in shown(error))
-    return watch.leaks(canary=planted.canary)
+    return watch.leaks(canaries=planted.canaries())
 
 
 @contextlib.contextmanager

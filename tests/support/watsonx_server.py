@@ -102,6 +102,11 @@ class WatsonxServer(TunnelServer):
         }.get(status, ("downstream_request_failed", "Downstream request failed"))
         return error_body(status, code, message)
 
+    @property
+    def tokens(self) -> list[str]:
+        """What it gave in exchange for a key."""
+        return list(self._tokens)
+
     def paths(self) -> list[str]:
         """The paths of all requests, oldest first."""
         return [request.path for request in self.requests]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import time
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -379,6 +378,7 @@ def validate_credentials(request):
 @pytest.mark.usefixtures("ollama")
 def test_a_plugin_that_hangs_is_late_and_the_others_are_there(check: Any, install: Any) -> None:
     install("stuck", GOOD + HANGING)
+    assert check("ollama", "--probe")["ready"]  # its SDK is imported now, however long that took
     found = check("stuck", "ollama", "--probe", "--timeout", "3")
     assert found["exit_code"] == 3
     (stuck, _) = found["backends"]
@@ -445,6 +445,28 @@ def test_a_malformed_key_is_a_failure_without_asking(
     assert openai.requests == []
 
 
+@pytest.mark.parametrize(
+    ("hook", "variable"),
+    [
+        ("describe_backend(name)", "FAKE_API_KEY"),  # by its name; nothing else is known by then
+        ("validate_credentials(request)", "FAKE_API_KEY"),
+        ("validate_credentials(request)", "FAKE_CODE"),
+        ("list_models(request)", "FAKE_CODE"),
+        ("normalize_options(request)", "FAKE_CODE"),
+    ],
+)
+def test_no_secret_is_shown_whoever_says_it(
+    check: Any, invoke: Any, install: Any, hook: str, variable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    says = f"\n@hookimpl\ndef {hook}:\n    import os\n    raise OSError('key ' + os.environ[{variable!r}])\n"
+    install("talks", GOOD.replace("FAKE_API_KEY", variable) + says)
+    monkeypatch.setenv(variable, SECRET)
+    monkeypatch.setenv("MELLEA_BACKEND", "talks")
+    monkeypatch.setenv("MELLEA_MODEL_OPTIONS", '{"seed": 1}')
+    assert "key [secret]" in str(check("--probe"))
+    assert SECRET not in invoke("check", "--probe").output
+
+
 # ------------------------------------------------------------- the process, as a container runs it
 
 
@@ -466,18 +488,15 @@ def test_a_process_that_is_not_ready_gives_one_line_of_reason(command: Any) -> N
 
 
 def test_a_process_ends_at_its_time_whatever_hangs(command: Any, install: Any) -> None:
-    """Also where a thread is left that Python itself would wait for."""
+    """Also where a thread is left that Python itself would wait for, longer than this test does."""
     install("stuck", GOOD + WORKER)
     with black_hole() as nobody:
-        began = time.monotonic()
         done = command(
-            *("check", "--probe", "ollama", "stuck", "--timeout", "2"),
+            *("check", "--probe", "ollama", "stuck", "--timeout", "3"),
             env={"OLLAMA_HOST": nobody.base_url},
         )
-        took = time.monotonic() - began
     assert done.returncode == 3
     assert [line.split(":")[1].strip() for line in done.stderr.splitlines()] == ["ollama", "stuck"]
-    assert took < 30  # and not the minute of the plugin's own
 
 
 WORKER = """
@@ -486,7 +505,7 @@ def list_models(request):
     import time
     from concurrent.futures import ThreadPoolExecutor
     with ThreadPoolExecutor(1) as pool:
-        pool.submit(time.sleep, 60).result()
+        pool.submit(time.sleep, 600).result()
 """
 
 

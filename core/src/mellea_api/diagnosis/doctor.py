@@ -65,7 +65,9 @@ def diagnose(*, timeout: float = 10.0) -> Diagnosis:
     tried = [
         (record, aliases, trial) for (record, aliases), trial in zip(records, trials, strict=True)
     ]
-    secrets += secrets_of(environ, (found for trial in trials for found in trial.reads))
+    secrets += secrets_of(
+        environ, (read.name for trial in trials for read in trial.reads if read.secret)
+    )
     variables = Variables(
         environ,
         registry,

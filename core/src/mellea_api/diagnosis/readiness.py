@@ -130,18 +130,24 @@ def check_readiness(
         ConfigurationError: If an environment variable about plugins is malformed.
     """
     from mellea_api.api import shared_registry
-    from mellea_api.diagnosis.steps import Look
+    from mellea_api.diagnosis.steps import Look, Question
 
     registry = shared_registry() if registry is None else registry
     environment, problem = _environment()
     if backends is None:
         backends = environment.backend or DEFAULT_BACKEND
     names = [backends] if isinstance(backends, str) else list(dict.fromkeys(backends))
-    deadline = time.monotonic() + timeout
-    looks = [
-        Look(name, registry, environment, problem, model_id, base_url, probe, deadline, keyring)
-        for name in names
-    ]
+    question = Question(
+        registry=registry,
+        environment=environment,
+        problem=problem,
+        model_id=model_id,
+        base_url=base_url,
+        probe=probe,
+        keyring=keyring,
+        deadline=time.monotonic() + timeout,
+    )
+    looks = [Look(name, question) for name in names]
     # Daemons: one that hangs for ever must not keep the process from ending.
     threads = [
         threading.Thread(target=look.run, daemon=True, name=f"mellea-api-check-{look.name}")
@@ -150,7 +156,7 @@ def check_readiness(
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(max(0.0, deadline - time.monotonic()))
+        thread.join(max(0.0, question.deadline - time.monotonic()))
     found = tuple(look.report(timeout) for look in looks)
     return Readiness(backends=found, probed=probe, timeout=timeout)
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import difflib
+import os
 import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from attrs import evolve
+from attrs import evolve, frozen
 
 from mellea_api.address import shown_address
 from mellea_api.diagnosis.readiness import BackendReadiness, Step, StepState
+from mellea_api.diagnosis.variables import secrets_of
 from mellea_api.environment import RuntimeEnvironment
 from mellea_api.errors import (
     AnswerError,
@@ -27,47 +30,56 @@ from mellea_api.errors import (
     RequestTimeoutError,
 )
 from mellea_api.reports import CredentialReport
+from mellea_api.secrets import redact
 from mellea_api.selection import Selection, backend_name, blame, select
 
 if TYPE_CHECKING:
     from mellea_api.registry import Backend, Registry
     from mellea_api.requests import Target
 
-__all__ = ["Look"]
+__all__ = ["Look", "Question"]
 
 _DOWN: Final = (BackendUnavailableError, RequestTimeoutError, RateLimitError, AnswerError)
+
+
+@frozen(kw_only=True)
+class Question:
+    """What is asked about each of the backends.
+
+    Args:
+        registry: Where they are.
+        environment: What the environment says, as far as it can be used.
+        problem: What cannot be used of it.
+        model_id: The model that was given.
+        base_url: The server that was given.
+        probe: Whether servers may be asked.
+        keyring: Whether the system's keyring may be.
+        deadline: When the time is over, by the monotonic clock.
+    """
+
+    registry: Registry
+    environment: RuntimeEnvironment
+    problem: ConfigurationError | None
+    model_id: Any
+    base_url: str | None
+    probe: bool
+    keyring: bool
+    deadline: float
 
 
 class Look:
     """One backend that is being looked at; `report` says at any time what is known by then."""
 
-    def __init__(
-        self,
-        name: str,
-        registry: Registry,
-        environment: RuntimeEnvironment,
-        problem: ConfigurationError | None,
-        model_id: Any,
-        base_url: str | None,
-        probe: bool,
-        deadline: float,
-        keyring: bool,
-    ) -> None:
+    def __init__(self, name: str, question: Question) -> None:
         self.name = name
-        self._registry = registry
-        self._environment = environment
-        self._problem = problem
-        self._model_id = model_id
-        self._base_url = base_url
-        self._probe = probe
-        self._deadline = deadline
-        self._keyring = keyring
+        self._question = question
+        self._secrets = secrets_of(os.environ)  # while these live, messages mask them
         self._target: Target | None = None
         self._doing = "plugin"
         self._done = False
         self._steps: list[Step] = []
         self._known: dict[str, Any] = {}
-        for record in registry.backends():
+        for record in question.registry.backends():
             if record.name == name:
                 self._known["distribution"] = " and ".join(record.distributions)
                 if len(record.candidates) == 1:
@@ -115,12 +127,15 @@ class Look:
 
     @property
     def _left(self) -> float:
-        return max(0.05, self._deadline - time.monotonic())
+        return max(0.05, self._question.deadline - time.monotonic())
 
     def _add(self, name: str, state: StepState, message: str, next_step: str = "") -> None:
-        self._steps.append(Step(name=name, state=state, message=message, next_step=next_step))
+        step = Step(name=name, state=state, message=redact(message), next_step=next_step)
+        self._steps.append(step)
 
     def _fail(self, name: str, error: MelleaAPIError) -> None:
+        # A copy masks what was no secret yet when it was made, and leaves its cause behind.
+        error = copy.copy(error)
         message, step = (" ".join(text.split()) for text in (error.reason, error.next_step))
         self._steps.append(
             Step(name=name, state="failed", message=message, next_step=step, error=error)
@@ -145,11 +160,13 @@ class Look:
             self._fail(self._doing, failure)
 
     def _look(self) -> None:
-        ours = backend_name(None, self._environment)
-        named = bool(self._environment.backend) and self.name == ours
+        ours = backend_name(None, self._question.environment)
+        named = bool(self._question.environment.backend) and self.name == ours
         with blame("MELLEA_BACKEND" if named else None, MelleaAPIError):
-            backend = self._registry.backend(self.name)
+            backend = self._question.registry.backend(self.name)
         self._add("plugin", "ok", f"{backend.entry_point.distribution} is loaded")
+        fields = [field for field in backend.descriptor.credentials if field.secret]
+        self._secrets += secrets_of(os.environ, (name for one in fields for name in one.variables))
         with self._step("settings"):
             self._target = self._settings(backend)
         target = self._target
@@ -158,24 +175,29 @@ class Look:
         with self._step("options"):
             self._options(backend)
         with self._step("credentials"):
-            if self._credentials(backend, target) and self._probe:
+            if self._credentials(backend, target) and self._question.probe:
                 self._server(backend, target)
 
     def _select(self, environment: RuntimeEnvironment) -> Selection:
         return select(
-            self._registry, environment, self.name, self._model_id, {}, base_url=self._base_url
+            self._question.registry,
+            environment,
+            self.name,
+            self._question.model_id,
+            {},
+            base_url=self._question.base_url,
         )
 
     def _settings(self, backend: Backend) -> Target:
         """See that the model and the address can be used; say where they come from."""
-        target = self._select(evolve(self._environment, model_options={})).request.target
+        target = self._select(evolve(self._question.environment, model_options={})).request.target
         self._known["model_id"] = target.model_id
         address = target.base_url or target.descriptor.default_base_url
         if address:
             self._known["base_url"] = shown_address(address)
-        if self._model_id is not None:
+        if self._question.model_id is not None:
             source = "as given"
-        elif self._environment.model_id == target.model_id:
+        elif self._question.environment.model_id == target.model_id:
             source = "MELLEA_MODEL_ID"
         else:
             source = "the default"
@@ -184,15 +206,15 @@ class Look:
             sources = {"argument": "as given", "default": "the default"}
             source = sources.get(target.base_url_source, target.base_url_source)
             message += f" at {self._known['base_url']} ({source})"
-        if self._problem is not None:
-            self._fail("settings", self._problem)
+        if self._question.problem is not None:
+            self._fail("settings", self._question.problem)
         else:
             self._add("settings", "ok", message)
         return target
 
     def _options(self, backend: Backend) -> None:
         """See that the environment's options can be sent."""
-        request = self._select(self._environment).request
+        request = self._select(self._question.environment).request
         if not request.options:
             self._add("options", "ok", "none are set")
             return
@@ -214,7 +236,7 @@ class Look:
     def _credentials(self, backend: Backend, target: Target) -> bool:
         """Look at the credentials; return whether there is a point in asking for more."""
         report = backend.validate_credentials(
-            target, probe=self._probe, timeout=self._left, keyring=self._keyring
+            target, probe=self._question.probe, timeout=self._left, keyring=self._question.keyring
         )
         self._known["credentials"] = report
         message = " ".join(report.message.split())
@@ -237,7 +259,7 @@ class Look:
         """Ask for the list of models, which costs nothing: is the server there, and the model?"""
         self._doing = "server"
         try:
-            listed = backend.list_models(target, timeout=self._left, keyring=self._keyring)
+            listed = backend.list_models(target, timeout=self._left, keyring=self._question.keyring)
         except (CredentialError, PermissionDeniedError) as error:
             if isinstance(error, PermissionDeniedError):
                 # A key may be allowed to generate and not to list.

@@ -32,14 +32,14 @@ _NEAR: Final = 0.85
 """How near a name must be to a variable that is read to be taken for it misspelt."""
 
 
-def secrets_of(environ: Mapping[str, str], reads: Iterable[Reads] = ()) -> list[Secret]:
+def secrets_of(environ: Mapping[str, str], known: Iterable[str] = ()) -> list[Secret]:
     """Return what may be secret in the environment; while these live, messages mask it.
 
     Args:
         environ: The environment.
-        reads: What the backends read.
+        known: Variables that are known to hold secrets, whatever their names.
     """
-    known = {found.name for found in reads if found.secret}
+    known = set(known)
     return [
         Secret(value, source=f"environment variable {name}")
         for name, value in environ.items()

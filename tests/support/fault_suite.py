@@ -40,6 +40,7 @@ class Subject:
         stranger: Where redirects lead.
         arguments: What a session, a list of models and a probe are given.
         only_sessions: What only a session is given.
+        only_lists: What only a list of models is given.
         environment: The user's variables.
         places: By operation, the only path that misbehaves then; the operation is what comes before ":".
         session: A session that stays open through all faults.
@@ -51,6 +52,7 @@ class Subject:
         self.backend, self.model, self.server = backend, model, server
         self.arguments = dict(arguments)
         self.only_sessions: dict[str, Any] = {}
+        self.only_lists: dict[str, Any] = {}
         self.environment: dict[str, str] = {}
         self.places: dict[str, str] = {}
         server.secret = SECRET
@@ -81,7 +83,9 @@ class Subject:
         if operation == "open":
             return self.start(timeout)
         if operation == "list":
-            return mellea_api.list_models(self.backend, timeout=timeout, **self.arguments)
+            return mellea_api.list_models(
+                self.backend, timeout=timeout, **self.arguments, **self.only_lists
+            )
         if operation == "probe":
             return mellea_api.validate_credentials(
                 self.backend, self.model, probe=True, timeout=timeout, **self.arguments

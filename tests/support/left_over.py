@@ -36,7 +36,9 @@ class State:
     """What there is now."""
 
     def __init__(self) -> None:
-        self.threads = Counter(thread.name.partition("-")[0] for thread in threading.enumerate())
+        names = [thread.name.partition("-")[0] for thread in threading.enumerate()]
+        # The pool of an event loop grows when it is busy, to a size, and is kept.
+        self.threads = Counter(name for name in names if not name.startswith("asyncio_"))
         self.descriptors = descriptors()
         self.tasks = tasks()
 

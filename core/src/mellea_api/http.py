@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import functools
 import importlib
+import json
+import re
 import zlib
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any, Final, TypeVar
 
 from mellea_api.authoring import UnreadableAnswerError
@@ -26,70 +28,112 @@ LARGEST_ANSWER: Final = 128 * 2**20
 """Bytes of the largest answer that is read, once it is inflated."""
 _PIECE: Final = 2**20
 """Bytes that are inflated at a time."""
+_LONGEST_LINE: Final = 4 * 2**20
+"""Bytes of one event of a stream."""
+_TAIL: Final = 2**16
+"""Bytes of a stream that are kept to see whether it ended."""
+_STREAMED: Final = ("text/event-stream", "application/x-ndjson")
+_ASKED: Final = re.compile(rb'"stream"\s*:\s*true')
 
 
-def careful(client: Client) -> Client:
+def careful(client: Client, *, end: re.Pattern[bytes] | None = None) -> Client:
     """Let a client follow no redirect, and read no answer without end.
 
     Args:
         client: A `Client` or `AsyncClient` of httpx or httpx2, before its first request.
+        end: What is found among the last bytes of an answer that was asked for with
+            `"stream": true` and came to its end; None where the SDK's own pieces tell, as `whole`
+            asks.
 
     Returns:
         The same client.
     """
     changed: Any = client
-    asynchronous = hasattr(changed, "aclose")
     changed.follow_redirects = False
     changed.headers["accept-encoding"] = "gzip, deflate"
+
+    def limit(response: Any) -> None:
+        """Put a limited stream in the place of an answer's own, before anybody reads it."""
+        streams = _streams(type(response).__module__.partition(".")[0])
+        response.stream = streams[asynchronous](response.stream, _Reading(response, end))
+
+    async def limit_later(response: Any) -> None:
+        limit(response)
+
+    asynchronous = hasattr(changed, "aclose")
     hooks = changed.event_hooks
-    hook = _limit_async if asynchronous else _limit
+    hook = limit_later if asynchronous else limit
     changed.event_hooks = {**hooks, "response": [*hooks.get("response", ()), hook]}
     return client
 
 
-def _limit(response: Any) -> None:
-    """Put a limited stream in the place of an answer's own, before anybody reads it."""
-    stream = _streams(type(response).__module__.partition(".")[0])[0]
-    response.stream = stream(response.stream, _decoder(response))
+class _Reading:
+    """One answer while it is read: inflated piece by piece, and counted.
 
+    The header that says how it is compressed is taken away: the client sees it plain.
+    """
 
-async def _limit_async(response: Any) -> None:
-    stream = _streams(type(response).__module__.partition(".")[0])[1]
-    response.stream = stream(response.stream, _decoder(response))
+    def __init__(self, response: Any, end: re.Pattern[bytes] | None) -> None:
+        headers = response.headers
+        self._streamed = headers.get("content-type", "").startswith(_STREAMED)
+        asked = _asks_for_stream(response.request)
+        self._end = end if asked and response.is_success else None
+        self._line = 0 if asked or self._streamed else None
+        self._last = b""
+        self._read = 0
+        self._inflate: Any = None
+        encoding = headers.get("content-encoding", "").strip().lower()
+        if encoding in ("gzip", "deflate"):
+            self._inflate = zlib.decompressobj(wbits=31 if encoding == "gzip" else 15)
+            del headers["content-encoding"]
+        elif encoding not in ("", "identity"):
+            raise UnreadableAnswerError(f"it is encoded as {encoding!r}, which nobody asked for")
 
-
-def _decoder(response: Any) -> Callable[[bytes], Iterator[bytes]]:
-    """Return what inflates an answer piece by piece; the client then sees it plain."""
-    encoding = response.headers.get("content-encoding", "").strip().lower()
-    read = 0
-    inflate: Any = None
-    if encoding in ("gzip", "deflate"):
-        inflate = zlib.decompressobj(wbits=31 if encoding == "gzip" else 15)
-        del response.headers["content-encoding"]
-    elif encoding not in ("", "identity"):
-        raise UnreadableAnswerError(f"it is encoded as {encoding!r}, which nobody asked for")
-
-    def limited(data: bytes) -> bytes:
-        nonlocal read
-        read += len(data)
-        if read > LARGEST_ANSWER:
-            raise UnreadableAnswerError(
-                f"it is larger than {LARGEST_ANSWER // 2**20} MiB, and was not read to its end"
-            )
-        return data
-
-    def decode(data: bytes) -> Iterator[bytes]:
-        if inflate is None:
-            yield limited(data)
+    def pieces(self, data: bytes) -> Iterator[bytes]:
+        """Yield what some bytes hold."""
+        if self._inflate is None:
+            yield self._counted(data)
             return
         while data:
             try:
-                yield limited(inflate.decompress(data, _PIECE))
+                piece = self._inflate.decompress(data, _PIECE)
             except zlib.error as error:
-                raise UnreadableAnswerError(f"it is called {encoding}, and is not") from error
-            data = inflate.unconsumed_tail
+                raise UnreadableAnswerError("it is called compressed, and is not") from error
+            data = self._inflate.unconsumed_tail
+            yield self._counted(piece)
 
-    return decode
+    def _counted(self, data: bytes) -> bytes:
+        self._read += len(data)
+        if self._read > LARGEST_ANSWER:
+            raise UnreadableAnswerError(
+                f"it is larger than {LARGEST_ANSWER // 2**20} MiB, and was not read to its end"
+            )
+        if self._line is not None:
+            # SDKs put a line together from its parts, each time anew.
+            newline = data.rfind(b"\n")
+            self._line = self._line + len(data) if newline < 0 else len(data) - newline - 1
+            if self._line > _LONGEST_LINE:
+                raise UnreadableAnswerError("a line of it does not end")
+        if self._end is not None:
+            self._last = (self._last + data[-_TAIL:])[-_TAIL:]
+        return data
+
+    def finish(self) -> None:
+        """See that what was asked for as a stream is one, and has come to its end."""
+        if self._end is None or self._end.search(self._last):
+            return
+        if self._streamed and self._last.strip():
+            raise ConnectionError("the answer broke off before its end")
+        raise UnreadableAnswerError(f"instead of a stream, it is {self._last[:60]!r}")
+
+
+def _asks_for_stream(request: Any) -> bool:
+    if not _ASKED.search(request.content):
+        return False
+    try:
+        return json.loads(request.content).get("stream") is True
+    except (AttributeError, ValueError):
+        return False
 
 
 @functools.cache
@@ -98,24 +142,26 @@ def _streams(library: str) -> tuple[Any, Any]:
     httpx: Any = importlib.import_module(library)
 
     class Stream(httpx.SyncByteStream):  # type: ignore[misc]
-        def __init__(self, stream: Any, decode: Callable[[bytes], Iterator[bytes]]) -> None:
-            self._stream, self._decode = stream, decode
+        def __init__(self, stream: Any, reading: _Reading) -> None:
+            self._stream, self._reading = stream, reading
 
         def __iter__(self) -> Iterator[bytes]:
             for data in self._stream:
-                yield from self._decode(data)
+                yield from self._reading.pieces(data)
+            self._reading.finish()
 
         def close(self) -> None:
             self._stream.close()
 
     class AsyncStream(httpx.AsyncByteStream):  # type: ignore[misc]
-        def __init__(self, stream: Any, decode: Callable[[bytes], Iterator[bytes]]) -> None:
-            self._stream, self._decode = stream, decode
+        def __init__(self, stream: Any, reading: _Reading) -> None:
+            self._stream, self._reading = stream, reading
 
         async def __aiter__(self) -> AsyncIterator[bytes]:
             async for data in self._stream:
-                for piece in self._decode(data):
+                for piece in self._reading.pieces(data):
                     yield piece
+            self._reading.finish()
 
         async def aclose(self) -> None:
             await self._stream.aclose()

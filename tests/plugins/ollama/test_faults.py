@@ -24,7 +24,6 @@ class SecureServer(Secure, Server):
 
 
 class TestFaults(FaultSuite):
-    operations = ("open", "list", "chat", "stream")
     expected = {
         ("*", "status_404"): "RequestRefusedError",  # Ollama says "not found" of a missing model
     }

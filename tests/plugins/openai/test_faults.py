@@ -24,7 +24,6 @@ class SecureServer(Secure, Server):
 
 
 class TestFaults(FaultSuite):
-    operations = ("open", "list", "chat", "stream")
     expected = {
         # A key may be allowed to generate and not to list: the session opens, and says so.
         ("open", "status_400"): None,

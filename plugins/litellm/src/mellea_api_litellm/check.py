@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
 from typing import Any, Final
 
 from mellea_api import (
@@ -123,23 +124,26 @@ def ask(target: Target, reached: Access, seconds: float) -> list[str] | None:
     url = reached.address.rstrip("/") + ("/api/tags" if ollama else "/models")
     key = reached.key.reveal() if reached.key is not None else ""
 
-    async def get() -> tuple[int, Any, str]:
+    async def get() -> Any:
         import httpx
 
+        from mellea_api.http import careful
+
         headers = {"authorization": f"Bearer {key}"} if key else {}
-        async with httpx.AsyncClient() as client:
-            answer = await client.get(url, headers=headers)
-        try:
-            return answer.status_code, answer.json(), answer.text
-        except ValueError:
-            return answer.status_code, None, answer.text
+        async with careful(httpx.AsyncClient()) as client:
+            return await client.get(url, headers=headers)
 
     try:
-        status, found, text = run_with_deadline(get, seconds)
+        answer = run_with_deadline(get, seconds)
     except Exception as error:
         raise _failure(target, reached, error, seconds) from None
-    if status >= 400:
-        raise refused(target, reached, status, text)
+    text = answer.text
+    if not answer.is_success:
+        raise refused(target, reached, answer.status_code, text, answer.headers)
+    try:
+        found = answer.json()
+    except ValueError:
+        found = None
     names = found.get("models" if ollama else "data") if isinstance(found, dict) else None
     if not isinstance(names, list) or not all(isinstance(name, dict) for name in names):
         raise _failure(
@@ -156,11 +160,17 @@ def _failure(target: Target, reached: Access, error: Exception, seconds: float) 
     return error if typed is None else translation.caused(typed, error)
 
 
-def refused(target: Target, reached: Access, status: int, text: str) -> ProviderError:
+def refused(
+    target: Target,
+    reached: Access,
+    status: int,
+    text: str,
+    headers: Mapping[str, str] | None = None,
+) -> ProviderError:
     """Return the error for a server's refusal."""
     error = RuntimeError(f"HTTP {status}")
     request = ErrorRequest(target=_named(target, reached), operation="session", error=error)
-    return translation.by_status(request, status, text)
+    return translation.by_status(request, status, text, headers)
 
 
 def _named(target: Target, reached: Access) -> Target:

@@ -29,9 +29,19 @@ _BY_CLASS: Final[Mapping[str, type[ProviderError]]] = {
     "ContextWindowExceededError": ContextLengthError,
     "LiteLLMUnknownProvider": ModelNotFoundError,
 }
+_CLIENTS: Final = ("httpx", "httpx2", "openai")
+_UNREADABLE: Final = frozenset(
+    {"DecodingError", "JSONDecodeError", "UnicodeDecodeError", "UnreadableAnswerError"}
+    | {"AttributeError", "IndexError", "KeyError", "TypeError", "ValidationError"}
+)
+_STUMBLED: Final = (
+    "Empty or invalid response from LLM endpoint",
+    "LiteLLM: provider returned 'choices'",
+)
 _UNREACHED: Final = frozenset(
     {"ConnectError", "ConnectionRefusedError", "ClientConnectorError", "ConnectionResetError"}
     | {"ServerDisconnectedError", "RemoteProtocolError", "ReadError", "gaierror"}
+    | {"ConnectionError"}
 )
 
 
@@ -67,23 +77,50 @@ def _of_litellm(request: ErrorRequest, error: Any, kind: str) -> MelleaAPIError 
     status = status if isinstance(status, int) and 400 <= status <= 599 else 500
     headers = _headers(error)
     meaning = _BY_CLASS.get(kind)
+    answer = _answer(error)
+    if answer is not None and (answer.status_code < 400 or kind == "Timeout"):
+        # It makes an error of its own of a redirect, and calls a gateway's timeout its own.
+        return translation.by_status(request, answer.status_code, text, answer.headers)
+    if "unexpected response from Ollama: {'error'" in text:
+        # An error in the middle of the answer, whose status was good, is a bad request to LiteLLM.
+        return translation.by_status(request, None, text, headers)
+    if answer is None and (why := _unreadable(error, text)):
+        return translation.unreadable(request, why)
     if kind == "Timeout":
         return translation.timed_out(request)
     if kind in ("APIResponseValidationError", "JSONSchemaValidationError"):
         return translation.unreadable(request, text)
-    if kind in ("APIConnectionError", "InternalServerError", "ServiceUnavailableError"):
-        names = {type(cause).__name__ for cause in translation.chain(error)}
-        lowered = text.lower()
-        if names & _UNREACHED or "cannot connect" in lowered or "connection error" in lowered:
-            return translation.unreachable(request, text)
-        if "not found" in lowered and "model" in lowered:
-            meaning = ModelNotFoundError  # LiteLLM calls Ollama's refusal a failed connection
-    if "unexpected response from Ollama: {'error'" in text:
-        # An error in the middle of the answer, whose status was good, is a bad request to LiteLLM.
-        return translation.by_status(request, None, text, headers)
+    lowered = text.lower()
+    names = {type(found).__name__ for found in translation.chain(error)}
+    if answer is None and (
+        names & _UNREACHED or "cannot connect" in lowered or "connection error" in lowered
+    ):
+        return translation.unreachable(request, text)
+    if kind in ("APIConnectionError", "InternalServerError", "ServiceUnavailableError") and (
+        "not found" in lowered and "model" in lowered
+    ):
+        meaning = ModelNotFoundError  # LiteLLM calls Ollama's refusal a failed connection
     if status == 404 or "Invalid model name" in text:
         meaning = ModelNotFoundError
     return translation.by_status(request, status, text, headers, meaning=meaning)
+
+
+def _answer(error: BaseException) -> Any:
+    """Return the server's refusal as the HTTP client has it; LiteLLM makes up answers too."""
+    for found in translation.chain(error):
+        if type(found).__module__.partition(".")[0] in _CLIENTS:
+            answer = getattr(found, "response", None)
+            if getattr(answer, "status_code", 200) >= 300:
+                return answer
+    return None
+
+
+def _unreadable(error: BaseException, text: str) -> object:
+    """Return what was wrong with an answer that LiteLLM calls a failure of the server."""
+    for found in translation.chain(error):
+        if type(found).__name__ in _UNREADABLE:
+            return found
+    return text if any(words in text for words in _STUMBLED) else None
 
 
 def _headers(error: Any) -> Mapping[str, str] | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import os
+import types
 from typing import Any, Final
 
 # LiteLLM otherwise fetches its list of models and prices while it is being imported.
@@ -16,6 +17,7 @@ from mellea_api import ConfigurationError, PluginError, Secret, SessionRequest, 
 from mellea_api.authoring import construct, model_not_checked
 from mellea_api.logs import logger
 from mellea_api_litellm import check, probe
+from mellea_api_litellm.http import ROUTES, Handler, client_for
 from mellea_api_litellm.needs import NO_KEYS, variable_of
 from mellea_api_litellm.routes import Route, differences, find, learn, snapshot
 from mellea_api_litellm.settings import HANDED, OPENING, flag
@@ -57,6 +59,10 @@ def create_session(request: SessionRequest) -> Any:
     backend = construct(_backend_class(), target, *OPENING, *HANDED)
     backend._batches = route.raw_places is not None
     backend._handed = _arguments(request, reached)
+    if route.provider in ROUTES and (route.provider != "openai" or "api_key" in backend._handed):
+        backend._client_of = functools.partial(client_for, route.provider, reached.address)
+        # The core keeps one for each event loop in its place, and closes it there.
+        backend._client_cache = types.SimpleNamespace(cache={}, aclose=_close)
     backend._held = (reached.key, *request.credentials.values())  # masked as long as they live
     return MelleaSession(backend)
 
@@ -133,6 +139,10 @@ def _no_gateway() -> dict[str, Any]:
     return {} if own(argument) else argument
 
 
+async def _close(handler: Any) -> None:
+    await handler.close()
+
+
 @functools.cache
 def _backend_class() -> Any:
     from mellea.backends.litellm import LiteLLMBackend
@@ -161,9 +171,16 @@ def _backend_class() -> Any:
         _batches: bool
         _handed: dict[str, Any]
         _held: tuple[Any, ...]
+        _client_of: Any = None
+        _client_cache: Any = None
 
         def _make_backend_specific_and_remove(self, model_options: dict[str, Any]) -> Any:
-            return {**super()._make_backend_specific_and_remove(model_options), **self._handed}
+            own = super()._make_backend_specific_and_remove(model_options)
+            handed = self._handed
+            if self._client_of is not None:
+                handler = self._client_cache.get_or_create(None, Handler)
+                handed = {**handed, "client": self._client_of(handler, handed)}
+            return {**own, **handed}
 
         async def _each_alone(self, actions: Any, ctx: Any, **arguments: Any) -> Any:
             """Of several prompts LiteLLM makes one chat, where it has no raw endpoint."""
@@ -175,6 +192,18 @@ def _backend_class() -> Any:
             if not isinstance(found[0], tuple):
                 return [answer for answers in found for answer in answers]
             return [answer for answers, _ in found for answer in answers], None
+
+        if hasattr(LiteLLMBackend, "close"):  # 0.3's cleanup would close what others still use
+
+            def close(self) -> None:
+                super().close()
+                if self._client_cache is not None:
+                    self._client_cache.clear()
+
+            async def aclose(self) -> None:
+                await super().aclose()
+                if self._client_cache is not None:
+                    await self._client_cache.aclear()
 
     setattr(Routed, name, Routed._each_alone)
     Routed.__name__ = Routed.__qualname__ = "LiteLLMBackend"

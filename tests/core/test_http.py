@@ -1,0 +1,164 @@
+"""What an SDK's HTTP client does once it is made careful, and what makes a stream whole."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import zlib
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from typing import Any
+
+import httpx
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.fault_table import inflating
+from support.http import LoopbackServer, Recorded, Reply
+
+from mellea_api.authoring import UnreadableAnswerError, reading_answer, whole
+from mellea_api.http import LARGEST_ANSWER, careful
+
+GZIP, DEFLATE = 31, 15
+
+
+class Server(LoopbackServer):
+    """Answers with what it is told."""
+
+    reply: Reply
+
+    def handle(self, request: Recorded) -> Reply:
+        return self.reply
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    with Server() as started:
+        yield started
+
+
+def ask(server: Server, reply: Reply, **arguments: Any) -> httpx.Response:
+    """Ask with both kinds of client, which must find the same."""
+    server.reply = reply
+    end = arguments.pop("end", None)
+
+    async def later() -> httpx.Response:
+        async with careful(httpx.AsyncClient(verify=False), end=end) as client:
+            return await client.post(server.url, **arguments)
+
+    try:
+        with careful(httpx.Client(verify=False), end=end) as client:
+            now = client.post(server.url, **arguments)
+    except Exception as error:
+        with pytest.raises(type(error)):
+            asyncio.run(later())
+        raise
+    then = asyncio.run(later())
+    assert (now.status_code, now.content) == (then.status_code, then.content)
+    return then
+
+
+@given(data=st.data(), size=st.integers(0, 300_000), kind=st.sampled_from([GZIP, DEFLATE]))
+@settings(max_examples=15, deadline=None)
+def test_a_compressed_answer_is_read_as_it_was_written(
+    server: Server, data: st.DataObject, size: int, kind: int
+) -> None:
+    text = data.draw(st.binary(min_size=1, max_size=50)) * (size // 50 + 1)
+    pressed = zlib.compressobj(wbits=kind)
+    body = pressed.compress(text) + pressed.flush()
+    cut = data.draw(st.integers(1, max(1, len(body) - 1)))
+    encoding = "gzip" if kind == GZIP else "deflate"
+    reply = Reply(chunks=[body[:cut], body[cut:]], headers={"content-encoding": encoding})
+    assert ask(server, reply).content == text
+    assert {"gzip", "deflate"} == set(server.last.headers["accept-encoding"].split(", "))
+
+
+def test_an_answer_is_read_up_to_a_size(server: Server) -> None:
+    assert LARGEST_ANSWER == 128 * 2**20
+    with pytest.raises(UnreadableAnswerError, match="larger than 128 MiB"):
+        ask(server, Reply(chunks=inflating(), headers={"content-encoding": "gzip"}))
+
+
+def test_what_nobody_asked_for_is_no_answer(server: Server) -> None:
+    with pytest.raises(UnreadableAnswerError, match="encoded as 'br'"):
+        ask(server, Reply(body=b"", headers={"content-encoding": "br"}))
+    with pytest.raises(UnreadableAnswerError, match="is not"):
+        ask(server, Reply(body=b"plain", headers={"content-encoding": "gzip"}))
+
+
+def test_a_redirect_is_handed_over_and_not_followed(server: Server) -> None:
+    server.clear()
+    moved = Reply(307, text="moved", headers={"location": f"{server.url}/elsewhere"})
+    assert ask(server, moved).headers["location"].endswith("/elsewhere")
+    assert {request.path for request in server.requests} == {"/"}
+
+
+END = re.compile(rb"\[DONE\]")
+EVENTS = {"content-type": "text/event-stream"}
+
+
+def test_a_stream_that_was_asked_for_comes_to_its_end(server: Server) -> None:
+    asked = {"json": {"stream": True}, "end": END}
+    reply = Reply(chunks=["data: 1\n\n", "data: [DONE]\n\n"], headers=EVENTS)
+    assert ask(server, reply, **asked).text.endswith("[DONE]\n\n")
+    with pytest.raises(ConnectionError, match="broke off"):
+        ask(server, Reply(chunks=["data: 1\n\n"] * 2, headers=EVENTS), **asked)
+    with pytest.raises(UnreadableAnswerError, match="instead of a stream"):
+        ask(server, Reply(json={"choices": []}), **asked)
+    with pytest.raises(UnreadableAnswerError, match="a line of it does not end"):
+        ask(server, Reply(chunks=["x" * 2**20] * 8, headers=EVENTS), **asked)
+
+
+@pytest.mark.parametrize(
+    "body", [{"stream": False}, {"properties": {"stream": True}}, ["stream", True]]
+)
+def test_what_was_not_asked_for_as_a_stream_is_none(server: Server, body: Any) -> None:
+    assert ask(server, Reply(json={"choices": []}), json=body, end=END).is_success
+
+
+def test_a_refusal_needs_no_end(server: Server) -> None:
+    reply = Reply(429, json={"error": "slow down"})
+    assert ask(server, reply, json={"stream": True}, end=END).status_code == 429
+
+
+async def pieces(*values: Any, closed: list[bool] | None = None) -> AsyncGenerator[Any]:
+    try:
+        for value in values:
+            yield value
+    finally:
+        if closed is not None:
+            closed.append(True)
+
+
+async def everything(stream: AsyncIterator[Any]) -> list[Any]:
+    return [piece async for piece in stream]
+
+
+@given(st.lists(st.integers(0, 3)))
+def test_a_stream_is_whole_if_it_is_empty_or_has_a_last_piece(values: list[int]) -> None:
+    stream = whole(pieces(*values), lambda piece: piece == 3)
+    if values and 3 not in values:
+        with pytest.raises(ConnectionError, match="broke off"):
+            asyncio.run(everything(stream))
+    else:
+        assert asyncio.run(everything(stream)) == values
+
+
+def test_a_stream_is_closed_by_who_stops_to_read_it() -> None:
+    closed: list[bool] = []
+
+    async def stop_early() -> None:
+        stream = whole(pieces(1, 2, closed=closed), bool)
+        await anext(stream)
+        await stream.aclose()
+
+    asyncio.run(stop_early())
+    assert closed == [True]
+
+
+def test_a_piece_over_which_an_sdk_stumbles_is_no_answer() -> None:
+    with pytest.raises(UnreadableAnswerError, match="AttributeError"):
+        asyncio.run(everything(whole(pieces(1), lambda piece: piece.done)))
+    with pytest.raises(UnreadableAnswerError, match="TypeError"), reading_answer():
+        len(1)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="as it is"), reading_answer():
+        raise ValueError("as it is")

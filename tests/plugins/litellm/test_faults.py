@@ -1,0 +1,87 @@
+"""Every fault of `support.fault_table`, through LiteLLM's routes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.fault_suite import ANSWER, SECRET, FaultSuite, Subject
+from support.fault_table import Faulty
+from support.ollama_server import OllamaServer
+from support.openai_server import OpenAIServer
+from support.secure import Secure, listening
+
+pytest.importorskip("mellea_api_litellm")
+
+pytestmark = pytest.mark.usefixtures("sdk")
+
+
+class OpenAI(Faulty, OpenAIServer):
+    pass
+
+
+class SecureOpenAI(Secure, OpenAI):
+    pass
+
+
+class Ollama(Faulty, OllamaServer):
+    pass
+
+
+class SecureOllama(Secure, Ollama):
+    pass
+
+
+def subject(route: str, server: Any, environment: Mapping[str, str] = {}) -> Subject:
+    """LiteLLM on a route to that server."""
+    found = Subject("litellm", route, server, {"base_url": server.base_url, "api_key": SECRET})
+    found.only_sessions = {"max_retries": 0}
+    found.environment = dict(environment)
+    found.only_lists = {"provider": route.partition("/")[0]}
+    return found
+
+
+# A key may be allowed to generate and not to list: the session opens, and says so.
+OPENS = {("open", f"status_{code}"): None for code in (400, 403, 404)}
+
+
+class TestFaultsOfAnOpenAIRoute(FaultSuite):
+    expected = {
+        **OPENS,
+        # A page is no event, and the stream ends after it.
+        ("stream", "middle_html"): "BackendUnavailableError",
+    }
+
+    @classmethod
+    def make(cls, stack: ExitStack) -> Subject:
+        return subject("openai/gpt-4o", stack.enter_context(OpenAI(SECRET, text=ANSWER)))
+
+    @classmethod
+    def make_secure(cls, stack: ExitStack, folder: Path) -> Subject:
+        server = SecureOpenAI(SECRET, text=ANSWER)
+        environment = listening(stack, server, folder)
+        return subject("openai/gpt-4o", server, environment)
+
+
+class TestFaultsOfAnOllamaRoute(FaultSuite):
+    expected = {
+        **OPENS,
+        # Ollama says "not found" of a missing model.
+        ("list", "status_404"): "RequestRefusedError",
+        # LiteLLM passes over what is no JSON, and the stream ends after it.
+        ("stream", "middle_invalid_json"): "BackendUnavailableError",
+        ("stream", "middle_html"): "BackendUnavailableError",
+    }
+
+    @classmethod
+    def make(cls, stack: ExitStack) -> Subject:
+        return subject("ollama_chat/tiny", stack.enter_context(Ollama(text=ANSWER)))
+
+    @classmethod
+    def make_secure(cls, stack: ExitStack, folder: Path) -> Subject:
+        server = SecureOllama(text=ANSWER)
+        environment = listening(stack, server, folder)
+        return subject("ollama_chat/tiny", server, environment)

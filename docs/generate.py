@@ -542,7 +542,7 @@ def provider_errors(backend: str) -> str:
 
 
 def _provider_error(row: dict[str, Any], through: bool) -> list[str]:
-    place = "in a stream" if row.get("stream") else str(row.get("status", "in process"))
+    place = "in a stream" if row.get("stream") else str(row.get("status", row.get("fault", "-")))
     if row.get("raw"):
         place += ", raw"
     said = " ".join(re.findall(r'"(?:code|type|finish_reason)":"(\w+)"', row["body"])[:1])
@@ -653,7 +653,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "errors": errors_table,
     **{
         f"provider-errors-{backend}": functools.partial(provider_errors, backend)
-        for backend in ("ollama", "openai", "watsonx", "hf", "litellm")
+        for backend in ("any", "ollama", "openai", "watsonx", "hf", "litellm")
     },
     "commands": commands,
 }

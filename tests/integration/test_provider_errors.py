@@ -16,6 +16,7 @@ pytest.importorskip("mellea_api_ollama")
 pytest.importorskip("mellea_api_openai")
 
 import mellea_api
+from mellea_api.adoption import adoption_of
 from mellea_api.runtime import MelleaRuntime
 
 BACKENDS = ("ollama", "openai")
@@ -46,6 +47,14 @@ KIND_ROWS = [
     pytest.param(table.named(backend, when), id=f"{backend}-{when[:40]}")
     for backend in BACKENDS
     for when in KINDS[backend]
+]
+
+ANYWHERE = [
+    pytest.param(row.values[0], way, id=f"{row.id}-{way}")
+    for row in table.rows("any")
+    for way in table.WAYS
+    # Only a stream has a middle.
+    if way in ("stream", "astream") or not row.values[0]["fault"].endswith("in the middle")
 ]
 
 
@@ -105,9 +114,35 @@ def test_a_runtime_raises_it_too(row: dict[str, Any]) -> None:
             table.check(caught.value, row)
 
 
+@pytest.mark.parametrize(("row", "way"), ANYWHERE)
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_what_may_happen_to_any_server_is_the_same_on_every_way(
+    row: dict[str, Any], backend: str, way: str
+) -> None:
+    with provider(backend, raw=way == "raw") as (server, model, arguments):
+        session = mellea_api.start_session(backend, model, **arguments)
+        adoption = adoption_of(session.backend)
+        assert adoption is not None
+        # Opening has the same deadline, and could miss a short one on a busy machine.
+        adoption.timeout = 0.2 if row["error"] == "RequestTimeoutError" else 60.0
+        with (
+            table.answering(server, table.fault(row, server, backend)),
+            pytest.raises(mellea_api.ProviderError) as caught,
+        ):
+            table.WAYS[way](session)
+    error: Any = caught.value
+    assert type(error).__name__ == row["error"], repr(error)
+    assert (error.backend, error.model_id, error.status) == (backend, model, None)
+    assert error.base_url == arguments["base_url"]
+    assert str(error).endswith(error.next_step)
+    assert error.next_step
+    if row["error"] == "RequestTimeoutError":
+        assert error.timeout == 0.2
+
+
 def test_the_ways_cover_every_kind_that_a_call_can_end_in() -> None:
-    """All but a bad address, what comes only inside a stream, and what every fault has elsewhere."""
     kinds = {table.named(backend, when)["error"] for backend in BACKENDS for when in KINDS[backend]}
+    kinds |= {row.values[0]["error"] for row in table.rows("any")}
     assert {row["error"] for row in table.ROWS} - {"none"} <= kinds
 
 

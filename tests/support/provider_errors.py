@@ -17,6 +17,7 @@ from support.messages import Recorded, Reply
 
 TABLE = Path(__file__).resolve().parents[2] / "docs/reference/provider-errors.toml"
 ROWS: list[dict[str, Any]] = tomllib.loads(TABLE.read_text("utf-8"))["row"]
+_JSON = {"content-type": "application/json"}
 SECRET = "sk-canary-5e1d2c3b5a69788796a5b4c3d2e1f0"
 
 
@@ -63,6 +64,24 @@ def _events(backend: str, last: str) -> Iterator[str]:
     chunk = json.dumps(first | {names[0]: "gpt-4o", "choices": [choice]})
     for name, data in ((names[1], chunk), (names[2], last)):
         yield (f"event: {name}\n" if name else "") + f"data: {data}\n\n"
+
+
+def fault(row: dict[str, Any], server: LoopbackServer, backend: str) -> Callable[[], Reply]:
+    """What makes the answer of a row that is about every server."""
+    first = next(_events(backend, ""))
+    kinds: dict[str, Callable[[], Reply]] = {
+        "silent": lambda: Reply(chunks=[3600.0]),
+        "silent in the middle": lambda: Reply(chunks=[first, 3600.0], headers=_kind(backend)),
+        "cut": lambda: Reply(body=b'{"model"', headers={"content-length": "99"}, reset=True),
+        "cut in the middle": lambda: Reply(chunks=[first], headers=_kind(backend), reset=True),
+        "page": lambda: Reply(body=row["body"].encode(), headers={"content-type": "text/html"}),
+        "not JSON": lambda: Reply(body=row["body"].encode(), headers=_JSON),
+        "other JSON": lambda: Reply(body=row["body"].encode(), headers=_JSON),
+    }
+    if row["fault"] == "refused":
+        server.__exit__(None, None, None)
+        return Reply
+    return kinds[row["fault"]]
 
 
 @contextmanager

@@ -285,7 +285,7 @@ def test_a_template_that_cannot_think_is_reported(
     session: Any, tiny: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     session.chat("Hi", model_options={"thinking": "high", "max_tokens": 2})
-    assert "no variable for thinking" in caplog.text
+    assert "thinking is no variable of its chat template" in caplog.text
     strict = mellea_api.start_session("hf", str(tiny), unsupported="error")
     with pytest.raises(mellea_api.OptionError, match="chat template"):
         strict.chat("Hi", model_options={"thinking": True, "max_tokens": 2})
@@ -405,3 +405,43 @@ def test_a_format_gives_json_of_its_schema(session: Any) -> None:
     written = "".join(str(answer).split())
     assert written
     assert any(whole.startswith(written) for whole in ('{"on":true}', '{"on":false}'))
+
+
+# ------------------------------------------------------------------------------- intrinsics
+
+
+def test_an_intrinsic_is_no_way_around_the_checks(
+    tiny: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Mellea hands an adapter its options: those that were checked, and what it drops is said."""
+    from mellea.backends.huggingface import Intrinsic
+    from mellea.stdlib.context import ChatContext
+
+    def act(session: Any, **options: Any) -> None:
+        session.act(Intrinsic("answerability"), strategy=None, model_options=options)
+
+    session = mellea_api.start_session("hf", str(tiny), ctx=ChatContext())
+    with pytest.raises(mellea_api.OptionError, match="did you mean 'temperature'"):
+        act(session, temprature=1)
+    with pytest.raises(Exception, match="adapter") as caught:
+        act(session, temperature=0.5, chat_template_kwargs={"other": 1})
+    assert not isinstance(caught.value, mellea_api.OptionError), "the tiny model has no adapter"
+    report = mellea_api.options_report(session)
+    assert report is not None
+    assert report.wire["temperature"] == 0.5
+    assert "chat_template_kwargs" in caplog.text
+    assert "not handed to an intrinsic" in caplog.text
+    strict = mellea_api.start_session("hf", str(tiny), ctx=ChatContext(), unsupported="error")
+    with pytest.raises(mellea_api.OptionError, match="not handed to an intrinsic"):
+        act(strict, thinking=True)
+
+
+def test_an_intrinsic_of_a_session_that_was_closed_has_its_model_again(tiny: Path) -> None:
+    from mellea.backends.huggingface import Intrinsic
+    from mellea.stdlib.context import ChatContext
+
+    session = mellea_api.start_session("hf", str(tiny), ctx=ChatContext())
+    session.backend.close()
+    with pytest.raises(Exception, match="adapter"):
+        session.act(Intrinsic("answerability"), strategy=None)
+    assert session.backend._model is not None

@@ -91,30 +91,55 @@ def test_an_address_is_refused_since_models_run_here() -> None:
         mellea_api.start_session("hf", base_url="http://127.0.0.1:1/")
 
 
-@pytest.mark.parametrize(("mellea", "fine"), [("0.3.0", False), ("0.6.0", False), ("0.8.0", True)])
+def installed(folder: Path, **versions: str) -> dict[str, str]:
+    """The environment of a process that finds these versions installed, whatever else is."""
+    for name, version in versions.items():
+        metadata = folder / f"{name}-{version}.dist-info"
+        metadata.mkdir()
+        (metadata / "METADATA").write_text(
+            f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n", "utf-8"
+        )
+    return {**os.environ, "PYTHONPATH": str(folder)}
+
+
+@pytest.mark.parametrize("mellea", ["0.3.0", "0.6.0"])
+@pytest.mark.parametrize("way", ["mellea_api.start_session", "MelleaRuntime"])
 def test_a_transformers_that_mellea_does_not_run_on_is_answered_with_the_pip_line(
-    mellea: str, fine: bool, monkeypatch: pytest.MonkeyPatch
+    mellea: str, way: str, tmp_path: Path
 ) -> None:
-    import importlib.metadata
-
-    from mellea_api_hf import sdk
-
-    real = importlib.metadata.version
-    monkeypatch.setattr(
-        importlib.metadata,
-        "version",
-        lambda name: "5.17.0" if name == "transformers" else real(name),
+    """Before anything is imported: Mellea would crash on it in the first call, or while it is imported."""
+    program = (
+        "import sys, mellea_api\n"
+        "from mellea_api.runtime import MelleaRuntime\n"
+        "try:\n"
+        f"    {way}('hf', {str(tmp_path)!r})\n"
+        "except mellea_api.PluginError as error:\n"
+        "    print(error, 'torch' in sys.modules)\n"
     )
-    backend = mellea_api.shared_registry().backend("hf")
-    from attrs import evolve
+    found = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=installed(tmp_path, transformers="5.17.0", mellea=mellea),
+    )
+    line = f'pip install "mellea[hf]=={mellea}" "transformers>=4.53.2,<5"'
+    assert line in found.stdout, found.stderr
+    assert f"Mellea {mellea} does not run on transformers 5.17.0" in found.stdout
+    assert found.stdout.rstrip().endswith("False")
 
-    target = evolve(backend.target(), mellea_version=mellea)
-    if fine:
-        sdk.check_versions(target)
-        return
-    with pytest.raises(mellea_api.PluginError) as caught:
-        sdk.check_versions(target)
-    assert f'pip install "mellea[hf]=={mellea}" "transformers>=4.53.2,<5"' in str(caught.value)
+
+def test_a_transformers_that_mellea_runs_on_is_let_pass(tmp_path: Path) -> None:
+    program = "import mellea_api; mellea_api.start_session('hf', '/no/such/folder')"
+    found = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=installed(tmp_path, transformers="4.57.6", mellea="0.3.0"),
+    )
+    assert "does not run on" not in found.stderr
+    assert found.returncode == 1
 
 
 def test_without_transformers_the_pip_line_is_said(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import inspect
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
@@ -12,7 +13,8 @@ from mellea.core import Component
 
 from mellea_api.logs import logger
 from mellea_api.requests import Policy
-from mellea_api_hf.generation import SEED, Generation, Translate, current
+from mellea_api_hf.generation import SEED, Generation, Translate, current, unheard
+from mellea_api_hf.options import TEMPLATE
 from mellea_api_hf.weights import Weights
 
 __all__ = ["LocalHFBackend"]
@@ -101,6 +103,24 @@ class LocalHFBackend(Original):  # type: ignore[misc]
         getattr(holder, f"{prefix}generate").add_done_callback(ended)
         return thunk
 
+    async def _generate_from_intrinsic(
+        self, action: Any, ctx: Any, *, model_options: Mapping[str, Any], **rest: Any
+    ) -> Any:
+        """Leave it to Mellea, whose adapters have arguments of their own, and say what it drops."""
+        await self._awake()
+        lost = [name for name in model_options if not _reaches_an_intrinsic(name)]
+        if lost:
+            unheard(
+                [name.strip("@") for name in lost],
+                "is not handed to an intrinsic by Mellea",
+                "leave it out of this call",
+                str(self.model_id),
+                self._policy,
+            )
+        return await super()._generate_from_intrinsic(
+            action, ctx, model_options=dict(model_options), **rest
+        )
+
     def _generate_with_adapter_lock(self, *args: Any, **kwargs: Any) -> Any:
         generation = current()
         if generation is None:
@@ -128,6 +148,15 @@ class LocalHFBackend(Original):  # type: ignore[misc]
         if generation is None:
             return super()._filter_for_chat_template(model_options)
         return generation.template()
+
+
+_INTRINSIC = inspect.signature(Original._generate_from_intrinsic).parameters
+
+
+def _reaches_an_intrinsic(option: str) -> bool:
+    if "tool_calls" not in _INTRINSIC:  # Mellea 0.3 looks at these alone
+        return option in ("temperature", SEED, "@@@system_prompt@@@", "@@@stream@@@")
+    return option not in (TEMPLATE, "@@@thinking@@@")
 
 
 def _unseeded(options: Mapping[str, Any]) -> dict[str, Any]:

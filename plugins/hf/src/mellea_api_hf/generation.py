@@ -24,7 +24,16 @@ from mellea_api.translation import caused
 from mellea_api_hf.options import TEMPLATE
 from mellea_api_hf.weights import Weights, randomness
 
-__all__ = ["SEED", "Generation", "Translate", "current", "cut", "hold_back", "template_variables"]
+__all__ = [
+    "SEED",
+    "Generation",
+    "Translate",
+    "current",
+    "cut",
+    "hold_back",
+    "template_variables",
+    "unheard",
+]
 
 Translate = Callable[[BaseException], MelleaAPIError | None]
 
@@ -142,23 +151,13 @@ class Generation:
         return given
 
     def _lacks(self, names: list[str]) -> None:
-        problems = [OptionProblem(name, "is no variable of its chat template") for name in names]
-        if self._policy == "error":
-            raise OptionError(
-                f"Cannot use the model options for hf model {self._model_id!r}: "
-                + "; ".join(f"{problem.path} {problem.message}" for problem in problems)
-                + ".",
-                next_step="Leave it out, or use a model whose template has it.",
-                backend="hf",
-                problems=tuple(problems),
-            )
-        if self._policy == "warn" and (self._model_id, *names) not in _warned:
-            _warned.add((self._model_id, *names))
-            logger.warning(
-                "The chat template of %s has no variable for %s: it has no effect.",
-                self._model_id,
-                ", ".join(names),
-            )
+        unheard(
+            names,
+            "is no variable of its chat template",
+            "leave it out, or use a model whose template has it",
+            self._model_id,
+            self._policy,
+        )
 
     def run(self, generate: Callable[..., Any], given: Mapping[str, Any], inputs: Any) -> Any:
         """Call `generate()`.
@@ -249,6 +248,34 @@ class Generation:
 
 
 _warned: Final[set[tuple[str, ...]]] = set()
+
+
+def unheard(names: list[str], why: str, instead: str, model_id: str, policy: Policy) -> None:
+    """Report options that only the model, or the action, turns out not to take.
+
+    Args:
+        names: Their names.
+        why: What is said of each.
+        instead: What to do.
+        model_id: The model.
+        policy: Whether it is an error, or is warned of once.
+
+    Raises:
+        OptionError: Under the policy `error`.
+    """
+    if policy == "error":
+        problems = tuple(OptionProblem(name, why) for name in names)
+        raise OptionError(
+            f"Cannot use the model options for hf model {model_id!r}: "
+            + "; ".join(f"{problem.path} {problem.message}" for problem in problems)
+            + ".",
+            next_step=f"{instead[0].upper()}{instead[1:]}.",
+            backend="hf",
+            problems=problems,
+        )
+    if policy == "warn" and (model_id, why, *names) not in _warned:
+        _warned.add((model_id, why, *names))
+        logger.warning("%s: %s %s; %s.", model_id, ", ".join(names), why, instead)
 
 
 def _readable(result: Any) -> Any:

@@ -30,7 +30,7 @@ from mellea_api import (
     Secret,
     Target,
 )
-from mellea_api.model_lists import cache as module
+from mellea_api.model_lists import folder as module
 from mellea_api.model_lists.cache import ModelCache
 
 CANARY = 'canary/"Zm9v"\\0123456789'
@@ -168,6 +168,18 @@ def test_a_failure_keeps_its_kind_and_its_facts(cache: ModelCache, error: Provid
     assert {name: getattr(kept.error, name) for name in error.facts} == {
         name: getattr(error, name) for name in error.facts
     }
+
+
+class ThirdPartyError(RateLimitError):
+    """One that a plugin made for itself."""
+
+
+def test_a_plugins_own_kind_of_failure_is_kept_as_the_kind_that_it_is(cache: ModelCache) -> None:
+    cache.keep_failure(key_of(cache), ThirdPartyError("Slow.", next_step="Wait.", retry_after=1.0))
+    kept = cache.failure(key_of(cache))
+    assert kept is not None
+    assert type(kept.error) is RateLimitError
+    assert kept.error.retry_after == 1.0
 
 
 def test_a_lifetime_of_zero_keeps_no_failure_as_an_answer(folder: Path) -> None:
@@ -383,7 +395,9 @@ def test_a_folder_where_a_file_should_be_is_survived(
     assert not list(folder.glob(".new-*"))
 
 
-@pytest.mark.parametrize("place", ["file", "below a file", "/proc/nowhere/models"])
+@pytest.mark.parametrize(
+    "place", ["file", "below a file", "/proc/nowhere/models", "~/.cache/without/a/home"]
+)
 def test_a_place_where_no_folder_can_be_is_survived(
     tmp_path: Path, place: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -395,6 +409,7 @@ def test_a_place_where_no_folder_can_be_is_survived(
     use(folder)
     assert len(caplog.records) == 1
     assert caplog.records[0].levelno == logging.WARNING
+    assert not Path("~").exists()
 
 
 @pytest.fixture
@@ -442,6 +457,11 @@ def test_a_folder_of_somebody_else_is_not_used(
     os.seteuid(65534)
     use(foreign)
     assert list(foreign.iterdir()) == []
+    os.seteuid(0)
+    (foreign / "salt").write_bytes(b"known to somebody else".ljust(32))
+    (foreign / "salt").chmod(0o644)
+    os.seteuid(65534)
+    assert ModelCache(foreign).key(target(), {}, make=False) is None
     assert "another user" in caplog.text
 
 

@@ -24,9 +24,8 @@ import hashlib
 import json
 import math
 import os
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -34,7 +33,7 @@ from attrs import evolve, frozen
 
 from mellea_api import errors
 from mellea_api.descriptor import ModelInfo
-from mellea_api.logs import logger
+from mellea_api.model_lists.folder import Folder
 from mellea_api.requests import Target
 from mellea_api.secrets import Secret, redact
 
@@ -42,11 +41,7 @@ __all__ = ["KeptFailure", "KeptModels", "ModelCache"]
 
 SCHEMA: Final = 1
 """The version of the files' form; a file of another version is none to us."""
-_FORGOTTEN_AFTER: Final = 90 * 24 * 3600.0
-"""Seconds after which a file that nobody wrote again is removed."""
 _SALT_BYTES: Final = 32
-
-_reported: Final[set[Path]] = set()
 
 
 @frozen
@@ -100,7 +95,7 @@ class ModelCache:
         failure_lifetime: float = 30.0,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._folder = folder
+        self._folder = Folder(folder)
         self._lifetime = lifetime
         # Whoever wants every list asked for wants no failure repeated, either.
         self._failure_lifetime = min(failure_lifetime, lifetime)
@@ -142,23 +137,22 @@ class ModelCache:
 
     def _salt(self, make: bool) -> bytes | None:
         """Return the cache's own key."""
-        path = self._folder / "salt"
-        salt = self._read(path)
+        salt = self._folder.read("salt")
         if salt is None or len(salt) != _SALT_BYTES:
-            if not make or not self._make_folder():
+            if not make or not self._folder.make():
                 return None
-            with self.alone("salt", 5.0):
-                salt = self._read(path)  # another process may have made one meanwhile
+            with self._folder.alone("salt", 5.0):
+                salt = self._folder.read("salt")  # another process may have made one meanwhile
                 if salt is None or len(salt) != _SALT_BYTES:
-                    self._write(path, os.urandom(_SALT_BYTES))
-                    salt = self._read(path)
+                    self._folder.write("salt", os.urandom(_SALT_BYTES))
+                    salt = self._folder.read("salt")
         return salt if salt is not None and len(salt) == _SALT_BYTES else None
 
     # Answers.
 
     def models(self, key: str) -> KeptModels | None:
         """Return the list that was kept, of whatever age, or None."""
-        found = self._load(self._folder / f"{key}.models.json", "models", _models)
+        found = self._load(f"{key}.models.json", "models", _models)
         if found is None:
             return None
         value, written = found
@@ -171,7 +165,7 @@ class ModelCache:
 
     def failure(self, key: str) -> KeptFailure | None:
         """Return the failure that was kept, of whatever age, or None."""
-        found = self._load(self._folder / f"{key}.failure.json", "error", _error)
+        found = self._load(f"{key}.failure.json", "error", _error)
         if found is None:
             return None
         error, written = found
@@ -182,125 +176,47 @@ class ModelCache:
         """Keep a list that a provider gave just now; it puts an end to a failure."""
         from mellea_api.converter import converter
 
-        self._store(self._folder / f"{key}.models.json", "models", converter().unstructure(models))
-        with contextlib.suppress(OSError):
-            (self._folder / f"{key}.failure.json").unlink(missing_ok=True)
+        self._store(f"{key}.models.json", "models", converter().unstructure(models))
+        self._folder.remove(f"{key}.failure.json")
 
     def keep_failure(self, key: str, error: errors.ProviderError) -> None:
         """Keep the reason why a provider gave no list just now; its last list stays."""
         from mellea_api.converter import converter
 
-        self._store(self._folder / f"{key}.failure.json", "error", converter().unstructure(error))
+        # Of a plugin's own kind, the kind of this library that it is.
+        kinds = (kind.__name__ for kind in type(error).__mro__ if kind.__name__ in errors.__all__)
+        facts = {**converter().unstructure(error), "type": next(kinds)}
+        self._store(f"{key}.failure.json", "error", facts)
 
-    @contextlib.contextmanager
-    def alone(self, key: str, patience: float) -> Iterator[bool]:
-        """Keep others from doing the same at the same time.
-
-        Args:
-            key: What is to be done alone: `key` of an answer.
-            patience: Seconds to wait for others.
-
-        Yields:
-            Whether nobody else is at it; where a file system knows no locks, nobody can tell.
-        """
-        from filelock import FileLock, Timeout
-
-        lock = FileLock(str(self._folder / f"{key}.lock"), mode=0o600)
-        alone = True
-        with contextlib.ExitStack() as stack:
-            try:
-                lock.acquire(timeout=patience)
-            except Timeout:
-                alone = False
-            except (OSError, NotImplementedError):
-                pass
-            else:
-                stack.callback(lock.release)
-            yield alone
+    def alone(self, key: str, patience: float) -> contextlib.AbstractContextManager[bool]:
+        """Keep others from asking the same at the same time: see `Folder.alone`."""
+        return self._folder.alone(key, patience)
 
     def _is_fresh(self, written: float, lifetime: float) -> bool:
         return 0 <= self._clock() - written < lifetime  # clocks are set back, too
 
-    # Files.
-
-    def _load(self, path: Path, field: str, read: Callable[[Any], Any]) -> tuple[Any, float] | None:
-        raw = self._read(path)
+    def _load(self, name: str, field: str, read: Callable[[Any], Any]) -> tuple[Any, float] | None:
+        raw = self._folder.read(name)
         if raw is None:
             return None
         try:
             found = json.loads(raw)
-            if found.get("schema") != SCHEMA:
-                self._report(f"it has entries of another version, {found.get('schema')!r:.20}")
+            version = found.get("schema")
+            if version != SCHEMA:
+                self._folder.report(f"it has entries of another version, {version!r:.20}")
                 return None
             written = found["written"]
             if isinstance(written, bool) or not math.isfinite(written):
                 raise ValueError("it does not say when it was written")
             return read(found[field]), float(written)
         except Exception as error:  # anybody may have written anything
-            self._report(f"{path.name} cannot be read: {type(error).__name__}")
+            self._folder.report(f"{name} cannot be read: {type(error).__name__}")
             return None
 
-    def _store(self, path: Path, field: str, value: Any) -> None:
-        if self._make_folder():
-            entry = {"schema": SCHEMA, "written": self._clock(), field: _masked(value)}
-            self._write(path, json.dumps(entry).encode())
-            self._forget_old()
-
-    def _read(self, path: Path) -> bytes | None:
-        try:
-            return path.read_bytes()
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            self._report(f"{path.name} cannot be read: {error.strerror}")
-            return None
-
-    def _write(self, path: Path, content: bytes) -> None:
-        try:
-            handle, name = tempfile.mkstemp(dir=self._folder, prefix=".new-")  # for us alone: 0600
-        except OSError as error:
-            self._report(f"nothing can be written there: {error.strerror}")
-            return
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(content)
-            os.replace(name, path)
-        except OSError as error:
-            self._report(f"{path.name} cannot be written: {error.strerror}")
-            with contextlib.suppress(OSError):
-                os.unlink(name)
-
-    def _make_folder(self) -> bool:
-        """Make the folder if need be; return whether it is there and ours alone."""
-        try:
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            about = self._folder.stat()
-            if hasattr(os, "geteuid"):
-                if about.st_uid != os.geteuid():
-                    self._report("it belongs to another user")
-                    return False
-                if about.st_mode & 0o077:
-                    self._folder.chmod(0o700)
-        except OSError as error:
-            self._report(f"it cannot be made: {error.strerror}")
-            return False
-        return True
-
-    def _forget_old(self) -> None:
-        with contextlib.suppress(OSError):
-            for entry in list(os.scandir(self._folder)):
-                old = time.time() - entry.stat(follow_symlinks=False).st_mtime > _FORGOTTEN_AFTER
-                if old and entry.name != "salt":
-                    os.unlink(entry.path)
-
-    def _report(self, problem: str) -> None:
-        """Say once in a process what is wrong with this cache: it is done without."""
-        if self._folder not in _reported:
-            _reported.add(self._folder)
-            logger.warning(
-                "The cache of model lists in %s does not work, and is done without: %s.",
-                *(self._folder, problem),
-            )
+    def _store(self, name: str, field: str, value: Any) -> None:
+        entry = {"schema": SCHEMA, "written": self._clock(), field: _masked(value)}
+        self._folder.write(name, json.dumps(entry).encode())
+        self._folder.forget_old(but="salt")
 
 
 def _masked(value: Any) -> Any:

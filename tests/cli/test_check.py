@@ -341,6 +341,25 @@ def list_models(request):
 """
 
 
+def test_a_model_that_is_missed_while_a_key_is_tried_is_a_failure(check: Any, install: Any) -> None:
+    """As on a hub, which opens models one by one and has no list of all."""
+    says = "raise ModelNotFoundError('It has no such model.', next_step='Look for it.')"
+    install("hub", f"{GOOD}from mellea_api import ModelNotFoundError\n\n{PROBES.format(says)}")
+    found = check("hub", "--probe")
+    assert found["exit_code"] == 1
+    assert step(found, "model")["error"] == "ModelNotFoundError"
+    assert step(found, "credentials")["state"] == "skipped"
+    assert check("hub")["ready"]
+
+
+PROBES = """
+@hookimpl
+def validate_credentials(request):
+    if request.probe:
+        {}
+"""
+
+
 def test_a_catalogue_says_nothing_of_what_is_there(check: Any) -> None:
     found = check("ngram", "--probe", "--model", "nothing-of-the-kind")
     assert steps(found)["model"] == "skipped"

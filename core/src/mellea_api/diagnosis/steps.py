@@ -235,24 +235,31 @@ class Look:
 
     def _credentials(self, backend: Backend, target: Target) -> bool:
         """Look at the credentials; return whether there is a point in asking for more."""
+        errors: list[MelleaAPIError] = []
         report = backend.validate_credentials(
-            target, probe=self._question.probe, timeout=self._left, keyring=self._question.keyring
+            target,
+            probe=self._question.probe,
+            timeout=self._left,
+            keyring=self._question.keyring,
+            noted=errors.append,
         )
         self._known["credentials"] = report
-        message = " ".join(report.message.split())
+        error = errors[0] if errors else None
         if report.status == "unreachable":
             self._add("credentials", "skipped", "nobody could be asked about them")
-            self._fail("server", _said_by(report, target, BackendUnavailableError))
-        elif report.usable:
-            state: StepState = "warning" if report.status == "unchecked" else "ok"
-            sources = [
-                f"{found.name} from {found.source}" for found in report.fields if found.source
-            ]
-            self._add("credentials", state, " ".join((message, *(f"({one})" for one in sources))))
-        elif report.status == "forbidden":
-            self._fail("credentials", _said_by(report, target, PermissionDeniedError))
+            self._fail("server", error or _said_by(report, target, BackendUnavailableError))
+        elif not report.usable:
+            forbidden = report.status == "forbidden"
+            kind = PermissionDeniedError if forbidden else CredentialError
+            self._fail("credentials", error or _said_by(report, target, kind))
+        elif isinstance(error, ModelNotFoundError):
+            self._add("credentials", "skipped", "they could not be tried without the model")
+            self._fail("model", error)
+            return False
         else:
-            self._fail("credentials", _said_by(report, target, CredentialError))
+            state: StepState = "warning" if report.status == "unchecked" else "ok"
+            sources = [f"({one.name} from {one.source})" for one in report.fields if one.source]
+            self._add("credentials", state, " ".join((*report.message.split(), *sources)))
         return report.usable
 
     def _server(self, backend: Backend, target: Target) -> None:

@@ -325,8 +325,19 @@ class Backend:
         probe: bool = False,
         timeout: float = 10.0,
         keyring: bool = True,
+        noted: Callable[[MelleaAPIError], None] | None = None,
     ) -> CredentialReport:
-        """Report whether the credentials will do; the arguments are as for `credentials`."""
+        """Report whether the credentials will do; the arguments are as for `credentials`.
+
+        Args:
+            target: Backend, model and server.
+            arguments: What was given.
+            probe: Whether the provider may be asked.
+            timeout: Seconds allowed for that.
+            keyring: Whether the system's keyring may be asked.
+            noted: Is told the error that a probe ended in: it may be about something else than
+                credentials, such as a model that is not there, which a report does not tell.
+        """
         target = self._narrowed(target)
         found = self._found(target, arguments, keyring=keyring, shadowed=True)
         request = CredentialRequest(
@@ -340,7 +351,7 @@ class Backend:
         if not probe or credentials.report_from_fields(request).status in ("missing", "malformed"):
             report = self._ask("validate_credentials", CredentialReport, request=request)
         else:
-            report = self._probe(evolve(request, probe=True))
+            report = self._probe(evolve(request, probe=True), noted)
         if not isinstance(report, CredentialReport):
             raise broken(
                 self.entry_point,
@@ -349,7 +360,9 @@ class Backend:
             )
         return report
 
-    def _probe(self, request: CredentialRequest) -> Any:
+    def _probe(
+        self, request: CredentialRequest, noted: Callable[[MelleaAPIError], None] | None
+    ) -> Any:
         """Let the provider be asked; what that raises is an answer too."""
         try:
             return self._guarded(
@@ -359,6 +372,8 @@ class Backend:
                 lambda: self._manager.hook.validate_credentials(request=request),
             )
         except MelleaAPIError as error:
+            if noted is not None:
+                noted(error)
             return credentials.failed(request, error)
 
     def list_models(

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
+import httpx
 import pytest
 from support import provider_errors as table
+from support.litellm_proxy import KEY, LiteLLMProxy
 from support.ollama_server import OllamaServer
 from support.openai_server import OpenAIServer
 from support.watsonx_server import API_KEY
@@ -71,6 +74,39 @@ def test_a_kind_is_the_same_on_every_way(when: str, way: str) -> None:
             table.WAYS[way](session)
         table.check(caught.value, row, through="litellm")
         assert len(asked) == 1
+
+
+ON_THE_PROXY = {
+    "LiteLLM's proxy: the key is wrong": ("mocked", "sk-bad"),
+    "LiteLLM's proxy: the model is not in its list": ("nix", KEY),
+    "LiteLLM's proxy: the provider behind it limits the rate": ("limited", KEY),
+    "LiteLLM's proxy: the prompt is too long for the provider behind it": ("full", KEY),
+}
+"""The model that the real proxy is asked for, and the key."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("row", table.rows("litellm"))
+def test_an_answer_of_the_proxy_is_its_error(proxy: LiteLLMProxy, row: dict[str, Any]) -> None:
+    """And the row is what the real proxy answers."""
+    model, key = ON_THE_PROXY[row["when"]]
+    answer = httpx.post(
+        f"{proxy.base_url}/chat/completions",
+        json={"model": model, "messages": [{"role": "user", "content": "Hello!"}]},
+        headers={"authorization": f"Bearer {key}"},
+    )
+    assert (answer.status_code, answer.json()) == (row["status"], json.loads(row["body"]))
+    session = mellea_api.start_session(
+        "litellm",
+        f"litellm_proxy/{model}",
+        base_url=proxy.base_url,
+        api_key=key,
+        check=False,
+    )
+    for way in (table.chat, table.stream, table.raw):
+        with pytest.raises(mellea_api.MelleaAPIError) as caught:
+            way(session)
+        table.check(caught.value, row)
 
 
 @pytest.mark.parametrize("row", table.rows("watsonx"))

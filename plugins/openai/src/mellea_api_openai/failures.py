@@ -45,7 +45,9 @@ def translate_error(request: ErrorRequest) -> MelleaAPIError | None:
         if isinstance(error, openai.APIStatusError):
             words, meaning = _read(error)
             status, answer = error.status_code, error.response
-            if status == 404 and error.code == "model_not_found":
+            if (status == 404 and error.code == "model_not_found") or (
+                status == 400 and "Invalid model name" in words
+            ):
                 meaning = ModelNotFoundError
             elif status == 404 and "not supported in the" in words:
                 meaning = RequestRefusedError  # the model is there, and not at the raw endpoint

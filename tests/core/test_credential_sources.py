@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import traceback
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.canary import CANARY
 from support.fake_options import described
 
 from mellea_api import ConfigurationError, CredentialField, CredentialQuery, Secret, Target
@@ -253,3 +256,25 @@ def test_the_first_path_whose_variables_are_set_is_the_token_file() -> None:
     assert token_path(templates, {"A_HOME": "/a", "A_PATH": ""}) == "/a/token"
     assert token_path(templates, {}) == os.path.expanduser("~/.a/token")
     assert token_path((), {}) is None
+
+
+def test_what_goes_wrong_shows_no_secret_of_another_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("UNRELATED_PASSWORD", CANARY)
+    kept = [Secret(CANARY, source="a test")]  # else it would not be known for one
+
+    def broken_vault(query: CredentialQuery) -> Secret | None:
+        raise RuntimeError("sealed")
+
+    for argument, asked in ((3, None), (None, broken_vault)):
+        with pytest.raises((ConfigurationError, RuntimeError)) as caught:
+            look_up(target(), {"api_key": argument}, asked)
+        # Without what shows errors as pickles or JSON: the vault's is no error of this library.
+        for name, frame in _variables(caught.value):
+            assert CANARY not in repr(frame), name
+    assert kept
+
+
+def _variables(error: BaseException) -> Iterator[tuple[str, Any]]:
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        if "mellea_api" in frame.f_code.co_filename:
+            yield from frame.f_locals.items()

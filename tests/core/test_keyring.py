@@ -17,6 +17,7 @@ pytest.importorskip("keyring")
 import keyring
 import keyring.errors
 from keyring.backends import fail, null
+from support.canary import CANARY, drawn, found_in, shown
 from support.fake_plugins import GOOD, backend, registry
 from support.keyrings import MemoryKeyring
 
@@ -206,7 +207,7 @@ def test_a_machine_without_a_keyring_has_no_value_in_it(
     assert (report.status, report.fields[0].reason) == ("missing", "")
     for use in (
         lambda: system_keyring.read("x"),
-        lambda: system_keyring.write("x", "y", 5),
+        lambda: system_keyring.write("x", Secret("y", source="a test"), 5),
         lambda: system_keyring.delete("x", 5),
     ):
         with pytest.raises(NoKeyringError, match="cannot be used"):
@@ -236,3 +237,12 @@ def test_a_named_backends_models_are_asked_for_with_the_key_in_it(
     hold(held)
     assert [model.id for model in mellea_api.list_models("fake", registry=needed)] == ["small"]
     assert set(held.asked) == {"fake.api_key"}
+
+
+def test_a_keyring_that_refuses_shows_nowhere_what_it_was_to_keep(held: MemoryKeyring) -> None:
+    secret = Secret(CANARY, source="a test")
+    held.failure = RuntimeError(f"cannot keep {CANARY}")
+    with pytest.raises(KeyringUnusableError) as caught:
+        system_keyring.write("fake.api_key", secret, 5)
+    for where, text in (*shown(caught.value), *drawn(caught.value)):
+        assert not found_in(text), where

@@ -86,8 +86,8 @@ def credential_fields(request: CredentialFieldsRequest) -> Sequence[CredentialFi
         request: The model and the server. It must not touch the network, nor import an SDK.
 
     Returns:
-        The fields. What the descriptor names stays an argument of `start_session`; a field of
-        another name is found among the arguments only if it is named as one of them is.
+        The fields. One that is secret must be among the descriptor's, by its name: only then is
+        it known to be a secret where it is given as an argument.
     """
 
 

@@ -151,6 +151,12 @@ def test_hook_credential_fields(
     report = mellea_api.validate_credentials("fake", "big", region="north", registry=made)
     assert report.status == "present"
     assert [field.source for field in report.fields] == ["environment variable BIG_KEY", "argument"]
+    other = found(
+        "\n@hookimpl\ndef credential_fields(request):\n"
+        "    return (CredentialField(name='other_key', variables='OTHER_KEY'),)"
+    )
+    with pytest.raises(PluginError, match="secret 'other_key'"):
+        mellea_api.validate_credentials("fake", registry=other)
     wrong = found("\n@hookimpl\ndef credential_fields(request): return ('api_key',)")
     with pytest.raises(PluginError, match="something else than CredentialField"):
         mellea_api.validate_credentials("fake", registry=wrong)

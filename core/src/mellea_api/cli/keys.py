@@ -67,7 +67,7 @@ def set_(
     wrong = forms.problem(found, target, value.reveal())
     if wrong is not None:
         raise malformed_error(target, found, value.source, wrong)
-    _kept(lambda: system_keyring.write(name, value.reveal(), _PATIENCE))
+    _kept(lambda: system_keyring.write(name, value, _PATIENCE))
     if output.as_json:
         output.data(_row(target, found, value))
         return

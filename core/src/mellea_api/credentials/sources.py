@@ -77,7 +77,7 @@ class _Place:
     """
 
     name: str
-    read: Callable[[], Secret | None]
+    read: Callable[[], Secret | None] = attribute(repr=False)
     near: bool = True
     named: bool = False
 
@@ -86,14 +86,19 @@ def _places(
     target: Target,
     field: CredentialField,
     given: Any,
-    environ: Mapping[str, str],
+    environ: Mapping[str, str] | None,
     vault: Vault | None,
     keyring: bool | None,
 ) -> Iterator[_Place]:
     """Yield the places that may hold a field's value, in the order in which they count."""
+    # Here, and in no frame that an error may pass: some tools print variables in tracebacks.
+    environ = os.environ if environ is None else environ
 
     def secret(value: str, source: str) -> Secret:
         return Secret(value, source=source, masked=field.secret)
+
+    def from_variable(name: str, source: str) -> Secret:
+        return secret(environ[name], source)
 
     def from_file(path: str, source: str) -> Secret:
         return secret(files.read(path), source)
@@ -110,7 +115,7 @@ def _places(
     for variable in field.variables:
         name = f"environment variable {variable}"
         if environ.get(variable, "").strip():
-            yield _Place(name, partial(secret, environ[variable], name))
+            yield _Place(name, partial(from_variable, variable, name))
     for variable in field.variables:
         path = environ.get(f"{variable}_FILE", "").strip()
         name = f"file {path} ({variable}_FILE)"
@@ -157,7 +162,6 @@ def look(
     Raises:
         ConfigurationError: If the argument is no text.
     """
-    environ = os.environ if environ is None else environ
     secret: Secret | None = None
     source = problem = ""
     others: list[str] = []

@@ -14,6 +14,7 @@ from typing import Any, Final, TypeVar
 from mellea_api.authoring import call_with_deadline
 from mellea_api.descriptor import CredentialField
 from mellea_api.requests import Target
+from mellea_api.secrets import Secret
 
 __all__ = [
     "SERVICE",
@@ -79,14 +80,14 @@ def read(name: str, seconds: float = PATIENCE) -> str | None:
     return _ask(ask, seconds)
 
 
-def write(name: str, value: str, seconds: float) -> None:
+def write(name: str, secret: Secret, seconds: float) -> None:
     """Let the keyring hold a value under a user name, in place of the one before.
 
     Raises:
         KeyringUnusableError: If it refused, or did not answer in time.
         NoKeyringError: If there is none.
     """
-    _ask(lambda keyring: keyring.set_password(SERVICE, name, value), seconds)
+    _ask(lambda keyring: keyring.set_password(SERVICE, name, secret.reveal()), seconds)
 
 
 def delete(name: str, seconds: float) -> None:
@@ -111,12 +112,14 @@ def _ask(question: Callable[[Any], Result], seconds: float) -> Result:
     def ask() -> Result:
         try:
             return question(_library())
-        except KeyringUnusableError:
-            raise
+        except KeyringUnusableError as error:
+            failure = error
         except BaseException as error:  # a keyring is foreign code, and may even try to exit
-            raise _unusable(error) from None
+            failure = _unusable(error)
         finally:
             done.set()
+        # Out here it has no context: frames of a keyring hold what it was given to keep.
+        raise failure
 
     try:
         return call_with_deadline(ask, seconds)

@@ -305,6 +305,14 @@ class Backend:
             raise broken(
                 self.entry_point, "credential_fields returned something else than CredentialField"
             )
+        known = {field.name for field in self.descriptor.credentials}
+        for field in fields:
+            if field.secret and field.name not in known:
+                raise broken(
+                    self.entry_point,
+                    f"credential_fields returned the secret {field.name!r}, which is not among the "
+                    "descriptor's credentials: given as an argument, it would be shown",
+                )
         return tuple(fields)
 
     def _narrowed(self, target: Target) -> Target:

@@ -337,8 +337,8 @@ def test_what_is_said_once_a_session_is_said_once_by_all_threads(
 ) -> None:
     session = mellea_api.start_session("ngram", model_options={"max_tokens": 1})
 
-    def work() -> None:
-        session.chat("What is 2+2?", model_options={"thinking": True})
+    def work() -> None:  # on a loop of its own: Mellea's synchronous calls share one thread
+        asyncio.run(session.achat("What is 2+2?", model_options={"thinking": True}))
 
     with caplog.at_level(logging.WARNING, "mellea_api"):
         in_threads([work] * THREADS)

@@ -190,6 +190,41 @@ def test_a_stream_outlives_the_backend_that_it_began_on(servers: tuple[Any, Any]
     assert whole == [f"one two three {number}" for number in range(THREADS)]
 
 
+class _Slow(dict[str, Any]):
+    """Options that take their time to be read, once the call has begun."""
+
+    def __init__(self, options: dict[str, Any], meanwhile: Callable[[], None]) -> None:
+        super().__init__(options)
+        self._meanwhile = meanwhile
+
+    def keys(self) -> Any:
+        self._meanwhile()
+        return super().keys()
+
+    def __iter__(self) -> Iterator[str]:
+        return super().__iter__()
+
+
+@pytest.mark.parametrize("way", Ask.SYNC)
+def test_a_call_that_was_let_in_is_not_shut_out(
+    servers: tuple[Any, Any], way: Callable[[Ask, MelleaRuntime], None]
+) -> None:
+    """Its backend is not closed before it is used, however fast others switch."""
+    with MelleaRuntime("ollama", "one") as runtime:
+
+        def switch() -> None:
+            for backend, model in PLACES[1:]:
+                runtime.switch_model(model, backend=backend)
+
+        ask = Ask()
+        ask.options = _Slow(ask.options, switch)
+        way(ask, runtime)
+        assert (runtime.backend, runtime.model_id) == PLACES[-1]
+    (body,) = generations(*servers)
+    assert sent(body) == (ask.prompt, ask.number, 1000 + ask.number)
+    assert body["model"] == "one"
+
+
 @pytest.mark.parametrize("way", ["threads", "tasks"])
 def test_cleanup_in_the_middle_loses_no_call_that_began(servers: tuple[Any, Any], way: str) -> None:
     runtime = MelleaRuntime("ollama", "one")

@@ -53,6 +53,19 @@ def test_a_name_like_no_other_is_told_about_extra() -> None:
     assert "`extra={...}`" in problems({"zzzzzz": 1})["zzzzzz"]
 
 
+@pytest.mark.parametrize("options", [{"temprature": 1}, {"top_k": 5, "unsupported": "error"}])
+@pytest.mark.parametrize(
+    ("model", "said"), [("small-1", ""), ("big-2", " --model big-2"), ("a b", " --model 'a b'")]
+)
+def test_the_next_step_lists_what_the_model_takes(
+    options: dict[str, Any], model: str, said: str
+) -> None:
+    about = Target(descriptor=described().descriptor, model_id=model)
+    with pytest.raises(OptionError) as caught:
+        OptionPipeline(about).render(options, "chat")
+    assert caught.value.next_step == f"`mellea-api options fake{said}` shows what it takes."
+
+
 def test_names_that_are_no_text_are_problems() -> None:
     assert set(problems({1: 2, None: 3, ("a",): 4})) == {"1", "None", "('a',)"}
 

@@ -176,6 +176,22 @@ def test_litellm_itself_looks_at_the_variables_that_are_named() -> None:
             assert need.variables[0] in asked[provider], (provider, need.variables)
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("sdk")
+def test_the_report_is_right_where_litellms_own_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Why there is a table of needs at all; where LiteLLM learns better, the table may shrink."""
+    import litellm
+
+    for name in [name for name in os.environ if name.startswith(("WATSONX", "WX_", "OLLAMA"))]:
+        monkeypatch.delenv(name)
+    passed = litellm.validate_environment("watsonx/ibm/granite-3-3-8b-instruct")
+    assert passed["keys_in_environment"]
+    assert report("watsonx/ibm/granite-3-3-8b-instruct").status == "missing"
+    asked = litellm.validate_environment("ollama/granite4:micro")
+    assert asked["missing_keys"] == ["OLLAMA_API_BASE"]
+    assert report("ollama/granite4:micro").status == "not-needed"
+
+
 def test_every_provider_of_the_snapshot_has_a_report() -> None:
     for provider in snapshot()["providers"]:
         found = report(f"{provider}/zz")

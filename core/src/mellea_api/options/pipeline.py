@@ -192,20 +192,24 @@ class OptionPipeline:
         except OptionError as error:
             problems += error.problems or ()
         if problems:
-            raise option_error(self.target.backend, problems, plan.what)
+            raise self._error(problems, plan.what)
         return _with_removed(report, given, request), given.policy
+
+    def _error(self, problems: Iterable[OptionProblem], what: str = "") -> OptionError:
+        target = self.target
+        own = target.model_id != target.descriptor.default_model
+        return option_error(target.backend, problems, what, model=target.model_id if own else "")
 
     def _apply_policy(self, decisions: Iterable[OptionDecision], policy: Policy) -> None:
         dropped = [decision for decision in decisions if decision.outcome == "dropped"]
         if not dropped or policy == "drop":
             return
         if policy == "error":
-            raise option_error(
-                self.target.backend,
+            raise self._error(
                 [
                     OptionProblem(decision.spelling, f"is not supported: {decision.reason}")
                     for decision in dropped
-                ],
+                ]
             )
         for decision in dropped:
             once = (decision.name, decision.reason)

@@ -8,6 +8,7 @@ anything that fails a check, takes the long way, which collects all problems.
 from __future__ import annotations
 
 import functools
+import shlex
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
@@ -332,14 +333,24 @@ class Plan:
         return decide(outcome="dropped", reason=full, source=source), None, None
 
 
-def option_error(backend: str, problems: Iterable[OptionProblem], what: str = "") -> OptionError:
-    """Return the one error that lists all problems of some options."""
+def option_error(
+    backend: str, problems: Iterable[OptionProblem], what: str = "", *, model: str = ""
+) -> OptionError:
+    """Return the one error that lists all problems of some options.
+
+    Args:
+        backend: The backend's name.
+        problems: All of them.
+        what: What it is that the options cannot be used for.
+        model: The model, where it is not the backend's default one.
+    """
     found = tuple(problems)
     listed = "; ".join(f"{problem.path} {problem.message}" for problem in found)
+    of_model = f" --model {shlex.quote(model)}" if model else ""
     return OptionError(
         f"Cannot use the model options for {what or f'the {backend} backend'}: "
         f"{listed}{_full_stop(listed)}",
-        next_step=f"`mellea-api options {backend}` shows what it takes.",
+        next_step=f"`mellea-api options {backend}{of_model}` shows what it takes.",
         backend=backend,
         problems=found,
     )

@@ -1,4 +1,5 @@
 """What plugin authors need to test their backends. Nothing is imported until it is asked for.
 
-`strategies` generates model options for hypothesis, which has to be installed for it.
+`contract` is the suite that every backend passes, to be subclassed; `strategies` generates model
+options. Both need hypothesis, which is no dependency of the library.
 """

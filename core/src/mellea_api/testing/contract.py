@@ -1,0 +1,234 @@
+"""What every backend promises about its options, as tests: subclass them, and pytest runs them.
+
+    from mellea_api.testing.contract import BackendContract
+
+    class TestEcho(BackendContract):
+        backend = "echo"
+
+Each goes through the whole path of a call's options, the plugin's own `normalize_options`
+included, without a network, an SDK or Mellea. Only hypothesis has to be installed for it.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, ClassVar, get_args
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import mellea_api
+from mellea_api.descriptor import Endpoint
+from mellea_api.errors import OptionError, OptionProblem
+from mellea_api.options.canonical import CANONICAL
+from mellea_api.options.listing import list_options
+from mellea_api.options.pipeline import OptionPipeline
+from mellea_api.options.plan import plan_for
+from mellea_api.options.spelling import canonicalise, merge
+from mellea_api.registry import Registry
+from mellea_api.registry.backend import Backend
+from mellea_api.reports import NormalizedOptions
+from mellea_api.requests import Target
+from mellea_api.testing.strategies import invalid_values, option_dicts, spelled
+
+__all__ = ["BackendContract"]
+
+_ENDPOINTS = st.sampled_from(["chat", "completion"])
+_UNKNOWN = "no/such-model"
+_quietly = settings(
+    max_examples=50,
+    deadline=None,
+    suppress_health_check=[
+        HealthCheck.too_slow,
+        HealthCheck.filter_too_much,
+        HealthCheck.differing_executors,  # one class for each backend
+    ],
+)
+
+
+class BackendContract:
+    """The tests. A subclass names its backend, whose plugin has to be installed.
+
+    Attributes:
+        backend: The backend's name.
+        models: Ids of models to try beside those of its catalogue and one that nobody knows.
+        registry: Where to look for it; None for the shared registry, of what is installed.
+    """
+
+    backend: ClassVar[str]
+    models: ClassVar[tuple[str, ...]] = ()
+    registry: ClassVar[Registry | None] = None
+
+    @_quietly
+    @given(data=st.data(), endpoint=_ENDPOINTS)
+    def test_the_wire_is_json_without_nulls_and_without_names_of_mellea(
+        self, data: st.DataObject, endpoint: Endpoint
+    ) -> None:
+        """Hold what the provider is sent to JSON that it can read."""
+        target = self._target(data)
+        options = data.draw(option_dicts(target.descriptor, endpoint=endpoint, target=target))
+        found = self._report(target, endpoint, options)
+        if found is None:
+            return
+        assert json.loads(json.dumps(found.wire, allow_nan=False)) == found.wire
+        leaves = list(_leaves(found.wire))
+        assert None not in leaves
+        assert not [leaf for leaf in leaves if str(leaf).startswith("@@@")]
+
+    @_quietly
+    @given(data=st.data(), endpoint=_ENDPOINTS)
+    def test_nothing_is_lost_that_is_not_in_the_report(
+        self, data: st.DataObject, endpoint: Endpoint
+    ) -> None:
+        """Find every option that was given in the report, and what the report says on the wire."""
+        target = self._target(data)
+        options = data.draw(option_dicts(target.descriptor, endpoint=endpoint, target=target))
+        found = self._report(target, endpoint, options)
+        if found is None:
+            return
+        assert {decision.spelling for decision in found.decisions} >= set(options)
+        for decision in found.decisions:
+            if decision.outcome == "dropped":
+                assert decision.reason, decision
+                assert not decision.wire, decision
+            elif decision.wire and not decision.name.startswith("extra."):
+                sent = _at(found.wire, decision.wire)
+                assert sent == decision.sent or decision.wire == "messages", decision
+
+    @_quietly
+    @given(data=st.data(), endpoint=_ENDPOINTS)
+    def test_the_spelling_and_the_order_do_not_matter(
+        self, data: st.DataObject, endpoint: Endpoint
+    ) -> None:
+        """Write the same options in another way."""
+        target = self._target(data)
+        options = data.draw(option_dicts(target.descriptor, endpoint=endpoint, target=target))
+        other = data.draw(spelled(options, target.descriptor, target=target))
+        first = self._report(target, endpoint, options)
+        second = self._report(target, endpoint, dict(reversed(list(other.items()))))
+        assert (first is None) == (second is None)
+        if first is not None and second is not None:
+            assert first.wire == second.wire
+
+    @_quietly
+    @given(data=st.data(), endpoint=_ENDPOINTS)
+    def test_a_call_over_defaults_is_the_same_as_the_two_merged(
+        self, data: st.DataObject, endpoint: Endpoint
+    ) -> None:
+        """Give some options to the session, and some to the call."""
+        target = self._target(data)
+        defaults = data.draw(option_dicts(target.descriptor, target=target))
+        call = data.draw(option_dicts(target.descriptor, endpoint=endpoint, target=target))
+        session = self._pipeline(target)
+        try:
+            session.set_defaults(defaults)
+            layered = session.render(call, endpoint).report.wire
+        except OptionError:
+            return
+        plan = plan_for(target, endpoint)
+        merged = merge(canonicalise(defaults, plan, source="default"), canonicalise(call, plan))
+        together = self._report(target, endpoint, merged.values)
+        assert together is not None
+        assert together.wire == layered
+
+    @_quietly
+    @given(data=st.data())
+    def test_what_is_wrong_everywhere_is_an_error_that_names_it(self, data: st.DataObject) -> None:
+        """Give a common option a value that no backend may take."""
+        target = self._target(data)
+        option = data.draw(st.sampled_from(sorted(set(CANONICAL) - {"tools", "tool_choice"})))
+        value = data.draw(invalid_values(option))
+        rules = [rule for rule in target.descriptor.options if rule.name == option]
+        if any(rule.special or rule.convert for rule in rules):
+            return  # the backend takes more than the common range (Ollama's -1), and says so
+        problems: Sequence[OptionProblem] = ()
+        try:
+            self._pipeline(target).render({option: value}, "chat")
+        except OptionError as error:
+            problems = error.problems or ()
+        assert problems, f"{option}={value!r} was taken"
+        assert problems[0].path.startswith(option)
+
+    def test_what_is_listed_without_conditions_is_what_is_sent(self) -> None:
+        """Give each option that `mellea-api options` lists, alone."""
+        examples: dict[str, Any] = {"number": 1, "integer": 20, "text": "x", "texts": ["eA=="]}
+        for target, endpoint in itertools.product(self._targets(), get_args(Endpoint)):
+            listed = list_options(target, endpoint)
+            depends = {option.name for option in listed if option.when}
+            for option in listed:
+                if option.name in depends or option.type not in examples or option.choices:
+                    continue
+                found = self._report(target, endpoint, {option.name: examples[option.type]})
+                assert found is not None, (target.model_id, option)
+                (decision,) = found.decisions
+                assert (decision.outcome != "dropped") == option.supported, (
+                    target.model_id,
+                    option,
+                )
+                assert not option.wire or decision.wire in ("", option.wire), option
+
+    def test_it_describes_itself_and_its_catalogue(self) -> None:
+        """Hold the descriptor to what people are shown of it."""
+        descriptor = self._backend().descriptor
+        assert descriptor.summary
+        models = mellea_api.list_models(self.backend, freshness="offline", registry=self.registry)
+        assert descriptor.default_model in [model.id for model in models]
+        assert all(model.source == "catalogue" for model in models)
+        unsaid = [rule.name for rule in descriptor.options if not (rule.supported or rule.reason)]
+        assert not unsaid, "a rule without a native name says why there is none"
+        unread = [rule.name for rule in descriptor.options if not rule.source]
+        assert not unread, "each rule says where it was read"
+
+    # --------------------------------------------------------------------------------- helpers
+
+    def _backend(self) -> Backend:
+        registry = self.registry
+        return (mellea_api.shared_registry() if registry is None else registry).backend(
+            self.backend
+        )
+
+    def _targets(self) -> list[Target]:
+        """Return its default model, others of its catalogue, and one that nobody knows."""
+        backend = self._backend()
+        known = [model.id for model in backend.descriptor.models]
+        names = (backend.descriptor.default_model, *known[:6], *self.models, _UNKNOWN)
+        return [backend.target(name) for name in dict.fromkeys(names)]
+
+    def _target(self, data: st.DataObject) -> Target:
+        return data.draw(st.sampled_from(self._targets()))
+
+    def _pipeline(self, target: Target) -> OptionPipeline:
+        return self._backend().pipeline(target, policy="drop")
+
+    def _report(
+        self, target: Target, endpoint: Endpoint, options: Mapping[str, Any]
+    ) -> NormalizedOptions | None:
+        """Say what becomes of options; None where they are refused, with a reason for each."""
+        try:
+            return self._pipeline(target).render(dict(options), endpoint).report
+        except OptionError as error:
+            refused = error
+        assert refused.problems
+        assert all(problem.path and problem.message for problem in refused.problems)
+        return None
+
+
+def _leaves(value: Any) -> Iterator[Any]:
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            yield key
+            yield from _leaves(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _leaves(item)
+    else:
+        yield value
+
+
+def _at(wire: Mapping[str, Any], path: str) -> Any:
+    found: Any = wire
+    for step in path.split("."):
+        found = found[step]
+    return found

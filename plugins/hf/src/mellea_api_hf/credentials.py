@@ -10,8 +10,9 @@ from __future__ import annotations
 import os
 
 from mellea_api import CredentialReport, CredentialRequest
-from mellea_api.authoring import UnreadableAnswerError, call_with_deadline
+from mellea_api.authoring import UnreadableAnswerError
 from mellea_api.credentials import accepted, unchecked
+from mellea_api_hf.http import ask
 from mellea_api_hf.token import to_send
 
 __all__ = ["probe"]
@@ -28,27 +29,19 @@ def probe(request: CredentialRequest) -> CredentialReport:
     if os.path.isdir(model):
         if token is None:
             return unchecked(request, f"{model} is a folder here, which needs no token.")
-        call_with_deadline(lambda: _ask(request, "whoami-v2"), request.timeout)
+        _ask(request, "whoami-v2")
         return accepted(request, f"The token is good; {model} is a folder here, and needs none.")
     from huggingface_hub.utils import validate_repo_id
 
     validate_repo_id(model)
-    call_with_deadline(lambda: _ask(request, f"models/{model}/auth-check"), request.timeout)
+    _ask(request, f"models/{model}/auth-check")
     good = f"The token is good, and opens {model}." if token else f"{model} needs no token."
     return accepted(request, good)
 
 
 def _ask(request: CredentialRequest, question: str) -> None:
     # By hand: `HfApi.auth_check` takes any page for a yes, that of a proxy too.
-    from huggingface_hub import constants
-    from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status
-
     token = request.credentials.get("token")
-    answer = get_session().get(
-        f"{constants.ENDPOINT}/api/{question}",
-        headers=build_hf_headers(token=to_send(token) if token else False),
-        timeout=request.timeout,
-    )
-    hf_raise_for_status(answer)
+    answer = ask(question, to_send(token) if token else False, request.timeout)
     if "html" in answer.headers.get("content-type", ""):
         raise UnreadableAnswerError(f"{answer.text[:60]!r} is a web page")

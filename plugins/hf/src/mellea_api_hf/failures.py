@@ -83,6 +83,8 @@ def _of_the_hub(request: ErrorRequest, error: BaseException) -> MelleaAPIError |
         if status is not None:
             headers = error.response.headers
             return translation.by_status(request, status, str(error), headers)
+    if type(error).__name__ == "HTTPStatusError":  # httpx's, of a redirect
+        return translation.by_status(request, _status(error) or 500, "", error.response.headers)  # type: ignore[attr-defined]
     return None
 
 

@@ -11,7 +11,8 @@ from mellea_api import (
     ModelsRequest,
     Target,
 )
-from mellea_api.authoring import call_with_deadline
+from mellea_api.authoring import UnreadableAnswerError
+from mellea_api_hf.http import ask, read
 from mellea_api_hf.settings import LISTING, LOADING, setting
 from mellea_api_hf.token import to_send
 
@@ -77,27 +78,32 @@ def _in_the_cache(target: Target) -> list[ModelInfo]:
 
 
 def _on_the_hub(request: ModelsRequest, hub: bool | str, limit: int) -> list[ModelInfo]:
-    from huggingface_hub import HfApi
-
-    token = request.credentials.get("token")
-
-    def ask() -> list[Any]:
-        return list(
-            HfApi(token=to_send(token)).list_models(
-                filter="text-generation",
-                search=hub if isinstance(hub, str) else None,
-                sort="downloads",
-                limit=limit,
-            )
-        )
-
+    token = to_send(request.credentials.get("token"))
+    wanted = {"filter": "text-generation", "sort": "downloads", "limit": limit}
+    if isinstance(hub, str):
+        wanted["search"] = hub
+    models: list[dict[str, Any]] = []
+    answer = ask("models", token, request.timeout, wanted)
+    while True:
+        found = read(answer)
+        if not isinstance(found, list) or not all(_is_model(model) for model in found):
+            raise UnreadableAnswerError(f"{answer.text[:60]!r} is no list of models")
+        models += found
+        following = answer.links.get("next", {}).get("url", "")
+        if len(models) >= limit or not following.startswith(str(answer.url.join("/"))):
+            break
+        answer = ask(following, token, request.timeout)
     return [
         ModelInfo(
-            id=model.id,
-            description=f"{model.downloads or 0:,} downloads"
-            + (", gated" if getattr(model, "gated", None) else ""),
-            default=model.id == request.target.descriptor.default_model,
+            id=model["id"],
+            description=f"{model.get('downloads') or 0:,} downloads"
+            + (", gated" if model.get("gated") else ""),
+            default=model["id"] == request.target.descriptor.default_model,
             source="live",
         )
-        for model in call_with_deadline(ask, request.timeout)
+        for model in models[:limit]
     ]
+
+
+def _is_model(found: Any) -> bool:
+    return isinstance(found, dict) and isinstance(found.get("id"), str)

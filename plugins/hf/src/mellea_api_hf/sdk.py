@@ -32,7 +32,7 @@ def create_session(request: SessionRequest) -> Any:
         from mellea_api_hf.backend import LocalHFBackend
     except ImportError as error:
         raise _missing(target, error) from error
-    from mellea_api_hf.weights import Recipe, load
+    from mellea_api_hf.weights import PATIENCE, Recipe, load
 
     settings = {name: setting(target, name, None) for name in LOADING}
     if "custom_config" in target.settings:
@@ -45,6 +45,7 @@ def create_session(request: SessionRequest) -> Any:
         dtype=settings["dtype"] or "auto",
         trust_remote_code=bool(settings["trust_remote_code"]),
         token=request.credentials.get("token"),
+        patience=request.timeout or PATIENCE,
     )
     share = settings["share"] is not False
     weights = load(recipe, share=share)

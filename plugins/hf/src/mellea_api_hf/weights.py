@@ -10,14 +10,21 @@ import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import quote
 
 from attrs import define, field, frozen
 
 from mellea_api import ModelNotFoundError, Secret
+from mellea_api.authoring import UnreadableAnswerError
 from mellea_api.logs import logger
+from mellea_api_hf.http import ask, read
 from mellea_api_hf.token import to_send
 
-__all__ = ["Recipe", "Weights", "load", "randomness"]
+__all__ = ["PATIENCE", "Recipe", "Weights", "load", "randomness"]
+
+
+PATIENCE: Final = 10.0
+"""Seconds for the Hub's first answer; downloads take their time."""
 
 
 @frozen(kw_only=True)
@@ -31,6 +38,7 @@ class Recipe:
         dtype: The type of the weights, such as `bfloat16`; `auto` is that of the checkpoint.
         trust_remote_code: Whether code that comes with the model may run.
         token: Lets in to gated and private models; it is no part of what is loaded.
+        patience: Seconds for the Hub's first answer; no part of it either.
     """
 
     model_id: str
@@ -39,6 +47,7 @@ class Recipe:
     dtype: str = "auto"
     trust_remote_code: bool = False
     token: Secret | None = field(default=None, eq=False, repr=False)
+    patience: float = field(default=PATIENCE, eq=False, repr=False)
 
 
 @define(eq=False)
@@ -60,9 +69,6 @@ class Weights:
         found = getattr(self.model.config, "max_position_embeddings", None)
         return found if isinstance(found, int) else None
 
-
-_PATIENCE: Final = 10.0
-"""Seconds for the Hub's first answer; downloads take their time."""
 
 _loaded: Final[weakref.WeakValueDictionary[Recipe, Weights]] = weakref.WeakValueDictionary()
 _loading: Final[dict[Recipe, threading.Lock]] = {}
@@ -151,19 +157,24 @@ def _without_the_hub(recipe: Recipe, token: str | None) -> str | None:
     Raises:
         Exception: What the Hub says, or that it cannot be reached, where the cache lacks the model.
     """
-    from huggingface_hub import HfApi, constants, try_to_load_from_cache
+    from huggingface_hub import constants, try_to_load_from_cache
     from huggingface_hub.errors import HfHubHTTPError
+    from huggingface_hub.utils import validate_repo_id
 
     name, revision = recipe.model_id, recipe.revision or "main"
+    validate_repo_id(name)
     cached: Any = None
     try:
         if constants.HF_HUB_OFFLINE:
             cached = try_to_load_from_cache(name, "config.json", revision=revision)
         else:
-            api = HfApi(token=token)
-            if api.model_info(name, revision=revision, timeout=_PATIENCE).gated:
+            place = name if revision == "main" else f"{name}/revision/{quote(revision, safe='')}"
+            about = read(ask(f"models/{place}", token, recipe.patience))
+            if not isinstance(about, dict) or "id" not in about:
+                raise UnreadableAnswerError(f"{str(about)[:60]!r} does not describe the model")
+            if about.get("gated"):
                 # transformers 5 would ask again without the token, and say what that was told.
-                api.auth_check(name)
+                ask(f"models/{name}/auth-check", token, recipe.patience)
     except Exception as error:
         cached = try_to_load_from_cache(name, "config.json", revision=revision)
         if not isinstance(cached, str):

@@ -67,7 +67,7 @@ def select(
     with blame("MELLEA_BACKEND" if name == environment.backend else None, BackendNotFoundError):
         backend = registry.backend(name)
     request = session_request(backend, model_id, model_options=options, **arguments)
-    if (environment.backend or DEFAULT_BACKEND) in {name, backend.descriptor.name}:
+    if (environment.backend or DEFAULT_BACKEND) in backend.names:
         request = _with_environment(request, backend, environment, model_given=model_id is not None)
     target = request.target
     key = (

@@ -64,6 +64,7 @@ class Backend:
         elsewhere: Returns the names of the other backends whose catalogues have a model.
 
     Attributes:
+        names: All its names.
         descriptor: What it says about itself.
 
     Raises:
@@ -84,7 +85,8 @@ class Backend:
         self._manager = manager
         self._extensions = dict(extensions or {})
         self._elsewhere = elsewhere
-        self.descriptor = self._describe(aliases | {name})
+        self.names = aliases | {name}
+        self.descriptor = self._describe(self.names)
         hooks = manager.hook
         self._reviewed = bool(hooks.review_options.get_hookimpls())
         self._own_rules = len(hooks.option_rules.get_hookimpls()) > 1

@@ -1,0 +1,45 @@
+"""Which backend's the environment's model and options are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from support import fake_plugins
+
+from mellea_api import Registry
+from mellea_api.environment import RuntimeEnvironment
+from mellea_api.selection import select
+
+
+@pytest.fixture
+def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Registry:
+    """Three names: two of one plugin, and another one's."""
+    for module in ("hub_plugin", "other_plugin"):
+        (tmp_path / f"{module}.py").write_text(fake_plugins.GOOD)
+    monkeypatch.syspath_prepend(tmp_path)
+    return fake_plugins.registry(
+        fake_plugins.backend("hub", "hub_plugin"),
+        fake_plugins.backend("modelhub", "hub_plugin"),
+        fake_plugins.backend("other", "other_plugin", "dist-other"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("named", "used", "applies"),
+    [
+        ("hub", "hub", True),
+        ("modelhub", "hub", True),
+        ("hub", "modelhub", True),
+        ("modelhub", "other", False),
+        ("other", "hub", False),
+        (None, "hub", False),
+    ],
+)
+def test_the_environments_model_and_options_hold_for_its_backend_by_any_name(
+    registry: Registry, named: str | None, used: str, applies: bool
+) -> None:
+    environment = RuntimeEnvironment(named, "large", {"seed": 7}, None)
+    found = select(registry, environment, used, None, {"temperature": 0})
+    assert found.request.target.model_id == ("large" if applies else "small")
+    assert dict(found.request.options) == ({"seed": 7} if applies else {}) | {"temperature": 0}

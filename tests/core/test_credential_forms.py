@@ -101,6 +101,13 @@ def test_what_is_no_secret_may_have_other_characters_and_no_line_breaks() -> Non
     assert "nothing has replaced" in (wrong("${PROJECT}", PLAIN) or "")
 
 
+def test_what_goes_into_a_header_must_fit_there_even_if_it_is_no_secret() -> None:
+    sent = evolve(PLAIN, header=True)
+    assert "no HTTP header takes" in (wrong("org\N{EN DASH}1", sent) or "")
+    assert "white space" in (wrong("org 1", sent) or "")
+    assert wrong("org-1", sent) is None
+
+
 def test_a_document_is_taken_as_it_is() -> None:
     assert wrong('{"type": "service_account",\n "key": "x"}', evolve(FIELD, verbatim=True)) is None
 

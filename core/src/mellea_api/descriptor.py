@@ -164,6 +164,8 @@ class CredentialField:
             for an environment variable. The first whose variables are all set is the one.
         entry: Its user name in the system's keyring; empty for `<backend>.<name>`.
         form: What it looks like, if the provider says so.
+        header: Whether the value goes into an HTTP header although it is no secret, and so can
+            hold nothing but visible ASCII; of a secret that is taken for granted.
         verbatim: Whether the value may be any text, such as a JSON document, so that its
             characters are not looked at.
     """
@@ -176,6 +178,7 @@ class CredentialField:
     token_file: tuple[str, ...] = field(default=(), converter=_tuple)
     entry: str = ""
     form: CredentialForm | None = None
+    header: bool = False
     verbatim: bool = False
 
 

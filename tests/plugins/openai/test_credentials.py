@@ -97,6 +97,18 @@ def test_a_key_that_has_expired_is_said_to_have() -> None:
     assert (report.status, report.checked, report.usable) == ("expired", True, False)
 
 
+@pytest.mark.parametrize("name", ["organization", "project"])
+def test_what_no_header_can_hold_is_not_sent_in_one(openai_server: OpenAIServer, name: str) -> None:
+    """The SDK would fail with a UnicodeEncodeError."""
+    given = {"api_key": "sk-good", name: "org\N{EN DASH}1", "base_url": openai_server.base_url}
+    report = mellea_api.validate_credentials("openai", probe=True, **given)
+    assert report.status == "malformed"
+    assert f"the {name} given as an argument" in report.message
+    with pytest.raises(mellea_api.CredentialError, match="no HTTP header takes"):
+        mellea_api.start_session("openai", **given)
+    assert asked(openai_server) == []
+
+
 @pytest.mark.parametrize(
     ("key", "right"),
     [

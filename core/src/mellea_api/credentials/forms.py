@@ -83,7 +83,7 @@ def _characters(field: CredentialField, value: str) -> str | None:
             return f"there is a line break in it (after {position - 1} characters)"
         if not letter.isprintable() and letter.isascii():
             return f"there is a control character in it (at {position})"
-        if not field.secret:
+        if not (field.secret or field.header):
             continue
         if letter.isspace():
             return f"there is white space in it (at {position})"

@@ -60,13 +60,18 @@ def describe_backend(name: str) -> BackendDescriptor:
                 ),
             ),
             CredentialField(
-                name="organization", variables="OPENAI_ORG_ID", secret=False, required="never"
+                name="organization",
+                variables="OPENAI_ORG_ID",
+                secret=False,
+                required="never",
+                header=True,
             ),
             CredentialField(
                 name="project",
                 variables=("OPENAI_PROJECT", "OPENAI_PROJECT_ID"),
                 secret=False,
                 required="never",
+                header=True,
             ),
         ),
         options=RULES,

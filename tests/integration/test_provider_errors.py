@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import pytest
@@ -71,34 +72,48 @@ def provider(backend: str, *, raw: bool = False) -> Iterator[tuple[Any, str, dic
         yield server, model, arguments
 
 
+Opened = Callable[[str, bool], tuple[Any, Any]]
+
+
+@pytest.fixture(scope="module")
+def opened() -> Iterator[Opened]:
+    """Opens a session for chats, or for raw prompts, on a good server: once for all tests here."""
+    with ExitStack() as stack:
+
+        @functools.cache
+        def opened(backend: str, raw: bool = False) -> tuple[Any, Any]:
+            server, model, arguments = stack.enter_context(provider(backend, raw=raw))
+            return server, mellea_api.start_session(backend, model, **arguments)
+
+        yield opened
+
+
 @pytest.mark.parametrize("row", table.rows(*BACKENDS))
-def test_an_answer_is_its_error(row: dict[str, Any]) -> None:
+def test_an_answer_is_its_error(row: dict[str, Any], opened: Opened) -> None:
     """And is asked for once: no SDK tries again behind the caller's back."""
-    with provider(row["backend"], raw=row.get("raw", False)) as (server, model, arguments):
-        session = mellea_api.start_session(row["backend"], model, **arguments)
-        with table.answering(server, table.reply(row)) as asked:
-            if row["error"] == "none":
-                assert table.way_of(row)(session).content == "4"
-                return
-            with pytest.raises(mellea_api.MelleaAPIError) as caught:
-                table.way_of(row)(session)
-        table.check(caught.value, row)
-        assert len(asked) == 1
-        assert table.way_of(row)(session)  # the session is none the worse
+    server, session = opened(row["backend"], row.get("raw", False))
+    with table.answering(server, table.reply(row)) as asked:
+        if row["error"] == "none":
+            assert table.way_of(row)(session).content == "4"
+            return
+        with pytest.raises(mellea_api.MelleaAPIError) as caught:
+            table.way_of(row)(session)
+    table.check(caught.value, row)
+    assert len(asked) == 1
+    assert table.way_of(row)(session)  # the session is none the worse
 
 
 @pytest.mark.parametrize("way", table.WAYS)
 @pytest.mark.parametrize("row", KIND_ROWS)
-def test_every_kind_is_the_same_on_every_way(row: dict[str, Any], way: str) -> None:
-    with provider(row["backend"], raw=way == "raw") as (server, model, arguments):
-        session = mellea_api.start_session(row["backend"], model, **arguments)
-        with (
-            table.answering(server, table.reply(row)) as asked,
-            pytest.raises(mellea_api.MelleaAPIError) as caught,
-        ):
-            table.WAYS[way](session)
-        table.check(caught.value, row)
-        assert len(asked) == 1
+def test_every_kind_is_the_same_on_every_way(row: dict[str, Any], way: str, opened: Opened) -> None:
+    server, session = opened(row["backend"], way == "raw")
+    with (
+        table.answering(server, table.reply(row)) as asked,
+        pytest.raises(mellea_api.MelleaAPIError) as caught,
+    ):
+        table.WAYS[way](session)
+    table.check(caught.value, row)
+    assert len(asked) == 1
 
 
 @pytest.mark.parametrize("row", KIND_ROWS)
@@ -161,6 +176,28 @@ def test_a_filter_that_ends_a_stream_is_said_after_what_came(way: str) -> None:
             pytest.raises(mellea_api.ContentRefusedError, match="content filter"),
         ):
             table.WAYS[way](session)
+
+
+@pytest.mark.parametrize("way", ["achat", "astream"])
+@pytest.mark.parametrize(
+    ("backend", "when"),
+    [
+        ("ollama", "a proxy in front of it limits the rate"),
+        ("openai", "too many calls a minute"),
+    ],
+)
+def test_what_a_program_was_handling_does_not_matter(backend: str, when: str, way: str) -> None:
+    """Python writes what is being handled over what an error came from: here, over the headers."""
+    row = table.named(backend, when)
+    with provider(backend) as (server, model, arguments):
+        session = mellea_api.start_session(backend, model, **arguments)
+        with table.answering(server, table.reply(row)):
+            try:
+                raise KeyError("the program's own")
+            except KeyError:
+                with pytest.raises(mellea_api.RateLimitError) as caught:
+                    table.WAYS[way](session)
+        table.check(caught.value, row)
 
 
 def test_max_retries_lets_the_sdk_try_again_and_no_more() -> None:

@@ -97,8 +97,10 @@ def answering(server: LoopbackServer, answer: Reply | Callable[[], Reply]) -> It
         return answer if isinstance(answer, Reply) else answer()
 
     server.handle = handle  # type: ignore[method-assign]
-    yield asked
-    server.handle = good  # type: ignore[method-assign]
+    try:
+        yield asked
+    finally:
+        server.handle = good  # type: ignore[method-assign]
 
 
 def check(error: Any, row: dict[str, Any], *, through: str = "") -> None:

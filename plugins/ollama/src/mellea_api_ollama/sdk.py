@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import functools
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Iterator, Mapping
 from typing import Any
 
 import ollama
@@ -165,9 +166,30 @@ class _Client(ollama.AsyncClient):
 
     async def _request(self, *args: Any, stream: bool = False, **kwargs: Any) -> Any:
         # The one way of the SDK to its server; all that it streams here is a model's answer.
-        with reading_answer():
+        with reading_answer(), _causes_kept():
             answer: Any = await super()._request(*args, stream=stream, **kwargs)
-        return whole(answer, lambda part: bool(part.done)) if stream else answer
+        return whole(_parts(answer), lambda part: bool(part.done)) if stream else answer
+
+
+@contextlib.contextmanager
+def _causes_kept() -> Iterator[None]:
+    """Keep what the SDK's errors came from, which has the answer's headers, and what was wrong.
+
+    The SDK raises them `from None`, so that the next `raise` in a program's own `except` would
+    put that program's error in the place of what they came from.
+    """
+    try:
+        yield
+    except Exception as error:
+        error.__cause__ = error.__cause__ or error.__context__
+        raise
+
+
+async def _parts(answer: AsyncGenerator[Any]) -> AsyncGenerator[Any]:
+    with _causes_kept():
+        async with contextlib.aclosing(answer) as parts:
+            async for part in parts:
+                yield part
 
 
 def _lift(options: Any) -> tuple[Any, dict[str, Any]]:

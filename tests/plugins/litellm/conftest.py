@@ -48,7 +48,11 @@ def sdk() -> Any:
     """The plugin's module that imports LiteLLM; skips where LiteLLM is not installed."""
     if importlib.util.find_spec("litellm") is None:
         pytest.skip("LiteLLM is not installed (pip install 'mellea[litellm]')")
-    return importlib.import_module("mellea_api_litellm.sdk")
+    found = importlib.import_module("mellea_api_litellm.sdk")
+    # This says where the tokenizers of LiteLLM's package are, by a variable that is set once: were
+    # it first imported in a test, its end would unset that, and tiktoken ask the network.
+    importlib.import_module("litellm.litellm_core_utils.default_encoding")
+    return found
 
 
 @pytest.fixture(autouse=True)

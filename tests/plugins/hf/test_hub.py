@@ -63,7 +63,9 @@ class Process:
         self.home, self.endpoint = home, endpoint
         self.said = ""
 
-    def __call__(self, *steps: list[Any], **variables: str) -> list[list[Any]]:
+    def __call__(
+        self, *steps: list[Any], terminal: int | None = None, **variables: str
+    ) -> list[list[Any]]:
         environment = {
             **os.environ,
             "HF_HOME": str(self.home),
@@ -73,13 +75,14 @@ class Process:
         }
         done = subprocess.run(
             [sys.executable, "-c", PROGRAM, json.dumps(steps)],
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE if terminal is None else terminal,
             text=True,
             check=False,
             env=environment,
             timeout=120,
         )
-        self.said = done.stdout + done.stderr
+        self.said = done.stdout + (done.stderr or "")
         answers = [line for line in done.stdout.splitlines() if line.startswith("ANSWERS ")]
         assert answers, self.said
         found: list[list[Any]] = json.loads(answers[0].removeprefix("ANSWERS "))
@@ -159,6 +162,39 @@ def test_a_public_model_is_downloaded_once_without_a_token_and_then_works_offlin
     assert down == ["ok", expected]
     assert "taken from the cache" in process.said
     assert time.monotonic() - began < 25
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals")
+def test_whoever_waits_at_a_terminal_sees_how_far_it_is(hub: HubServer, tmp_path: Path) -> None:
+    import fcntl
+    import pty
+    import struct
+    import termios
+    import threading
+
+    process = Process(tmp_path / "home", hub.url)
+    screen, terminal = pty.openpty()
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
+    seen: list[bytes] = []
+
+    def watch() -> None:
+        try:
+            while piece := os.read(screen, 65536):
+                seen.append(piece)
+        except OSError:  # what Linux says when nobody has the terminal any more
+            pass
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    (answer,) = process(step("chat", OPEN), terminal=terminal)
+    os.close(terminal)
+    watcher.join(10)
+    os.close(screen)
+    assert answer[0] == "ok"
+    shown = b"".join(seen).decode("utf-8", "replace")
+    assert "model.safetensors" in shown or "Fetching" in shown, shown
+    assert "100%" in shown
+    assert f"LOG loaded {OPEN}" in shown
 
 
 def test_a_gated_model_says_where_to_ask_for_access_and_opens_to_a_token(

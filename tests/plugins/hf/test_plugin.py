@@ -53,6 +53,10 @@ def test_the_alias_is_the_same_backend() -> None:
     ("variables", "source"),
     [
         ({"HF_TOKEN": "hf_fromtheenvironment123"}, "environment variable HF_TOKEN"),
+        (
+            {"HUGGING_FACE_HUB_TOKEN": "hf_fromtheoldername1234567"},
+            "environment variable HUGGING_FACE_HUB_TOKEN",
+        ),
         ({"HF_TOKEN_PATH": "{folder}/token"}, "token file {folder}/token"),
         ({"HF_HOME": "{folder}"}, "token file {folder}/token"),
         ({"XDG_CACHE_HOME": "{folder}/.."}, "token file {folder}/token"),

@@ -107,8 +107,9 @@ def _mellea_on_stderr(debug: bool) -> Iterator[None]:
             logger.setLevel(logging.INFO if debug else logging.WARNING)
             for handler in logger.handlers:
                 if type(handler) is logging.StreamHandler:
-                    stack.callback(handler.setStream, handler.stream)
-                    handler.setStream(sys.stderr)
+                    # Not setStream(): it flushes the old one, which may be closed by now.
+                    stack.callback(setattr, handler, "stream", handler.stream)
+                    handler.stream = sys.stderr
         yield
 
 

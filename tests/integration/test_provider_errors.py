@@ -200,6 +200,26 @@ def test_what_a_program_was_handling_does_not_matter(backend: str, when: str, wa
         table.check(caught.value, row)
 
 
+@pytest.mark.parametrize(
+    ("backend", "when", "path"),
+    [
+        ("ollama", "a proxy in front of it limits the rate", "/api/show"),
+        ("openai", "too many calls a minute", "/v1/models/gpt-4o"),
+    ],
+)
+def test_a_session_that_is_told_to_wait_says_so_and_asks_once(
+    backend: str, when: str, path: str
+) -> None:
+    row = table.named(backend, when)
+    with provider(backend) as (server, model, arguments):
+        good = server.handle
+        server.handle = lambda asked: table.reply(row) if asked.path == path else good(asked)
+        with pytest.raises(mellea_api.RateLimitError) as caught:
+            mellea_api.start_session(backend, model, **arguments)
+        table.check(caught.value, row)
+        assert len(server.calls(path)) == 1
+
+
 def test_max_retries_lets_the_sdk_try_again_and_no_more() -> None:
     row = table.named("openai", "too many calls a minute") | {"headers": {"retry-after": "0.01"}}
     with provider("openai") as (server, model, arguments):

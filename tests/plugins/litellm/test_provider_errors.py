@@ -76,6 +76,16 @@ def test_a_kind_is_the_same_on_every_way(when: str, way: str) -> None:
         assert len(asked) == 1
 
 
+def test_max_retries_lets_the_sdk_try_again_and_no_more() -> None:
+    row = table.named("openai", "too many calls a minute") | {"headers": {"retry-after": "0.01"}}
+    with provider("openai") as (server, arguments):
+        session = mellea_api.start_session("litellm", ROUTES["openai"], max_retries=2, **arguments)
+        with table.answering(server, table.reply(row)) as asked:
+            with pytest.raises(mellea_api.RateLimitError):
+                session.chat("?")
+            assert len(asked) == 3
+
+
 ON_THE_PROXY = {
     "LiteLLM's proxy: the key is wrong": ("mocked", "sk-bad"),
     "LiteLLM's proxy: the model is not in its list": ("nix", KEY),

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from support import provider_errors as table
-from support.watsonx_server import WatsonxServer
+from support.watsonx_server import PROJECT, SPECS_PATH, TOKEN_PATH, WatsonxServer
 from support.watsonx_session import DEPRECATED, start
 
 pytest.importorskip("mellea_api_watsonx", reason="mellea-api-watsonx is not installed")
@@ -57,6 +57,17 @@ def test_a_kind_is_the_same_on_every_way(watsonx: WatsonxServer, when: str, way:
         row = {name: value for name, value in row.items() if name != "retry_after"}
     table.check(caught.value, row)
     assert len(asked) == 1
+
+
+@pytest.mark.parametrize("path", [TOKEN_PATH, f"/v2/projects/{PROJECT}", SPECS_PATH])
+def test_a_session_that_is_told_to_wait_says_so_and_asks_once(
+    watsonx: WatsonxServer, path: str
+) -> None:
+    watsonx.answers[path] = table.reply(table.named("watsonx", "too many calls a second"))
+    with pytest.raises(mellea_api.RateLimitError) as caught:
+        start()
+    assert caught.value.retry_after == 7
+    assert watsonx.paths().count(path) == 1
 
 
 def test_max_retries_lets_the_sdk_try_again_and_no_more(watsonx: WatsonxServer) -> None:

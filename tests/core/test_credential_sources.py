@@ -228,6 +228,14 @@ def test_a_file_that_may_not_be_read_is_said_to_be(tmp_path: Path) -> None:
     assert "it cannot be read (Permission denied)" in from_file(tmp_path / "key").problem
 
 
+@pytest.mark.parametrize("key", [KEY, "eyJhbGciOi.eyJzdWIi.c2lnbmF0dXJl"])
+def test_a_key_in_the_place_of_a_path_is_not_shown(key: str) -> None:
+    found = from_file(key)
+    assert found.problem == "there is no such file"
+    assert found.source == "file [no path] (FIRST_KEY_FILE)"
+    assert key not in repr(found)
+
+
 def test_the_users_folder_may_be_meant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "key").write_text(KEY)

@@ -8,10 +8,11 @@ import stat
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-__all__ = ["MOST_BYTES", "UnusableFileError", "read", "token_path"]
+__all__ = ["MOST_BYTES", "UnusableFileError", "read", "shown_path", "token_path"]
 
 MOST_BYTES: Final = 64 * 1024
 """More than any credential has; a wrong path may name anything."""
+_SHORTEST_SECRET: Final = 16
 _VARIABLE: Final = re.compile(r"\$(\w+)")
 
 
@@ -58,6 +59,16 @@ def read(path: str) -> str:
     if not text.strip():
         raise UnusableFileError("it is empty")
     return text
+
+
+def shown_path(path: str) -> str:
+    """Return a path as it may be shown; not what may be a secret in the place of a path.
+
+    >>> shown_path("/secrets/key"), shown_path("sk-0123456789abcdefghij")
+    ('/secrets/key', '[no path]')
+    """
+    looks_so = "/" in path or os.sep in path or len(path) < _SHORTEST_SECRET
+    return path if looks_so or os.path.exists(os.path.expanduser(path)) else "[no path]"
 
 
 def token_path(templates: Sequence[str], environ: Mapping[str, str]) -> str | None:

@@ -118,7 +118,7 @@ def _places(
             yield _Place(name, partial(from_variable, variable, name))
     for variable in field.variables:
         path = environ.get(f"{variable}_FILE", "").strip()
-        name = f"file {path} ({variable}_FILE)"
+        name = f"file {files.shown_path(path)} ({variable}_FILE)"
         if path:
             yield _Place(name, partial(from_file, path, name), named=True)
     if vault is not None:

@@ -38,12 +38,14 @@ def secrets_of(environ: Mapping[str, str], known: Iterable[str] = ()) -> list[Se
     Args:
         environ: The environment.
         known: Variables that are known to hold secrets, whatever their names.
+
+    What names a file is no secret, and to be named where it is not there.
     """
     known = set(known)
     return [
         Secret(value, source=f"environment variable {name}")
         for name, value in environ.items()
-        if name in known or _SECRETIVE.search(name.upper())
+        if name in known or (_SECRETIVE.search(name.upper()) and not name.endswith("_FILE"))
     ]
 
 

@@ -280,7 +280,7 @@ def fate(rule: OptionRule, endpoint: str) -> tuple[str, str]:
     native = rule.chat if endpoint == "chat" else rule.completion
     if native is None:
         return "not supported", ""
-    if rule.reason.endswith(_SILENT) and rule.convert:
+    if rule.convert and (rule.convert == "unsaid" or rule.reason.endswith(_SILENT)):
         return "converted to nothing", ""
     wire = native.wire
     if rule.convert:

@@ -131,12 +131,12 @@ def _install_large(session: nox.Session, mellea: str, name: str) -> None:
     )
 
 
-def _pytest(session: nox.Session, *folders: str, workers: int = 2) -> None:
+def _pytest(session: nox.Session, *folders: str, workers: int = 2, share: str = "load") -> None:
     """Run pytest on folders, or on what the command line names; leave a report of the results."""
     report = ROOT / ".nox" / "reports" / f"{session.name}.xml"
     session.run(
         "pytest",
-        *(["-n", str(workers)] if workers > 1 else []),
+        *(["-n", str(workers), "--dist", share] if workers > 1 else []),
         "--timeout=300",  # a test that hangs says where, and the rest still run
         f"--junitxml={report}",
         *(session.posargs or folders),
@@ -208,9 +208,10 @@ def plugin(session: nox.Session, mellea: str, name: str) -> None:
         _install(session, mellea, "core", name, groups=_group("test", "engines"))
     _expect_backends(session, *BACKENDS.get(name, (name,)))
     _expect_no_sdk_but(session, name)
-    # Two workers would each hold torch, or start a proxy of their own.
+    # Two workers would each hold torch; or, if they did not share by file, start a proxy each.
+    workers, share = 1 if name == "hf" else 2, "loadscope" if name in LARGE else "load"
     everywhere = sorted(str(path) for path in (ROOT / "tests/plugins").glob("test_*.py"))
-    _pytest(session, f"tests/plugins/{name}", *everywhere, workers=1 if name in LARGE else 2)
+    _pytest(session, f"tests/plugins/{name}", *everywhere, workers=workers, share=share)
 
 
 @nox.session

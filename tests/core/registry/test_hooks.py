@@ -111,7 +111,7 @@ def test_hook_create_session(found: Callable[..., Registry]) -> None:
         mellea_api.start_session(
             "fake", model_options={"seed": 1}, api_key="sk-abcdefghij", color="red", registry=made
         )
-    module = inspect.getmodule(fake(made)._manager.get_plugin("fake").describe_backend)
+    module = inspect.getmodule(fake(made)._hooks._manager.get_plugin("fake").describe_backend)
     (request,) = module.SEEN  # type: ignore[union-attr]
     assert request.credential("api_key") == "sk-abcdefghij"
     assert request.target.settings == {"color": "red"}
@@ -308,7 +308,7 @@ def create_session(request):
         "fake", "big", model_options={"temperature": 1}, unsupported="error", registry=made
     )
     session.chat("Hello", model_options={"seed": 3})
-    module = inspect.getmodule(fake(made)._manager.get_plugin("fake").describe_backend)
+    module = inspect.getmodule(fake(made)._hooks._manager.get_plugin("fake").describe_backend)
     assert module.ASKED == [{"warmth": 1, "seed": 3}]  # type: ignore[union-attr]
     assert mellea_api.explain_options("fake", {"seed": 3}, "big", registry=made).wire == {"seed": 3}
 
@@ -392,7 +392,7 @@ def test_hook_translate_error(
 
     def translated(error: BaseException) -> Any:
         request = ErrorRequest(target=asked.target(), operation="call", error=error)
-        return asked.translate(request)
+        return asked._hooks.translate(request)
 
     assert isinstance(translated(KeyError()), RateLimitError)
     assert isinstance(translated(TimeoutError()), mellea_api.RequestTimeoutError)

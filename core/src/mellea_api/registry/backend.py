@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
-import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar, get_args
 
 import pluggy
 from attrs import evolve
 
-from mellea_api import _mellea, credentials, telemetry
+from mellea_api import _mellea, credentials
 from mellea_api.address import find_address
 from mellea_api.credentials import Found
 from mellea_api.descriptor import (
@@ -23,12 +22,13 @@ from mellea_api.descriptor import (
     OptionRule,
     Server,
 )
-from mellea_api.errors import ConfigurationError, MelleaAPIError, ModelNotFoundError, PluginError
-from mellea_api.logs import logger, mask_sdk_records, under_run
+from mellea_api.errors import ConfigurationError, MelleaAPIError, ModelNotFoundError
+from mellea_api.logs import logger, under_run
 from mellea_api.model_lists.known import complete
 from mellea_api.options.pipeline import OptionPipeline
 from mellea_api.options.spelling import Unknown
 from mellea_api.registry.discovery import EntryPoint
+from mellea_api.registry.hooks import Hooks
 from mellea_api.registry.loading import broken
 from mellea_api.reports import CredentialReport, NormalizedOptions, OptionPatch
 from mellea_api.requests import (
@@ -44,7 +44,6 @@ from mellea_api.requests import (
     Target,
 )
 from mellea_api.secrets import Secret
-from mellea_api.translation import caused
 from mellea_api.veil import plain, veiled
 
 __all__ = ["Backend"]
@@ -82,19 +81,17 @@ class Backend:
     ) -> None:
         self.name = name
         self.entry_point = entry_point
-        self._manager = manager
-        self._extensions = dict(extensions or {})
-        self._elsewhere = elsewhere
         self.names = aliases | {name}
-        self.descriptor = self._describe(self.names)
-        hooks = manager.hook
-        self._reviewed = bool(hooks.review_options.get_hookimpls())
-        self._own_rules = len(hooks.option_rules.get_hookimpls()) > 1
-        # More than the core's default: the rules alone do not decide.
-        self._own_options = len(hooks.normalize_options.get_hookimpls()) > 1
+        self._hooks = Hooks(entry_point, manager, extensions or {})
+        self._elsewhere = elsewhere
+        self.descriptor = self._describe()
+        self._reviewed = self._hooks.answering("review_options") > 0
+        # More than the core's default: the descriptor alone does not decide.
+        self._own_rules = self._hooks.answering("option_rules") > 1
+        self._own_options = self._hooks.answering("normalize_options") > 1
 
-    def _describe(self, names: frozenset[str]) -> BackendDescriptor:
-        descriptor = self._ask("describe_backend", BackendDescriptor, name=self.name)
+    def _describe(self) -> BackendDescriptor:
+        descriptor = self._hooks.ask("describe_backend", BackendDescriptor, name=self.name)
         if descriptor is None:
             raise broken(self.entry_point, "describe_backend returned None")
         if descriptor.contract_version != CONTRACT_VERSION:
@@ -105,51 +102,12 @@ class Backend:
                 f"this mellea-api speaks version {CONTRACT_VERSION}; upgrade "
                 + ("mellea-api" if newer else self.entry_point.distribution),
             )
-        if descriptor.name not in names:
+        if descriptor.name not in self.names:
             raise broken(
                 self.entry_point,
                 f"it is found as {self.name!r} and calls itself {descriptor.name!r}",
             )
         return descriptor
-
-    def _ask(self, hook: str, expected: type[Answer], **arguments: Any) -> Answer | None:
-        """Call a hook; hold the plugin to the type of its answer, and its exceptions at bay."""
-        failure: MelleaAPIError
-        try:
-            answer = getattr(self._manager.hook, hook)(**arguments)
-        except MelleaAPIError as error:
-            failure = veiled(error)
-        except (Exception, SystemExit) as error:
-            culprit = self._culprit(hook, error)
-            failure = broken(culprit, f"{hook} raised {type(error).__name__}: {error}")
-            failure = caused(failure, error)
-        else:
-            if answer is None or isinstance(answer, expected):
-                return answer
-            others = [
-                self._extensions[found.plugin_name].name
-                for found in getattr(self._manager.hook, hook).get_hookimpls()
-                if found.plugin_name in self._extensions
-            ]
-            failure = broken(
-                self.entry_point,
-                f"{hook} returned a {type(answer).__name__} instead of a {expected.__name__}"
-                + (f" (extensions have a part in it: {', '.join(others)})" if others else ""),
-            )
-        raise failure
-
-    def _culprit(self, hook: str, error: BaseException) -> EntryPoint:
-        """Return whose code raised: an extension's, or else the backend's plugin's."""
-        owners = {
-            getattr(found.function, "__code__", None): self._extensions.get(found.plugin_name)
-            for found in getattr(self._manager.hook, hook).get_hookimpls()
-        }
-        culprit: EntryPoint | None = None
-        # The innermost one: a wrapper stands in the traceback of what it wraps, too.
-        for frame, _ in traceback.walk_tb(error.__traceback__):
-            if frame.f_code in owners:
-                culprit = owners[frame.f_code]
-        return culprit or self.entry_point
 
     def target(
         self,
@@ -203,7 +161,7 @@ class Backend:
         if not self._own_rules:
             return target
         request = RulesRequest(target=evolve(target, descriptor=self.descriptor))
-        rules = self._ask("option_rules", Sequence, request=request)  # type: ignore[type-abstract]
+        rules = self._hooks.ask("option_rules", Sequence, request=request)  # type: ignore[type-abstract]
         if rules is None or not all(isinstance(rule, OptionRule) for rule in rules):
             raise broken(self.entry_point, "option_rules returned something else than OptionRule")
         if rules is target.descriptor.options:
@@ -244,10 +202,10 @@ class Backend:
         )
 
     def _review(self, request: OptionsRequest) -> Iterable[Sequence[OptionPatch] | None]:
-        return self._ask("review_options", list, request=request) or []
+        return self._hooks.ask("review_options", list, request=request) or []
 
     def _normalize(self, request: OptionsRequest) -> NormalizedOptions:
-        answer = self._ask("normalize_options", NormalizedOptions, request=request)
+        answer = self._hooks.ask("normalize_options", NormalizedOptions, request=request)
         if answer is None:
             raise broken(self.entry_point, "normalize_options returned None")
         return answer
@@ -300,7 +258,7 @@ class Backend:
     def credential_fields(self, target: Target) -> tuple[CredentialField, ...]:
         """Return the credential fields of a target: the descriptor's, or those of its model."""
         request = CredentialFieldsRequest(target=target)
-        fields = self._ask("credential_fields", Sequence, request=request)  # type: ignore[type-abstract]
+        fields = self._hooks.ask("credential_fields", Sequence, request=request)  # type: ignore[type-abstract]
         if fields is None:
             return target.descriptor.credentials
         if not all(isinstance(field, CredentialField) for field in fields):
@@ -325,7 +283,7 @@ class Backend:
         return evolve(target, descriptor=evolve(target.descriptor, credentials=fields))
 
     def _vault(self, query: CredentialQuery) -> Secret | None:
-        return self._ask("find_credential", Secret, request=query)
+        return self._hooks.ask("find_credential", Secret, request=query)
 
     def validate_credentials(
         self,
@@ -359,7 +317,7 @@ class Backend:
             timeout=timeout,
         )
         if not probe or credentials.report_from_fields(request).status in ("missing", "malformed"):
-            report = self._ask("validate_credentials", CredentialReport, request=request)
+            report = self._hooks.ask("validate_credentials", CredentialReport, request=request)
         else:
             report = self._probe(evolve(request, probe=True), noted)
         if not isinstance(report, CredentialReport):
@@ -375,12 +333,7 @@ class Backend:
     ) -> Any:
         """Let the provider be asked; what that raises is an answer too."""
         try:
-            return self._guarded(
-                "credentials",
-                request.target,
-                request.timeout,
-                lambda: self._manager.hook.validate_credentials(request=request),
-            )
+            return self._hooks.ask_provider("validate_credentials", request)
         except MelleaAPIError as error:
             if noted is not None:
                 noted(error)
@@ -408,10 +361,7 @@ class Backend:
         request = ModelsRequest(
             target=target, credentials=credentials.values(found), live=live, timeout=timeout
         )
-        answer = self._guarded(
-            "models", target, timeout, lambda: self._manager.hook.list_models(request=request)
-        )
-        models = list(answer or ())
+        models = list(self._hooks.ask_provider("list_models", request) or ())
         if not all(isinstance(model, ModelInfo) for model in models):
             raise broken(self.entry_point, "list_models returned something else than ModelInfo")
         return models
@@ -428,33 +378,18 @@ class Backend:
         Raises:
             MelleaAPIError: If it cannot be had; the class says why.
         """
-        # asyncio, which only a session needs
-        from mellea_api.adoption import Adoption, adopt
-        from mellea_api.session_calls import adopt_session
+        from mellea_api.registry.opening import make_ready
 
         request = _mellea.prepare_start(request)
         target = request.target
         pipeline = self.pipeline(target, policy=request.policy, unknown=request.unknown)
         pipeline.set_defaults(request.options)  # before anything costs time or opens a connection
-        narrowed = self._narrowed(target)
-        looked_up = self._found(narrowed, request.credentials, keyring=True)
-        credentials.require(narrowed, looked_up)
-        for one in looked_up:
-            if one.secret is None and one.notes:
-                level = logging.INFO if one.field.required == "never" else logging.WARNING
-                notes = "; ".join(one.notes)
-                logger.log(level, "no %s for %s: %s", one.field.name, self.name, notes)
-        found = credentials.values(looked_up)
+        found = self._required(target, request.credentials)
         context = _mellea.new_context(request.context)
         try:
             with under_run(request.run_id):
-                session = self._guarded(
-                    "session",
-                    target,
-                    request.timeout,
-                    lambda: self._manager.hook.create_session(
-                        request=evolve(request, credentials=found)
-                    ),
+                session = self._hooks.ask_provider(
+                    "create_session", evolve(request, credentials=found)
                 )
         except ModelNotFoundError as error:
             complete(error, target, found, self._elsewhere)
@@ -463,70 +398,31 @@ class Backend:
         if learnt is not target:
             pipeline = self.pipeline(learnt, policy=request.policy, unknown=request.unknown)
             pipeline.set_defaults(request.options)
-        from mellea import MelleaSession
 
         def translate(asked: ErrorRequest) -> MelleaAPIError | None:
-            typed = self.translate(asked)
+            typed = self._hooks.translate(asked)
             if isinstance(typed, ModelNotFoundError):
                 complete(typed, target, found)
             return typed
 
-        if not isinstance(session, MelleaSession):
-            raise broken(
-                self.entry_point,
-                f"create_session returned a {type(session).__name__} instead of a MelleaSession",
-            )
-        adoption = Adoption(
-            pipeline,
-            translate,
-            timeout=request.timeout,
-            run_id=request.run_id,
-            secrets=found.values(),
+        return make_ready(
+            session,
+            request,
+            entry_point=self.entry_point,
+            context=context,
+            pipeline=pipeline,
+            translate=translate,
+            credentials=found,
         )
-        adoption.user_options = dict(request.options)
-        adopt(session.backend, adoption)
-        _mellea.apply_context(session, context)
-        adopt_session(session, request.run_id)
-        if request.run_id is not None:
-            telemetry.mark_spans()
-        _mellea.finish_start(session, target.model_id, dict(request.session_arguments))
-        logger.debug(
-            "started a session: backend %s, model %s",
-            target.backend,
-            target.model_id,
-            extra={"run_id": request.run_id},
-        )
-        return session
 
-    def translate(self, request: ErrorRequest) -> MelleaAPIError | None:
-        """Say an SDK's exception in our terms, or return None."""
-        try:
-            return self._ask("translate_error", MelleaAPIError, request=request)
-        except PluginError as error:
-            # What the provider said must not be lost behind a plugin's mistake.
-            from mellea_api.translation import by_kind
-
-            logger.error("%s", error)
-            return by_kind(request)
-
-    def _guarded(
-        self, operation: Any, target: Target, timeout: float | None, call: Callable[[], Any]
-    ) -> Any:
-        """Run a hook that may talk to the provider; raise what it raises in our terms."""
-        mask_sdk_records()
-        try:
-            return call()
-        except MelleaAPIError as error:
-            failure = veiled(error)
-        except Exception as error:
-            failure = self._in_our_terms(operation, target, timeout, error)
-        raise failure
-
-    def _in_our_terms(
-        self, operation: Any, target: Target, timeout: float | None, error: Exception
-    ) -> MelleaAPIError:
-        request = ErrorRequest(target=target, operation=operation, error=error, timeout=timeout)
-        failure = self.translate(request)
-        if failure is None:
-            failure = broken(self.entry_point, f"it failed with {type(error).__name__}: {error}")
-        return caused(failure, error)
+    def _required(self, target: Target, arguments: Mapping[str, Any]) -> dict[str, Secret]:
+        """Find the credentials of a session, and say where one could not be looked for."""
+        narrowed = self._narrowed(target)
+        looked_up = self._found(narrowed, arguments, keyring=True)
+        credentials.require(narrowed, looked_up)
+        for one in looked_up:
+            if one.secret is None and one.notes:
+                level = logging.INFO if one.field.required == "never" else logging.WARNING
+                notes = "; ".join(one.notes)
+                logger.log(level, "no %s for %s: %s", one.field.name, self.name, notes)
+        return credentials.values(looked_up)

@@ -1,0 +1,146 @@
+"""The hooks of one backend: asked with care, and held to the contract."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+import pluggy
+
+from mellea_api.errors import MelleaAPIError, PluginError
+from mellea_api.logs import logger, mask_sdk_records
+from mellea_api.registry.discovery import EntryPoint
+from mellea_api.registry.loading import broken
+from mellea_api.requests import CredentialRequest, ErrorRequest, ModelsRequest, SessionRequest
+from mellea_api.translation import by_kind, caused
+from mellea_api.veil import veiled
+
+__all__ = ["Hooks"]
+
+Answer = TypeVar("Answer")
+
+_OPERATIONS: Any = {
+    "create_session": "session",
+    "list_models": "models",
+    "validate_credentials": "credentials",
+}
+
+
+class Hooks:
+    """What a backend's plugin, the extensions and the core answer together. Safe to share.
+
+    Args:
+        entry_point: Where the plugin comes from.
+        manager: Its plugin manager: core defaults, the plugin, the extensions.
+        extensions: Where the extensions come from, by their names in the manager.
+    """
+
+    def __init__(
+        self,
+        entry_point: EntryPoint,
+        manager: pluggy.PluginManager,
+        extensions: Mapping[str, EntryPoint],
+    ) -> None:
+        self._entry_point = entry_point
+        self._manager = manager
+        self._extensions = dict(extensions)
+
+    def answering(self, hook: str) -> int:
+        """Return how many answer a hook: the core's default, if there is one, among them."""
+        return len(getattr(self._manager.hook, hook).get_hookimpls())
+
+    def ask(self, hook: str, expected: type[Answer], **arguments: Any) -> Answer | None:
+        """Call a hook; hold the plugin to the type of its answer, and its exceptions at bay.
+
+        Args:
+            hook: Its name.
+            expected: The type of its answer.
+            arguments: Its arguments.
+
+        Returns:
+            The answer, or None.
+
+        Raises:
+            PluginError: If the plugin, or an extension, raised or returned something else.
+            MelleaAPIError: What a hook raised of the library's own.
+        """
+        failure: MelleaAPIError
+        try:
+            answer = getattr(self._manager.hook, hook)(**arguments)
+        except MelleaAPIError as error:
+            failure = veiled(error)
+        except (Exception, SystemExit) as error:
+            culprit = self._culprit(hook, error)
+            failure = broken(culprit, f"{hook} raised {type(error).__name__}: {error}")
+            failure = caused(failure, error)
+        else:
+            if answer is None or isinstance(answer, expected):
+                return answer
+            others = [
+                self._extensions[found.plugin_name].name
+                for found in getattr(self._manager.hook, hook).get_hookimpls()
+                if found.plugin_name in self._extensions
+            ]
+            failure = broken(
+                self._entry_point,
+                f"{hook} returned a {type(answer).__name__} instead of a {expected.__name__}"
+                + (f" (extensions have a part in it: {', '.join(others)})" if others else ""),
+            )
+        raise failure
+
+    def _culprit(self, hook: str, error: BaseException) -> EntryPoint:
+        """Return whose code raised: an extension's, or else the backend's plugin's."""
+        owners = {
+            getattr(found.function, "__code__", None): self._extensions.get(found.plugin_name)
+            for found in getattr(self._manager.hook, hook).get_hookimpls()
+        }
+        culprit: EntryPoint | None = None
+        # The innermost one: a wrapper stands in the traceback of what it wraps, too.
+        for frame, _ in traceback.walk_tb(error.__traceback__):
+            if frame.f_code in owners:
+                culprit = owners[frame.f_code]
+        return culprit or self._entry_point
+
+    def ask_provider(
+        self, hook: str, request: SessionRequest | ModelsRequest | CredentialRequest
+    ) -> Any:
+        """Call a hook that may talk to the provider; raise what it raises in our terms.
+
+        Args:
+            hook: Its name.
+            request: Its request.
+
+        Raises:
+            MelleaAPIError: What happened; the class says what it was.
+        """
+        mask_sdk_records()
+        failure: MelleaAPIError
+        try:
+            return getattr(self._manager.hook, hook)(request=request)
+        except MelleaAPIError as error:
+            failure = veiled(error)
+        except Exception as error:
+            asked = ErrorRequest(
+                target=request.target,
+                operation=_OPERATIONS[hook],
+                error=error,
+                timeout=request.timeout,
+            )
+            failure = self._in_our_terms(asked, error)
+        raise failure
+
+    def _in_our_terms(self, asked: ErrorRequest, error: Exception) -> MelleaAPIError:
+        failure = self.translate(asked)
+        if failure is None:
+            failure = broken(self._entry_point, f"it failed with {type(error).__name__}: {error}")
+        return caused(failure, error)
+
+    def translate(self, request: ErrorRequest) -> MelleaAPIError | None:
+        """Say an SDK's exception in our terms, or return None."""
+        try:
+            return self.ask("translate_error", MelleaAPIError, request=request)
+        except PluginError as error:
+            # What the provider said must not be lost behind a plugin's mistake.
+            logger.error("%s", error)
+            return by_kind(request)

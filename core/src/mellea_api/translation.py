@@ -75,14 +75,20 @@ def timed_out(request: ErrorRequest, seconds: float | None = None) -> errors.Req
     )
 
 
-def unreadable(request: ErrorRequest, why: object) -> errors.AnswerError:
-    """Return the error for an answer that is no answer."""
+def unreadable(request: ErrorRequest, why: object, status: int | None = None) -> errors.AnswerError:
+    """Return the error for an answer that is no answer.
+
+    Args:
+        request: What was being done.
+        why: Why it is none.
+        status: Its HTTP status, if that was no good one either.
+    """
     return errors.AnswerError(
         f"The {request.target.backend} server{_where(request)} gave an answer that cannot be "
         f"read: {said(why)}.",
         next_step="Check that the address is that of the API (often it ends in /v1), and that no "
         "proxy answers in its place.",
-        **_facts(request),
+        **_facts(request, status),
     )
 
 
@@ -118,7 +124,10 @@ def by_status(
     """
     if status is not None and status < 400:
         return _redirected(request, status, headers)
-    words = said(_WEB_PAGE.split(str(text))[0]).rstrip(". -")
+    own, *page = _WEB_PAGE.split(str(text), maxsplit=1)
+    if page and status is not None and not meaning and status < 500 and status not in _BY_STATUS:
+        return unreadable(request, f"it is a web page (HTTP {status})", status)
+    words = said(own).rstrip(". -")
     kind = meaning or _meaning(status, words.lower())
     reported = (f"{words} (HTTP {status})" if words else f"HTTP {status}") if status else words
     target = request.target

@@ -100,7 +100,8 @@ def _of_litellm(request: ErrorRequest, error: Any, kind: str) -> MelleaAPIError 
         "not found" in lowered and "model" in lowered
     ):
         meaning = ModelNotFoundError  # LiteLLM calls Ollama's refusal a failed connection
-    if status == 404 or "Invalid model name" in text:
+    is_page = "<html" in text.lower()
+    if (status == 404 and not is_page) or "Invalid model name" in text:
         meaning = ModelNotFoundError
     return translation.by_status(request, status, text, headers, meaning=meaning)
 

@@ -68,6 +68,8 @@ def _read(error: openai.APIError) -> tuple[str, type[ProviderError] | None]:
     body: Any = error.body
     said = body if isinstance(body, Mapping) else {}
     words = next((said[name] for name in ("message", "detail") if said.get(name)), error.message)
+    if isinstance(error, openai.APIStatusError) and isinstance(body, str | None):
+        words = body or error.response.text or words  # no object: a web page, say
     meanings = (_BY_CODE.get(code or "") for code in (error.code, error.type))
     return str(words), next(filter(None, meanings), None)
 

@@ -195,6 +195,28 @@ class FaultSuite:
     ) -> None:
         self.one_error(subject, fault, "stream", f"middle_{fault.name}", caplog)
 
+    def test_a_runtime_that_met_faults_is_cleaned_up_without_a_trace(
+        self, subject: Subject
+    ) -> None:
+        from mellea_api.runtime import MelleaRuntime
+
+        shared = subject.session
+        given = {**subject.arguments, **subject.only_sessions}
+        with nothing_left():
+            runtime = MelleaRuntime(subject.backend, subject.model, **given)
+            subject.session = runtime.session
+            try:
+                self.answers(subject)
+                for fault in MIDDLE:
+                    if fault.name != "gzip_bomb":
+                        with switched(subject.server, fault):
+                            self.provoke(subject, fault, "stream", f"middle_{fault.name}")
+                self.answers(subject)
+            finally:
+                subject.session = shared
+                runtime.cleanup()
+        self.answers(subject)
+
     def one_error(
         self,
         subject: Subject,

@@ -46,7 +46,10 @@ def close(backend: Any) -> None:
     closing = getattr(backend, "close", None)
     if not callable(closing):
         clients = getattr(backend, "_client_cache", None)
-        closing = clients.clear if isinstance(clients, ClientsByLoop) else None
+        # A plugin's class has no `close` where Mellea has none: Mellea's sessions would call it.
+        closing = getattr(backend, "release", None)
+        if closing is None and isinstance(clients, ClientsByLoop):
+            closing = clients.clear
     if closing is not None:
         closing()
 

@@ -251,6 +251,10 @@ def _backend_class() -> Any:
                 name: value for name, value in model_options.items() if not name.startswith("@@@")
             }
 
+        def release(self) -> None:
+            """Close the connection; the core calls it where Mellea has no `close`."""
+            self._connection.close()
+
         if hasattr(Original, "close"):  # Mellea 0.3's cleanup would close what others still use
 
             def close(self) -> None:

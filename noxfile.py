@@ -36,6 +36,10 @@ LARGE = {
     "litellm": "plugins/litellm",
 }
 LARGE_SDKS = {"hf": "torch", "watsonx": "ibm_watsonx_ai", "litellm": "litellm"}
+# What takes several backends, or the tree: in their own sessions, the core and each plugin were
+# tested alone on the same cell.
+EVERY_BACKEND = tuple(sorted(str(path) for path in (ROOT / "tests/plugins").glob("test_*.py")))
+TOGETHER = ("tests/cli", "tests/integration", "tests/docs", *EVERY_BACKEND)
 WITHOUT_LARGE = ("tests", *(f"--ignore=tests/plugins/{name}" for name in LARGE))
 # torch, as it can be had everywhere, is for Python 3.11 alone.
 OLDEST_PYTHON_ONLY = ("hf",)
@@ -210,8 +214,7 @@ def plugin(session: nox.Session, mellea: str, name: str) -> None:
     _expect_no_sdk_but(session, name)
     # Two workers would each hold torch; or, if they did not share by file, start a proxy each.
     workers, share = 1 if name == "hf" else 2, "loadscope" if name in LARGE else "load"
-    everywhere = sorted(str(path) for path in (ROOT / "tests/plugins").glob("test_*.py"))
-    _pytest(session, f"tests/plugins/{name}", *everywhere, workers=workers, share=share)
+    _pytest(session, f"tests/plugins/{name}", *EVERY_BACKEND, workers=workers, share=share)
 
 
 @nox.session
@@ -251,10 +254,11 @@ def _is_large(wheel: Path) -> bool:
 @nox.session(name="all")
 @nox.parametrize("python,mellea", MATRIX)
 def everything(session: nox.Session, mellea: str) -> None:
-    """Run the whole test suite with all distributions installed."""
+    """Test all distributions together: on the first cell the whole suite, else what needs all."""
     _install(session, mellea, *DISTRIBUTIONS, groups=_group("test", "engines"))
     _expect_backends(session, *PLUGINS)
-    _pytest(session, *WITHOUT_LARGE)
+    first = (session.python, mellea) == CELLS[0]
+    _pytest(session, *(WITHOUT_LARGE if first else TOGETHER))
 
 
 @nox.session

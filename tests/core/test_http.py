@@ -115,6 +115,13 @@ def test_what_was_not_asked_for_as_a_stream_is_none(server: Server, body: Any) -
     assert ask(server, Reply(json={"choices": []}), json=body, end=END).is_success
 
 
+def test_an_upload_may_be_a_stream_itself(server: Server) -> None:
+    server.reply = Reply(text="thanks")
+    with careful(httpx.Client(verify=False), end=END) as client:
+        assert client.post(server.url, content=iter([b"a", b"b"])).text == "thanks"
+    assert server.last.body == b"ab"
+
+
 def test_a_refusal_needs_no_end(server: Server) -> None:
     reply = Reply(429, json={"error": "slow down"})
     assert ask(server, reply, json={"stream": True}, end=END).status_code == 429

@@ -128,11 +128,10 @@ class _Reading:
 
 
 def _asks_for_stream(request: Any) -> bool:
-    if not _ASKED.search(request.content):
-        return False
     try:
-        return json.loads(request.content).get("stream") is True
-    except (AttributeError, ValueError):
+        body = request.content
+        return bool(_ASKED.search(body)) and json.loads(body).get("stream") is True
+    except (AttributeError, RuntimeError, ValueError):  # an upload has no content to look into
         return False
 
 

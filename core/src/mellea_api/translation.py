@@ -67,9 +67,14 @@ def timed_out(request: ErrorRequest, seconds: float | None = None) -> errors.Req
     """Return the error for an answer that did not come in time."""
     seconds = seconds if seconds is not None else request.timeout
     within = f" within {seconds:g} s" if seconds is not None else " in time"
+    about = request.target.descriptor
+    in_process = not about.base_url_variables and about.default_base_url is None
+    who = "backend" if in_process else f"server{_where(request)}"
     return errors.RequestTimeoutError(
-        f"The {request.target.backend} server{_where(request)} did not answer{within}.",
-        next_step="Try again, give more time with timeout=, or check the server.",
+        f"The {request.target.backend} {who} did not answer{within}.",
+        next_step="Try again, ask for fewer max_tokens, or give more time with timeout=."
+        if in_process
+        else "Try again, give more time with timeout=, or check the server.",
         timeout=seconds,
         **_facts(request),
     )

@@ -177,8 +177,10 @@ class TestStreaming:
             model_options={"temperature": 0, "max_tokens": 10**9, "stream": stream},
             timeout=0.1,
         )
-        with pytest.raises(RequestTimeoutError):
+        with pytest.raises(RequestTimeoutError) as late:
             session.chat("What is 2+2?")
+        assert str(late.value).startswith("The ngram backend did not answer within 0.1 s.")
+        assert "server" not in str(late.value)
 
 
 class TestOptions:

@@ -296,6 +296,8 @@ def test_a_dead_port_is_a_server_that_cannot_be_reached(
         found = check(backend, "--probe", "--base-url", nobody.base_url)
     assert found["exit_code"] == 3
     assert nobody_failed_but(found, "server")
+    told = step(found, "credentials")["message"]
+    assert ("api_key from environment variable OPENAI_API_KEY" in told) == (backend == "openai")
 
 
 def nobody_failed_but(found: Any, name: str) -> bool:

@@ -245,20 +245,22 @@ class Look:
         )
         self._known["credentials"] = report
         error = errors[0] if errors else None
+        sources = [f"({one.name} from {one.source})" for one in report.fields if one.source]
         if report.status == "unreachable":
-            self._add("credentials", "skipped", "nobody could be asked about them")
+            told = ("nobody could be asked about them", *sources)
+            self._add("credentials", "skipped", " ".join(told))
             self._fail("server", error or _said_by(report, target, BackendUnavailableError))
         elif not report.usable:
             forbidden = report.status == "forbidden"
             kind = PermissionDeniedError if forbidden else CredentialError
             self._fail("credentials", error or _said_by(report, target, kind))
         elif isinstance(error, ModelNotFoundError):
-            self._add("credentials", "skipped", "they could not be tried without the model")
+            told = ("they could not be tried without the model", *sources)
+            self._add("credentials", "skipped", " ".join(told))
             self._fail("model", error)
             return False
         else:
             state: StepState = "warning" if report.status == "unchecked" else "ok"
-            sources = [f"({one.name} from {one.source})" for one in report.fields if one.source]
             self._add("credentials", state, " ".join((*report.message.split(), *sources)))
         return report.usable
 

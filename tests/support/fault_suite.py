@@ -75,7 +75,7 @@ class Subject:
     def do(self, operation: str, timeout: float) -> Any:
         """Asks the server for something."""
         import mellea_api
-        from mellea_api.adoption import adoption_of
+        from mellea_api.sessions.adoption import adoption_of
         from mellea_api.streaming import stream_chat
 
         self.server.only = self.places.get(operation, "")

@@ -16,7 +16,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from mellea_api.adoption import options_report, sampling_errors
     from mellea_api.api import (
         build_session,
         explain_options,
@@ -82,11 +81,12 @@ if TYPE_CHECKING:
         Target,
     )
     from mellea_api.secrets import Secret
+    from mellea_api.sessions.adoption import options_report, sampling_errors
 
 __version__ = "0.1.0"
 
 _MODULES = {
-    "adoption": ("options_report", "sampling_errors"),
+    "sessions.adoption": ("options_report", "sampling_errors"),
     "api": (
         "build_session",
         "explain_options",

@@ -20,13 +20,13 @@ from mellea_api.api import shared_registry
 from mellea_api.environment import RuntimeEnvironment, checked_run_id
 from mellea_api.errors import ConfigurationError, ModelNotFoundError
 from mellea_api.logs import logger, under_run
-from mellea_api.open_sessions import OpenSession, OpenSessions
 from mellea_api.registry import Registry
 from mellea_api.requests import Policy
 from mellea_api.selection import Selection, backend_name, blame, select
-from mellea_api.session_calls import session_turn
+from mellea_api.sessions.calls import session_turn
+from mellea_api.sessions.owned import OpenSession, OpenSessions
+from mellea_api.sessions.turns import turn
 from mellea_api.streaming import astream_chat, stream_chat
-from mellea_api.turns import turn
 from mellea_api.veil import hidden, hide
 
 if TYPE_CHECKING:

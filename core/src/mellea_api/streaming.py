@@ -14,9 +14,9 @@ from collections.abc import AsyncGenerator, Coroutine, Generator, Mapping
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from mellea_api import _mellea
-from mellea_api.adoption import adoption_of
 from mellea_api.options.plan import plan_for
-from mellea_api.session_calls import session_turn
+from mellea_api.sessions.adoption import adoption_of
+from mellea_api.sessions.calls import session_turn
 
 if TYPE_CHECKING:
     from mellea import MelleaSession

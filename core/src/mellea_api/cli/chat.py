@@ -143,7 +143,7 @@ class _Speaker:
                 click.echo()
 
     def _print_json(self, text: str) -> None:
-        from mellea_api.adoption import options_report
+        from mellea_api.sessions.adoption import options_report
 
         answer = {
             "backend": self._runtime.backend,

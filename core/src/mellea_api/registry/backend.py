@@ -378,7 +378,7 @@ class Backend:
         Raises:
             MelleaAPIError: If it cannot be had; the class says why.
         """
-        from mellea_api.registry.opening import make_ready
+        from mellea_api.sessions.opening import make_ready
 
         request = _mellea.prepare_start(request)
         target = request.target

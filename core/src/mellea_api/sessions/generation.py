@@ -23,7 +23,7 @@ from mellea_api.requests import ErrorRequest
 from mellea_api.telemetry import mark_span
 
 if TYPE_CHECKING:
-    from mellea_api.adoption import Adoption
+    from mellea_api.sessions.adoption import Adoption
 
 __all__ = ["ATTRIBUTE", "Call", "calling_var", "rendered_of", "seam_of"]
 

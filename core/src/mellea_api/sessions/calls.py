@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from mellea_api import _mellea
-from mellea_api.adoption import adoption_of
 from mellea_api.logs import current_run_id, under_run
-from mellea_api.turns import turn, whole_turn
+from mellea_api.sessions.adoption import adoption_of
+from mellea_api.sessions.turns import turn, whole_turn
 
 __all__ = ["adopt_session", "session_turn"]
 

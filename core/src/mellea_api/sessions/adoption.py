@@ -22,7 +22,6 @@ from mellea_api import _mellea, translation, veil
 from mellea_api._mellea import sampling_errors
 from mellea_api.descriptor import Endpoint
 from mellea_api.errors import ContentRefusedError, MelleaAPIError, PluginError, SessionClosedError
-from mellea_api.generation import ATTRIBUTE, calling_var, rendered_of, seam_of
 from mellea_api.logs import mark_records, mask_sdk_records
 from mellea_api.options.pipeline import OptionPipeline, Rendered
 from mellea_api.options.spelling import Given
@@ -30,6 +29,7 @@ from mellea_api.options.view import OptionsView
 from mellea_api.reports import NormalizedOptions
 from mellea_api.requests import ErrorRequest
 from mellea_api.secrets import Secret
+from mellea_api.sessions.generation import ATTRIBUTE, calling_var, rendered_of, seam_of
 
 __all__ = ["Adoption", "adopt", "adoption_of", "options_report", "sampling_errors"]
 

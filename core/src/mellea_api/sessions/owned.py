@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Final
 from attrs import frozen
 
 from mellea_api import _mellea
-from mellea_api.adoption import Adoption, adoption_of
 from mellea_api.errors import SessionClosedError
 from mellea_api.logs import under_run
+from mellea_api.sessions.adoption import Adoption, adoption_of
 
 if TYPE_CHECKING:
     from mellea import MelleaSession

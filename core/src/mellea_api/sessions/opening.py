@@ -47,8 +47,8 @@ def make_ready(
     from mellea import MelleaSession
 
     # asyncio, which only a session needs
-    from mellea_api.adoption import Adoption, adopt
-    from mellea_api.session_calls import adopt_session
+    from mellea_api.sessions.adoption import Adoption, adopt
+    from mellea_api.sessions.calls import adopt_session
 
     target = request.target
     if not isinstance(session, MelleaSession):

@@ -7,31 +7,20 @@ from collections.abc import Iterator
 
 import pytest
 from opentelemetry import trace
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from support.canary import span_exporter
 from support.ollama_server import OllamaServer
 
 from mellea_api.runtime import MelleaRuntime
 from mellea_api.telemetry import RUN_ID
 
 
-@pytest.fixture(scope="module")
-def _exporter() -> InMemorySpanExporter:
-    exporter = InMemorySpanExporter()
-    provider = trace.get_tracer_provider()
-    if not isinstance(provider, TracerProvider):
-        provider = TracerProvider()
-        trace.set_tracer_provider(provider)
-    provider.add_span_processor(SimpleSpanProcessor(exporter))
-    return exporter
-
-
 @pytest.fixture
-def spans(_exporter: InMemorySpanExporter) -> Iterator[InMemorySpanExporter]:
-    _exporter.clear()
-    yield _exporter
-    _exporter.clear()
+def spans() -> Iterator[InMemorySpanExporter]:
+    exporter = span_exporter()
+    exporter.clear()
+    yield exporter
+    exporter.clear()
 
 
 @pytest.fixture

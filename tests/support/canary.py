@@ -30,7 +30,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-__all__ = ["CANARY", "Watch", "drawn", "found_in", "shown"]
+__all__ = ["CANARY", "Watch", "drawn", "found_in", "shown", "span_exporter"]
 
 CANARY = "canary-Zm9vYmFyYmF6cXV4-0123456789"
 """No text of a provider masks this by its look: only because it is a living secret."""
@@ -147,7 +147,7 @@ def _cgitb(error: BaseException) -> str:
 
 
 @functools.cache
-def _span_exporter() -> InMemorySpanExporter:
+def span_exporter() -> InMemorySpanExporter:
     """Keeps the spans of this process: OpenTelemetry takes one provider, and only once."""
     exporter = InMemorySpanExporter()
     provider = trace.get_tracer_provider()
@@ -169,7 +169,7 @@ class Watch(logging.Handler):
         super().__init__(logging.DEBUG)
         self.setFormatter(logging.Formatter("%(name)s %(levelname)s %(message)s"))
         self.written: dict[str, str] = {}
-        self._spans = _span_exporter()
+        self._spans = span_exporter()
         self._streams = (io.StringIO(), io.StringIO())
         self._levels: dict[logging.Logger, int] = {}
 

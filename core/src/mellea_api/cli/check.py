@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from mellea_api.cli.output import Output, command, exit_code
+from mellea_api.cli.values import timeout_option
 
 if TYPE_CHECKING:
     from mellea_api.diagnosis.readiness import BackendReadiness
@@ -32,14 +33,7 @@ _WORST_FIRST: Final = (1, 4, 3)
 )
 @click.option("--model", "-m", metavar="MODEL", help="The model; needs one backend.")
 @click.option("--base-url", metavar="URL", help="The server; needs one backend.")
-@click.option(
-    "--timeout",
-    type=click.FloatRange(0, min_open=True),
-    default=10.0,
-    show_default=True,
-    metavar="SECONDS",
-    help="Time for all of it.",
-)
+@timeout_option("Time for all of it.")
 @command
 def check(
     output: Output,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mellea_api.cli.output import Output, command
+from mellea_api.cli.values import timeout_option
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,14 +18,7 @@ __all__ = ["doctor"]
 
 
 @click.command()
-@click.option(
-    "--timeout",
-    type=click.FloatRange(0, min_open=True),
-    default=10.0,
-    show_default=True,
-    metavar="SECONDS",
-    help="Time for loading each plugin.",
-)
+@timeout_option("Time for loading each plugin.")
 @command
 def doctor(output: Output, timeout: float) -> None:
     """Say what is installed and set, and what is wrong with it.

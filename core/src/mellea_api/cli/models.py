@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mellea_api.cli.output import Output, command, exit_code
-from mellea_api.cli.values import parse_assignments
+from mellea_api.cli.values import parse_assignments, timeout_option
 
 if TYPE_CHECKING:
     from mellea_api.registry import Registry
@@ -34,14 +34,7 @@ __all__ = ["models"]
     help="An argument of the backend, such as provider=anthropic for litellm; needs BACKEND. "
     "May be repeated.",
 )
-@click.option(
-    "--timeout",
-    type=click.FloatRange(0, min_open=True),
-    default=10.0,
-    show_default=True,
-    metavar="SECONDS",
-    help="Time for each backend's answer.",
-)
+@timeout_option("Time for each backend's answer.")
 @command
 def models(
     output: Output,

@@ -1,14 +1,30 @@
-"""Model options as they are written on a command line: `name=value`."""
+"""What is written on a command line: `name=value` pairs, and seconds."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import click
 
-__all__ = ["parse_assignments"]
+__all__ = ["parse_assignments", "timeout_option"]
+
+
+def timeout_option(help: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Return the option `--timeout SECONDS`, above 0 and by default 10.
+
+    Args:
+        help: What the time is for: a sentence.
+    """
+    return click.option(
+        "--timeout",
+        type=click.FloatRange(0, min_open=True),
+        default=10.0,
+        show_default=True,
+        metavar="SECONDS",
+        help=help,
+    )
 
 
 def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:

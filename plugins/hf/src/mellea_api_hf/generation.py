@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
-import functools
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
@@ -22,18 +21,11 @@ from mellea_api.logs import logger
 from mellea_api.requests import Policy
 from mellea_api.translation import caused
 from mellea_api_hf.options import TEMPLATE
+from mellea_api_hf.stopping import cut, hold_back, in_the_answer, when_set
+from mellea_api_hf.template import template_variables, thinking_variables
 from mellea_api_hf.weights import Weights, randomness
 
-__all__ = [
-    "SEED",
-    "Generation",
-    "Translate",
-    "current",
-    "cut",
-    "hold_back",
-    "template_variables",
-    "unheard",
-]
+__all__ = ["SEED", "Generation", "Translate", "current", "unheard"]
 
 Translate = Callable[[BaseException], MelleaAPIError | None]
 
@@ -59,7 +51,6 @@ _MELLEAS: Final = frozenset(
 )
 """The arguments of `generate()` that are Mellea's business; all others come from the options."""
 
-_THINKING_VARIABLES: Final = ("think", "thinking", "enable_thinking")
 # What transformers itself gives every template, under names that a template does not declare.
 _GIVEN_VARIABLES: Final = frozenset({"documents", "messages", "tools"})
 
@@ -204,9 +195,9 @@ class Generation:
         arguments.setdefault("pad_token_id", tokenizer.pad_token_id)
         arguments.update(self._arguments)
         prompt = int(tokens.shape[-1])
-        criteria = [*(arguments.get("stopping_criteria") or ()), _when_set(self.cancelled)]
+        criteria = [*(arguments.get("stopping_criteria") or ()), when_set(self.cancelled)]
         if self.stops:
-            criteria.append(_in_the_answer(self.stops, tokenizer, prompt))
+            criteria.append(in_the_answer(self.stops, tokenizer, prompt))
         arguments["stopping_criteria"] = StoppingCriteriaList(criteria)
         self._limit(arguments, prompt)
         return arguments
@@ -287,119 +278,3 @@ def _readable(result: Any) -> Any:
     return GenerateDecoderOnlyOutput(
         sequences=result.sequences, past_key_values=result.past_key_values
     )
-
-
-def _when_set(event: threading.Event) -> Any:
-    import torch
-    from transformers import StoppingCriteria
-
-    class WhenSet(StoppingCriteria):  # type: ignore[misc,unused-ignore]
-        """Ends a generation that nobody waits for any more."""
-
-        def __call__(self, input_ids: Any, scores: Any, **_: Any) -> Any:
-            return torch.full(
-                (input_ids.shape[0],), event.is_set(), device=input_ids.device, dtype=torch.bool
-            )
-
-    return WhenSet()
-
-
-def _in_the_answer(stops: list[str], tokenizer: Any, prompt: int) -> Any:
-    from transformers import StopStringCriteria
-
-    class InTheAnswer(StopStringCriteria):  # type: ignore[misc,unused-ignore]
-        """Ends a generation at a stop text.
-
-        That of `stop_strings` looks at the end of the prompt as well: a text that begins there
-        would end an answer in which it is not.
-        """
-
-        def __call__(self, input_ids: Any, scores: Any, **rest: Any) -> Any:
-            return super().__call__(input_ids[:, prompt:], scores, **rest)
-
-    return InTheAnswer(tokenizer, stops)
-
-
-@functools.lru_cache(maxsize=64)
-def template_variables(template: Any) -> frozenset[str]:
-    """Return the names that a chat template takes from outside.
-
-    Args:
-        template: Its text; anything else declares nothing.
-    """
-    if not isinstance(template, str) or not template:
-        return frozenset()
-    import jinja2
-    import jinja2.meta
-
-    environment = jinja2.Environment(extensions=["jinja2.ext.loopcontrols"], autoescape=True)
-    try:
-        return frozenset(jinja2.meta.find_undeclared_variables(environment.parse(template)))
-    except jinja2.TemplateSyntaxError:
-        return frozenset()
-
-
-def thinking_variables(value: bool | str, declared: frozenset[str]) -> dict[str, Any]:
-    """Return the variables that say to a chat template whether, and how hard, to think.
-
-    >>> thinking_variables("low", frozenset({"enable_thinking"}))
-    {'enable_thinking': True}
-    >>> thinking_variables("low", frozenset({"enable_thinking", "reasoning_effort"}))
-    {'enable_thinking': True, 'reasoning_effort': 'low'}
-    """
-    found: dict[str, Any] = {}
-    switch = next((name for name in _THINKING_VARIABLES if name in declared), None)
-    if switch is not None:
-        found[switch] = value not in (False, "none")
-    if "reasoning_effort" in declared and isinstance(value, str):
-        found["reasoning_effort"] = value
-    return found
-
-
-def cut(text: str, stops: list[str]) -> int | None:
-    """Return where the first of the stop texts begins, or None if there is none.
-
-    >>> cut("a, b. c", [".", ","])
-    1
-    """
-    found = [position for stop in stops if (position := text.find(stop)) >= 0]
-    return min(found, default=None)
-
-
-def _begun(text: str, stops: list[str]) -> int:
-    """Return how many characters at the end may be the beginning of a stop text.
-
-    >>> _begun("one <en", ["<end>", "en."])
-    3
-    """
-    longest = max(map(len, stops)) - 1
-    for length in range(min(longest, len(text)), 0, -1):
-        if any(stop.startswith(text[-length:]) for stop in stops):
-            return length
-    return 0
-
-
-def hold_back(streamer: Any, generation: Generation) -> None:
-    """Have a streamer keep the stop text, and what may become one, to itself.
-
-    Args:
-        streamer: One of transformers' that hands on text.
-        generation: Knows the stop texts, and learns that one was met.
-    """
-    hand_on = streamer.on_finalized_text
-    held = ""
-
-    def on_finalized_text(text: str, stream_end: bool = False) -> None:
-        nonlocal held
-        ready = ""
-        if not generation.stopped:
-            held += text
-            ready, waiting = generation.cut(held), 0
-            if len(ready) == len(held) and not stream_end:
-                waiting = _begun(held, generation.stops)
-            ready = ready[: len(ready) - waiting]
-            held = held[len(ready) :]
-        if ready or stream_end:
-            hand_on(ready, stream_end=stream_end)
-
-    streamer.on_finalized_text = on_finalized_text

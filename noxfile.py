@@ -54,6 +54,25 @@ MATRIX = [
     for python, line in CELLS
 ]
 
+# The largest suites, on the cells where what they show may differ. What a stream that breaks off
+# becomes hangs on Mellea's oldest and newest line, and not on Python; what an option becomes, on
+# every line; where a secret might be seen, on this library and the SDKs. All run on the first cell.
+FAULTS = ("test_faults.py", "test_load.py", "test_event_loops.py")
+EVERY_LINE = ("test_table.py", "test_provider_errors.py", "test_errors_every_way.py")
+SECRETS = ("test_canary.py",)
+
+
+def _left_out(python: str, mellea: str) -> tuple[str, ...]:
+    """The suites that are not run on a cell."""
+    if (python, mellea) == CELLS[0]:
+        return ()
+    if mellea == NEWEST:  # the other Pythons
+        return (*SECRETS, *FAULTS, *EVERY_LINE)
+    if mellea == "lowest":
+        return (*SECRETS, *FAULTS, *EVERY_LINE)
+    return SECRETS if mellea == min(MELLEA_LINES) else (*SECRETS, *FAULTS)
+
+
 PLUGIN_MATRIX = [
     *(
         nox.param(
@@ -135,15 +154,28 @@ def _install_large(session: nox.Session, mellea: str, name: str) -> None:
     )
 
 
-def _pytest(session: nox.Session, *folders: str, workers: int = 2, share: str = "load") -> None:
+def _pytest(
+    session: nox.Session,
+    *folders: str,
+    mellea: str,
+    workers: int = 2,
+    share: str = "load",
+) -> None:
     """Run pytest on folders, or on what the command line names; leave a report of the results."""
     report = ROOT / ".nox" / "reports" / f"{session.name}.xml"
+    left_out = () if session.posargs else _left_out(str(session.python), mellea)
+    first = (session.python, mellea) == CELLS[0]
+    if left_out:
+        session.log(f"left to other cells: {', '.join(left_out)}")
     session.run(
         "pytest",
         *(["-n", str(workers), "--dist", share] if workers > 1 else []),
         "--timeout=300",  # a test that hangs says where, and the rest still run
         f"--junitxml={report}",
+        *(f"--ignore-glob=*/{name}" for name in left_out),
         *(session.posargs or folders),
+        # The first examples are the same everywhere; the first cell goes on to more.
+        env={} if first else {"TEST_EXAMPLES": "50"},
     )
 
 
@@ -199,7 +231,7 @@ def core(session: nox.Session, mellea: str) -> None:
     """Test the core with no plugin beside it."""
     _install(session, mellea, "core", groups=_group("test"))
     _expect_backends(session)
-    _pytest(session, "tests/core")
+    _pytest(session, "tests/core", mellea=mellea)
 
 
 @nox.session
@@ -214,7 +246,8 @@ def plugin(session: nox.Session, mellea: str, name: str) -> None:
     _expect_no_sdk_but(session, name)
     # Two workers would each hold torch; or, if they did not share by file, start a proxy each.
     workers, share = 1 if name == "hf" else 2, "loadscope" if name in LARGE else "load"
-    _pytest(session, f"tests/plugins/{name}", *EVERY_BACKEND, workers=workers, share=share)
+    folders = (f"tests/plugins/{name}", *EVERY_BACKEND)
+    _pytest(session, *folders, mellea=mellea, workers=workers, share=share)
 
 
 @nox.session
@@ -254,11 +287,11 @@ def _is_large(wheel: Path) -> bool:
 @nox.session(name="all")
 @nox.parametrize("python,mellea", MATRIX)
 def everything(session: nox.Session, mellea: str) -> None:
-    """Test all distributions together: on the first cell the whole suite, else what needs all."""
+    """Test all distributions together: what takes several of them, or the whole tree."""
     _install(session, mellea, *DISTRIBUTIONS, groups=_group("test", "engines"))
     _expect_backends(session, *PLUGINS)
-    first = (session.python, mellea) == CELLS[0]
-    _pytest(session, *(WITHOUT_LARGE if first else TOGETHER))
+    tree = ("tests/workspace", "tests/support_tests") if CELLS[0][1] == mellea else ()
+    _pytest(session, *TOGETHER, *tree, mellea=mellea)
 
 
 @nox.session
@@ -273,7 +306,7 @@ def lowest(session: nox.Session) -> None:
     pins = Path(session.create_tmp()) / "lowest.txt"
     pins.write_text("\n".join(line for line in frozen.splitlines() if "==" in line) + "\n")
     session.install("-c", str(pins), *_group("test", "engines"))
-    _pytest(session, *WITHOUT_LARGE)
+    _pytest(session, *WITHOUT_LARGE, mellea="lowest")
 
 
 @nox.session(default=False)

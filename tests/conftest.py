@@ -30,7 +30,7 @@ settings.register_profile("dev", deadline=None, max_examples=50)
 settings.register_profile(
     "ci",
     deadline=None,
-    max_examples=200,
+    max_examples=int(os.environ.get("TEST_EXAMPLES", "200")),
     derandomize=True,
     print_blob=True,
     suppress_health_check=[HealthCheck.too_slow],

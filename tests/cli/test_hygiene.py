@@ -182,3 +182,17 @@ def test_tables_on_a_terminal_are_drawn_and_no_color_is_respected() -> None:
     assert "─".encode() in drawn
     assert b"\x1b" not in plain
     assert b"ollama" in plain
+
+
+def test_a_program_that_calls_the_command_goes_on_after_it(tmp_path: Path) -> None:
+    """Also where a thread is left that nobody waits for: only the command's own process ends so."""
+    program = (
+        "import threading, mellea_api.cli\n"
+        "hung = threading.Event()\n"
+        "threading.Thread(target=hung.wait, daemon=True, name='mellea-api-models-x').start()\n"
+        "print(mellea_api.cli.main(['backends']), 'and on')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=tmp_path
+    )
+    assert done.stdout.splitlines()[-1] == "0 and on"

@@ -17,7 +17,7 @@ from attrs import evolve, field, fields_dict, frozen
 from mellea_api.address import shown_address
 from mellea_api.descriptor import BackendDescriptor, CredentialField, Endpoint, Server
 from mellea_api.reports import CredentialFinding
-from mellea_api.secrets import Secret
+from mellea_api.secrets import Secret, redact
 
 __all__ = [
     "CredentialFieldsRequest",
@@ -47,6 +47,10 @@ Freshness = Literal["cached", "live", "offline"]
 
 def _shown(address: str | None) -> str:
     return repr(address and shown_address(address))
+
+
+def _masked(error: BaseException) -> str:
+    return redact(repr(error))
 
 
 def _names(settings: Mapping[str, Any]) -> str:
@@ -283,5 +287,5 @@ class ErrorRequest:
 
     target: Target
     operation: Literal["session", "call", "models", "credentials"]
-    error: BaseException
+    error: BaseException = field(repr=_masked)
     timeout: float | None = None

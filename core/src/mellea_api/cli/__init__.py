@@ -41,7 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command.
 
     Args:
-        arguments: The command line without the command's name; None for that of the process.
+        arguments: The command line without the command's name; None for that of the process,
+            which then is over with the command.
 
     Returns:
         The exit code.
@@ -51,7 +52,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Out here, so that nothing of click stands between the program and Python.
         result.run()
         return 0
-    if any(thread.name.startswith(_GIVEN_UP) for thread in threading.enumerate()):
+    # Not where a program calls this: it has more to do.
+    whole_process = arguments is None
+    if whole_process and any(t.name.startswith(_GIVEN_UP) for t in threading.enumerate()):
         # At the end of its time a thread may be looking up a server's name: Python would wait
         # for that, and whoever runs this as a probe would not.
         for stream in (sys.stdout, sys.stderr):

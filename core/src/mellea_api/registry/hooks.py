@@ -121,16 +121,13 @@ class Hooks:
         except MelleaAPIError as error:
             failure = veiled(error)
         except Exception as error:
-            asked = ErrorRequest(
-                target=request.target,
-                operation=_OPERATIONS[hook],
-                error=error,
-                timeout=request.timeout,
-            )
-            failure = self._in_our_terms(asked, error)
+            failure = self._in_our_terms(_OPERATIONS[hook], request, error)
         raise failure
 
-    def _in_our_terms(self, asked: ErrorRequest, error: Exception) -> MelleaAPIError:
+    def _in_our_terms(self, operation: Any, request: Any, error: Exception) -> MelleaAPIError:
+        asked = ErrorRequest(
+            target=request.target, operation=operation, error=error, timeout=request.timeout
+        )
         failure = self.translate(asked)
         if failure is None:
             failure = broken(self._entry_point, f"it failed with {type(error).__name__}: {error}")

@@ -24,8 +24,6 @@ FOREIGN = (
     # LiteLLM's own classes, under a newer pydantic than they were written for.
     "ignore:Items? .* on TypedDict class:UserWarning",
     "ignore:Accessing the 'model_(computed_)?fields' attribute:DeprecationWarning",
-    # LiteLLM leaves its clients to the garbage collector, like Mellea those of other SDKs.
-    "ignore:Unclosed c.* <aiohttp:ResourceWarning",
 )
 
 

@@ -1,7 +1,8 @@
-"""The HTTP clients that LiteLLM is given for the routes whose servers users run themselves.
+"""The HTTP clients that LiteLLM is given, where it takes one.
 
-Its own follow redirects, read without end, and call a stream complete that broke off. On other
-routes they stay: what LiteLLM takes as a client there differs from provider to provider.
+Its own follow redirects, with keys in headers of the provider's own, read without end, and call a
+stream complete that broke off. On routes that are not in `ROUTES` they stay: what LiteLLM takes as
+a client there differs from provider to provider.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import re
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import httpx
 import openai
@@ -17,9 +18,12 @@ from litellm.llms.custom_httpx.http_handler import AsyncHTTPHandler, get_ssl_con
 
 from mellea_api.http import careful
 
-__all__ = ["ROUTES", "Handler", "client_for"]
+__all__ = ["ROUTES", "Handler", "client_for", "handler_for"]
 
-ROUTES: Final = ("openai", "ollama", "ollama_chat")
+ROUTES: Final = frozenset(
+    {"anthropic", "deepseek", "gemini", "groq", "mistral", "ollama", "ollama_chat", "openai"}
+    | {"openrouter", "xai"}
+)
 """Providers whose routes take a client of ours."""
 _closing: Final[set[asyncio.Task[None]]] = set()
 _END: Final = re.compile(rb'"finish_reason"\s*:\s*"|"done"\s*:\s*true|data:\s*\[DONE\]')
@@ -27,6 +31,8 @@ _END: Final = re.compile(rb'"finish_reason"\s*:\s*"|"done"\s*:\s*true|data:\s*\[
 
 class Handler(AsyncHTTPHandler):  # type: ignore[misc, unused-ignore]
     """LiteLLM's client with careful HTTP below it, and certificates as LiteLLM is told."""
+
+    end: ClassVar[re.Pattern[bytes] | None] = _END
 
     def create_client(
         self, timeout: Any, event_hooks: Any, ssl_verify: Any = None, shared_session: Any = None
@@ -37,7 +43,22 @@ class Handler(AsyncHTTPHandler):  # type: ignore[misc, unused-ignore]
             event_hooks={"response": [_close_with_its_task]},
             verify=get_ssl_configuration(ssl_verify),
         )
-        return careful(client, end=_END)
+        return careful(client, end=self.end)
+
+
+class UnendingHandler(Handler):
+    """The same for providers of whose streams LiteLLM itself says where they end."""
+
+    end = None
+
+
+def handler_for(provider: str) -> type[Handler]:
+    """Return the class of the client of an event loop.
+
+    Args:
+        provider: One of `ROUTES`.
+    """
+    return UnendingHandler if provider in ("anthropic", "gemini") else Handler
 
 
 async def _close_with_its_task(answer: httpx.Response) -> None:

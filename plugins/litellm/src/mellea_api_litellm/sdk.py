@@ -17,7 +17,7 @@ from mellea_api import ConfigurationError, PluginError, Secret, SessionRequest, 
 from mellea_api.authoring import construct, model_not_checked
 from mellea_api.logs import logger
 from mellea_api_litellm import check, probe
-from mellea_api_litellm.http import ROUTES, Handler, client_for
+from mellea_api_litellm.http import ROUTES, client_for, handler_for
 from mellea_api_litellm.needs import NO_KEYS, variable_of
 from mellea_api_litellm.routes import Route, differences, find, learn, snapshot
 from mellea_api_litellm.settings import HANDED, OPENING, flag
@@ -61,6 +61,7 @@ def create_session(request: SessionRequest) -> Any:
     backend._handed = _arguments(request, reached)
     if route.provider in ROUTES and (route.provider != "openai" or "api_key" in backend._handed):
         backend._client_of = functools.partial(client_for, route.provider, reached.address)
+        backend._handler = handler_for(route.provider)
         # The core keeps one for each event loop in its place, and closes it there.
         backend._client_cache = types.SimpleNamespace(cache={}, aclose=_close)
     backend._held = (reached.key, *request.credentials.values())  # masked as long as they live
@@ -173,12 +174,13 @@ def _backend_class() -> Any:
         _held: tuple[Any, ...]
         _client_of: Any = None
         _client_cache: Any = None
+        _handler: Any = None
 
         def _make_backend_specific_and_remove(self, model_options: dict[str, Any]) -> Any:
             own = super()._make_backend_specific_and_remove(model_options)
             handed = self._handed
             if self._client_of is not None:
-                handler = self._client_cache.get_or_create(None, Handler)
+                handler = self._client_cache.get_or_create(None, self._handler)
                 handed = {**handed, "client": self._client_of(handler, handed)}
             return {**own, **handed}
 

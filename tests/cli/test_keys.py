@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -156,6 +157,7 @@ def test_the_backends_name_may_be_unknown(in_file: Any) -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no such terminals")
 def test_on_a_terminal_the_value_is_asked_for_and_not_shown(tmp_path: Path) -> None:
     import pty
+    import termios
 
     os.environ |= {
         "PYTHON_KEYRING_BACKEND": "support.keyrings.FileKeyring",
@@ -171,6 +173,9 @@ def test_on_a_terminal_the_value_is_asked_for_and_not_shown(tmp_path: Path) -> N
         shown = b""
         while b"Value of openai.api_key" not in shown:
             shown += os.read(parent, 1024)
+        # What is typed before the terminal stops to echo is thrown away, as getpass has it.
+        while termios.tcgetattr(parent)[3] & termios.ECHO:
+            time.sleep(0.01)
         os.write(parent, f"{KEY}\n".encode())
         with contextlib.suppress(OSError):  # how the end of a terminal reads
             while more := os.read(parent, 1024):

@@ -11,6 +11,8 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 
+_POOLS = ("asyncio_", "litellm-logging_")
+"""Pools that grow when they are busy, to a size, and are kept: an event loop's, and LiteLLM's for its logs."""
 SETTLING = 10.0
 """Seconds to wait for what is about to end by itself; far above what it takes."""
 
@@ -36,9 +38,10 @@ class State:
     """What there is now."""
 
     def __init__(self) -> None:
-        names = [thread.name.partition("-")[0] for thread in threading.enumerate()]
-        # The pool of an event loop grows when it is busy, to a size, and is kept.
-        self.threads = Counter(name for name in names if not name.startswith("asyncio_"))
+        names = [thread.name for thread in threading.enumerate()]
+        self.threads = Counter(
+            name.partition("-")[0] for name in names if not name.startswith(_POOLS)
+        )
         self.descriptors = descriptors()
         self.tasks = tasks()
 

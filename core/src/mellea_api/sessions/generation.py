@@ -206,7 +206,8 @@ class Call:
                 return text
             except Exception as error:
                 # Once computed, only the program's own parsing can fail: that is its own error.
-                failure = error if thunk.is_computed() else adoption.translated(error)
+                foreign = thunk.is_computed() and not isinstance(error, MelleaAPIError)
+                failure = error if foreign else adoption.translated(error)
                 if isinstance(failure, AssertionError) and not reader.pieces:
                     failure = reader.nothing()
             finally:

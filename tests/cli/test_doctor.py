@@ -578,12 +578,21 @@ def test_variables_of_others_are_none_of_its_business(environ: dict[str, str]) -
 
 
 @pytest.mark.parametrize(
-    "name", ["A_KEY", "APIKEY", "x_token", "DB_PASSWORD", "MY_AUTH", "SECRETS"]
+    "name", ["A_KEY", "APIKEY", "x_token", "DB_PASSWORD", "MYSQL_PWD", "MY_AUTH", "SECRETS"]
 )
 def test_what_may_be_a_secret_is_taken_for_one(name: str) -> None:
     assert [secret.reveal() for secret in secrets_of({name: SECRET, "LANG": "en_US.UTF-8"})] == [
         SECRET
     ]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["PWD", "OLDPWD", "SSH_AUTH_SOCK", "HF_TOKEN_PATH", "A_KEY_FILE", "CREDENTIALS_DIRECTORY"],
+)
+def test_what_names_a_place_is_not(name: str) -> None:
+    assert secrets_of({name: "/there/project"}) == []
+    assert secrets_of({name: SECRET}, known=[name])
 
 
 # --------------------------------------------------------------------- what it takes for known

@@ -26,8 +26,10 @@ if TYPE_CHECKING:
 __all__ = ["Variables", "secrets_of", "usable_settings"]
 
 _SECRETIVE: Final = re.compile(
-    r"KEY|TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIAL|(^|_)(AUTH|PAT|PWD)(_|$)"
+    r"KEY|TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIAL|(^|_)(AUTH|PAT)(_|$)|_PWD(_|$)"
 )
+# PWD is the current folder: masked, no path below it could be read any more.
+_NAMES_A_PLACE: Final = re.compile(r"(^|_)(FILE|PATH|DIR|DIRECTORY|SOCK)$")
 _NEAR: Final = 0.85
 """How near a name must be to a variable that is read to be taken for it misspelt."""
 
@@ -39,13 +41,14 @@ def secrets_of(environ: Mapping[str, str], known: Iterable[str] = ()) -> list[Se
         environ: The environment.
         known: Variables that are known to hold secrets, whatever their names.
 
-    What names a file is no secret, and to be named where it is not there.
+    What names a file or a folder is no secret: it is to be named where it is not there.
     """
     known = set(known)
     return [
         Secret(value, source=f"environment variable {name}")
         for name, value in environ.items()
-        if name in known or (_SECRETIVE.search(name.upper()) and not name.endswith("_FILE"))
+        if name in known
+        or (_SECRETIVE.search(name.upper()) and not _NAMES_A_PLACE.search(name.upper()))
     ]
 
 

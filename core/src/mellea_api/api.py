@@ -11,7 +11,7 @@ from mellea_api.descriptor import Endpoint, ModelInfo, Server
 from mellea_api.errors import ConfigurationError
 from mellea_api.options.spelling import Unknown
 from mellea_api.registry import Registry
-from mellea_api.registry.shared import refresh, shared_registry
+from mellea_api.registry.shared import given_or_shared
 from mellea_api.reports import CredentialReport, ModelListing, NormalizedOptions
 from mellea_api.requests import Freshness, Policy, SessionRequest, Target
 from mellea_api.veil import hidden, hide, plain
@@ -26,9 +26,7 @@ __all__ = [
     "explain_options",
     "list_all_models",
     "list_models",
-    "refresh",
     "session_request",
-    "shared_registry",
     "start_session",
     "validate_credentials",
 ]
@@ -138,7 +136,7 @@ def build_session(request: SessionRequest, *, registry: Registry | None = None) 
     Raises:
         MelleaAPIError: As `start_session` raises.
     """
-    found = (shared_registry() if registry is None else registry).backend(request.target.backend)
+    found = given_or_shared(registry).backend(request.target.backend)
     session: MelleaSession = found.create_session(request)
     return session
 
@@ -171,7 +169,7 @@ def session_request(
     from mellea_api.registry.backend import Backend
 
     if not isinstance(backend, Backend):
-        backend = (shared_registry() if registry is None else registry).backend(backend)
+        backend = given_or_shared(registry).backend(backend)
     target, given = _target(backend, model_id, base_url, backend_kwargs)
     return SessionRequest(
         target=target,
@@ -214,7 +212,7 @@ def explain_options(
         BackendNotFoundError: If there is no such backend.
         PluginError: If its plugin is broken.
     """
-    found = (shared_registry() if registry is None else registry).backend(backend)
+    found = given_or_shared(registry).backend(backend)
     _one_of("endpoint", endpoint, get_args(Endpoint))
     target = found.target(model_id, base_url, server=server)
     return found.explain(options, target, endpoint, unknown=unknown)
@@ -291,7 +289,7 @@ def list_all_models(
 
     _one_of("freshness", freshness, get_args(Freshness))
     seconds = _timeout(timeout) or 10.0
-    found = shared_registry() if registry is None else registry
+    found = given_or_shared(registry)
     named = [*arguments] if backends is None else [*(backends := list(backends)), *arguments]
     for name in named:
         found.backend(name)
@@ -339,7 +337,7 @@ def validate_credentials(
         BackendNotFoundError: If there is no such backend.
     """
     backend_kwargs, base_url = hidden(backend_kwargs), hide(base_url)
-    found = (shared_registry() if registry is None else registry).backend(backend)
+    found = given_or_shared(registry).backend(backend)
     target, given = _target(found, model_id, base_url, backend_kwargs)
     return found.validate_credentials(
         target, given, probe=probe, timeout=_timeout(timeout) or 10.0, keyring=keyring

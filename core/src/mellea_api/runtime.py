@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any, Literal
 from attrs import evolve
 
 from mellea_api import _mellea
-from mellea_api.api import shared_registry
 from mellea_api.environment import RuntimeEnvironment, checked_run_id
 from mellea_api.errors import ConfigurationError, ModelNotFoundError
 from mellea_api.logs import logger, under_run
 from mellea_api.registry import Registry
+from mellea_api.registry.shared import given_or_shared
 from mellea_api.requests import Policy
 from mellea_api.selection import Selection, backend_name, blame, select
 from mellea_api.sessions.calls import session_turn
@@ -349,7 +349,7 @@ class MelleaRuntime:
         arguments: Mapping[str, Any],
     ) -> Selection:
         return select(
-            shared_registry() if self._registry is None else self._registry,
+            given_or_shared(self._registry),
             self._environment,
             name,
             model_id,

@@ -54,8 +54,8 @@ def check(
     is wrong that is not named here, 4 for credentials, 3 for a server that cannot be reached or
     is late. Then standard error has the reason, one line for each backend.
     """
-    from mellea_api.api import shared_registry
     from mellea_api.diagnosis.readiness import check_readiness
+    from mellea_api.registry.shared import shared_registry
 
     if everything and backends:
         raise click.UsageError("Either name backends, or give --all.")

@@ -105,9 +105,9 @@ def list_(output: Output, backend: str | None, model: str | None) -> None:
 
     A keyring has no list of what it holds: it is asked for each field.
     """
-    from mellea_api.api import shared_registry
     from mellea_api.credentials import system_keyring
     from mellea_api.errors import MelleaAPIError
+    from mellea_api.registry.shared import shared_registry
 
     if model is not None and backend is None:
         raise click.UsageError("--model needs BACKEND.")
@@ -166,7 +166,7 @@ def _field(
     backend: str, name: str | None, model: str | None, base_url: str | None = None
 ) -> tuple[Target, CredentialField]:
     """Return the secret field that is meant."""
-    from mellea_api.api import shared_registry
+    from mellea_api.registry.shared import shared_registry
 
     found = shared_registry().backend(backend)
     target = found.target(model, base_url)

@@ -52,7 +52,8 @@ def models(
     stands in the list with its reason, and with what it last answered. The exit code is 0 as
     long as one answered.
     """
-    from mellea_api.api import list_all_models, shared_registry
+    from mellea_api.api import list_all_models
+    from mellea_api.registry.shared import shared_registry
 
     if refresh and offline:
         raise click.UsageError("--refresh asks, and --offline asks nobody: give one of them.")

@@ -51,7 +51,7 @@ def options(
 
     A VALUE is JSON, or else text. Nobody is asked, and no SDK is needed.
     """
-    from mellea_api.api import shared_registry
+    from mellea_api.registry.shared import shared_registry
 
     given = parse_assignments(assignments)
     found = shared_registry().backend(backend)

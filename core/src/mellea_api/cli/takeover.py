@@ -36,8 +36,8 @@ def start_backend(
 
 
 def _say_default(backend_name: str, model_id: Any) -> None:
-    from mellea_api.api import shared_registry
     from mellea_api.logs import logger
+    from mellea_api.registry.shared import shared_registry
 
     if model_id is None:
         logger.debug(

@@ -129,10 +129,10 @@ def check_readiness(
     Raises:
         ConfigurationError: If an environment variable about plugins is malformed.
     """
-    from mellea_api.api import shared_registry
     from mellea_api.diagnosis.steps import Look, Question
+    from mellea_api.registry.shared import given_or_shared
 
-    registry = shared_registry() if registry is None else registry
+    registry = given_or_shared(registry)
     environment, problem = _environment()
     if backends is None:
         backends = environment.backend or DEFAULT_BACKEND

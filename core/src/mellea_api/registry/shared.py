@@ -6,7 +6,7 @@ import threading
 
 from mellea_api.registry.registry import Registry
 
-__all__ = ["refresh", "shared_registry"]
+__all__ = ["given_or_shared", "refresh", "shared_registry"]
 
 
 class _Shared:
@@ -33,6 +33,15 @@ def shared_registry() -> Registry:
             if found is None:
                 found = _shared.registry = Registry.discover()
     return found
+
+
+def given_or_shared(registry: Registry | None) -> Registry:
+    """Return the registry that a caller gave, else the shared one.
+
+    Raises:
+        ConfigurationError: As `shared_registry` raises.
+    """
+    return shared_registry() if registry is None else registry
 
 
 def refresh() -> Registry:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from mellea_api import credentials
+from mellea_api.arguments import one_of, policy_of, seconds, target_and_credentials
 from mellea_api.descriptor import Endpoint, ModelInfo, Server
 from mellea_api.errors import ConfigurationError
 from mellea_api.options.spelling import Unknown
 from mellea_api.registry import Registry
 from mellea_api.registry.shared import given_or_shared
 from mellea_api.reports import CredentialReport, ModelListing, NormalizedOptions
-from mellea_api.requests import Freshness, Policy, SessionRequest, Target
-from mellea_api.veil import hidden, hide, plain
+from mellea_api.requests import Freshness, Policy, SessionRequest
+from mellea_api.veil import hidden, hide
 
 if TYPE_CHECKING:
     from mellea import MelleaSession
@@ -170,14 +170,14 @@ def session_request(
 
     if not isinstance(backend, Backend):
         backend = given_or_shared(registry).backend(backend)
-    target, given = _target(backend, model_id, base_url, backend_kwargs)
+    target, given = target_and_credentials(backend, model_id, base_url, backend_kwargs)
     return SessionRequest(
         target=target,
         options={} if model_options is None else model_options,
         context=context,
         policy=policy_of(unsupported),
-        unknown=_one_of("unknown", unknown, get_args(Unknown)),
-        timeout=_timeout(timeout),
+        unknown=one_of("unknown", unknown, get_args(Unknown)),
+        timeout=seconds(timeout),
         run_id=run_id,
         session_arguments=session_arguments or {},
         credentials=credentials.from_arguments(target, given),
@@ -213,7 +213,7 @@ def explain_options(
         PluginError: If its plugin is broken.
     """
     found = given_or_shared(registry).backend(backend)
-    _one_of("endpoint", endpoint, get_args(Endpoint))
+    one_of("endpoint", endpoint, get_args(Endpoint))
     target = found.target(model_id, base_url, server=server)
     return found.explain(options, target, endpoint, unknown=unknown)
 
@@ -287,8 +287,8 @@ def list_all_models(
     arguments = {name: hidden(values) for name, values in (arguments or {}).items()}
     from mellea_api.model_lists import asking  # threads and files, which nothing else needs
 
-    _one_of("freshness", freshness, get_args(Freshness))
-    seconds = _timeout(timeout) or 10.0
+    one_of("freshness", freshness, get_args(Freshness))
+    allowed = seconds(timeout) or 10.0
     found = given_or_shared(registry)
     named = [*arguments] if backends is None else [*(backends := list(backends)), *arguments]
     for name in named:
@@ -302,12 +302,12 @@ def list_all_models(
     def question(name: str) -> ModelListing:
         own = dict(arguments.get(name, {}))
         backend = found.backend(name)
-        target, credentials = _target(backend, None, own.pop("base_url", None), own)
+        target, credentials = target_and_credentials(backend, None, own.pop("base_url", None), own)
         return asking.list_one(
-            backend, target, credentials, freshness, seconds, cache, keyring=keyring
+            backend, target, credentials, freshness, allowed, cache, keyring=keyring
         )
 
-    return asking.ask_each(list(dict.fromkeys(backends)), question, seconds)
+    return asking.ask_each(list(dict.fromkeys(backends)), question, allowed)
 
 
 def validate_credentials(
@@ -338,60 +338,7 @@ def validate_credentials(
     """
     backend_kwargs, base_url = hidden(backend_kwargs), hide(base_url)
     found = given_or_shared(registry).backend(backend)
-    target, given = _target(found, model_id, base_url, backend_kwargs)
+    target, given = target_and_credentials(found, model_id, base_url, backend_kwargs)
     return found.validate_credentials(
-        target, given, probe=probe, timeout=_timeout(timeout) or 10.0, keyring=keyring
+        target, given, probe=probe, timeout=seconds(timeout) or 10.0, keyring=keyring
     )
-
-
-def _target(
-    backend: Backend, model_id: Any, base_url: str | None, arguments: Mapping[str, Any]
-) -> tuple[Target, dict[str, Any]]:
-    """Tell the credentials among a backend's arguments from the rest."""
-    fields = {field.name for field in backend.descriptor.credentials}
-    given = {
-        name: value for name, value in arguments.items() if name in fields and value is not None
-    }
-    settings = {
-        name: plain(value)
-        for name, value in arguments.items()
-        if name not in fields and name != "server"
-    }
-    server = plain(arguments.get("server"))
-    return backend.target(model_id, base_url, settings, server=server), given
-
-
-def policy_of(given: Policy | None, environ: Mapping[str, str] | None = None) -> Policy:
-    """Return the policy for unsupported options: what is given, else the environment's.
-
-    Raises:
-        ConfigurationError: If it is none.
-    """
-    variable = "MELLEA_API_UNSUPPORTED"
-    environ = os.environ if environ is None else environ
-    value = given if given is not None else environ.get(variable, "").strip() or "warn"
-    name = "unsupported" if given is not None else variable
-    found: Policy = _one_of(name, value, get_args(Policy))
-    return found
-
-
-def _one_of(name: str, value: Any, allowed: tuple[str, ...]) -> Any:
-    if value in allowed:
-        return value
-    raise ConfigurationError(
-        f"Cannot use {name}={value!r}.",
-        next_step=f"Use one of {', '.join(allowed)}.",
-        variable=name if name.isupper() else None,
-    )
-
-
-def _timeout(value: Any) -> float | None:
-    if value is None:
-        return None
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not 0 < value < float("inf"):
-        raise ConfigurationError(
-            f"Cannot use timeout={value!r}.",
-            next_step="Give a number of seconds above 0, or None for no limit.",
-        )
-    return float(value)

@@ -187,7 +187,7 @@ class Variables:
         Settings.from_environment(alone)
         value = self._environ[name].strip()
         if name == "MELLEA_API_UNSUPPORTED":
-            from mellea_api.api import policy_of
+            from mellea_api.arguments import policy_of
 
             policy_of(None, alone)
         elif name == "MELLEA_API_MODELS_LIFETIME":

@@ -57,7 +57,7 @@ MATRIX = [
 # The largest suites, on the cells where what they show may differ. What a stream that breaks off
 # becomes hangs on Mellea's oldest and newest line, and not on Python; what an option becomes, on
 # every line; where a secret might be seen, on this library and the SDKs. All run on the first cell.
-FAULTS = ("test_faults.py", "test_load.py", "test_event_loops.py")
+FAULTS = ("test_faults.py", "test_load.py", "test_event_loops.py", "test_redirects.py")
 EVERY_LINE = ("test_table.py", "test_provider_errors.py", "test_errors_every_way.py")
 SECRETS = ("test_canary.py",)
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support.fault_suite import ANSWER, SECRET, FaultSuite, Subject
 from support.fault_table import Faulty
+from support.messages import Recorded, Reply
 from support.ollama_server import OllamaServer
 from support.openai_server import OpenAIServer
 from support.secure import Secure, listening
@@ -32,6 +34,21 @@ class Ollama(Faulty, OllamaServer):
 
 
 class SecureOllama(Secure, Ollama):
+    pass
+
+
+class Azure(OpenAI):
+    """An OpenAI server at the paths of Azure's deployments, with the key in Azure's header."""
+
+    base_path = ""
+
+    def handle(self, request: Recorded) -> Reply:
+        headers = {**request.headers, "authorization": f"Bearer {request.headers.get('api-key')}"}
+        path = request.path.replace("/openai/deployments/gpt-4o", "/v1")
+        return super().handle(replace(request, path=path, headers=headers))
+
+
+class SecureAzure(Secure, Azure):
     pass
 
 
@@ -85,3 +102,24 @@ class TestFaultsOfAnOllamaRoute(FaultSuite):
         server = SecureOllama(text=ANSWER)
         environment = listening(stack, server, folder)
         return subject("ollama_chat/tiny", server, environment)
+
+
+class TestFaultsOfAnAzureRoute(FaultSuite):
+    # Nothing that Azure is asked for costs nothing: only calls meet a server.
+    operations = ("chat", "stream")
+    expected = {("stream", "middle_html"): "BackendUnavailableError"}
+
+    @classmethod
+    def make(cls, stack: ExitStack) -> Subject:
+        return cls.at(stack.enter_context(Azure(SECRET, text=ANSWER)))
+
+    @classmethod
+    def make_secure(cls, stack: ExitStack, folder: Path) -> Subject:
+        server = SecureAzure(SECRET, text=ANSWER)
+        return cls.at(server, listening(stack, server, folder))
+
+    @staticmethod
+    def at(server: Any, environment: Mapping[str, str] = {}) -> Subject:
+        found = subject("azure/gpt-4o", server, environment)
+        found.only_sessions["api_version"] = "2024-10-21"
+        return found

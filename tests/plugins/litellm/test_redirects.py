@@ -1,14 +1,22 @@
-"""A redirect leads nobody's key away, also on routes whose keys are in headers of the provider's own."""
+"""A redirect leads nobody's prompt away, nor a key in a header of the provider's own, on any route.
+
+Whatever a program asks LiteLLM for by itself, beside its sessions, is LiteLLM's affair as before.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+import contextlib
+import json
+from collections.abc import Callable, Iterator
+from importlib.resources import files
 from typing import Any
 
 import pytest
 from support.faults import FaultServer
 from support.messages import Reply
 from support.openai_server import OpenAIServer
+from support.provider_errors import raw
 
 pytest.importorskip("mellea_api_litellm")
 
@@ -48,7 +56,16 @@ def test_an_answer_comes_through_the_careful_client(
     assert compatible_server.last.headers["authorization"] == f"Bearer {KEY}"
 
 
-@pytest.mark.parametrize("route", ["anthropic/claude-sonnet-4-5", "gemini/gemini-2.5-flash", *LIKE])
+OF_THEIR_OWN = (
+    "anthropic/claude-sonnet-4-5",
+    "azure/gpt-4o",
+    "gemini/gemini-2.5-flash",
+    "langflow/a-flow",
+)
+"""Routes whose keys are in headers of the provider's own."""
+
+
+@pytest.mark.parametrize("route", [*OF_THEIR_OWN, *LIKE])
 @pytest.mark.parametrize("status", [302, 307])
 @pytest.mark.parametrize("way", WAYS)
 def test_a_key_follows_no_redirect(route: str, status: int, way: str) -> None:
@@ -64,3 +81,110 @@ def test_a_key_follows_no_redirect(route: str, status: int, way: str) -> None:
         assert stranger.requests == []
     assert caught.value.next_step
     assert KEY not in str(caught.value)
+
+
+ELSEWHERE = frozenset(
+    {
+        # LiteLLM has no chat for them.
+        *("a2a_agent", "auto_router", "aws_polly", "aws_textract", "azure_speech"),
+        *("black_forest_labs", "cursor", "deepgram", "dotprompt", "elevenlabs", "humanloop"),
+        *("infinity", "jina_ai", "langfuse", "litellm_agent", "manus", "milvus", "mongodb"),
+        *("nvidia_riva", "openai_like", "pg_vector", "recraft", "reducto", "runwayml"),
+        *("s3_vectors", "soniox", "stability", "strands_decider", "topaz", "transcribe"),
+        *("typesafe", "valkey", "voyage"),
+        # It asks another host than the session's first, or needs an account or a package there.
+        *("bedrock", "bytez", "chatgpt", "gdc", "gigachat", "github_copilot", "huggingface"),
+        *("oci", "petals", "predibase", "replicate", "sagemaker", "sagemaker_chat"),
+        *("sagemaker_nova", "sap", "text-completion-codestral", "vertex_ai", "vertex_ai_beta"),
+        *("vllm", "watsonx", "watsonx_text"),
+        # The model's id has to have a shape of its own, or the address.
+        *("clarifai", "fal_ai", "nlp_cloud", "ragflow", "triton"),
+    }
+)
+"""Providers whose chat cannot be asked by any model id, an address and a key."""
+OUT_OF_REACH = frozenset({"aiohttp_openai", "amazon_nova", "maritalk"})
+PROVIDERS = json.loads(files("mellea_api_litellm").joinpath("snapshot.json").read_text("utf-8"))[
+    "providers"
+]
+
+
+@pytest.mark.parametrize("provider", sorted({*PROVIDERS} - ELSEWHERE - OUT_OF_REACH))
+def test_no_prompt_follows_a_redirect(provider: str) -> None:
+    with redirected() as (server, stranger):
+        session = opened(f"{provider}/some-model", server)
+        for number, way in enumerate(WAYS.values(), 1):
+            with pytest.raises(mellea_api.ProviderError):
+                way(session)
+            assert len(server.requests) == number
+        assert stranger.requests == []
+
+
+@pytest.mark.parametrize(
+    "route",
+    [
+        *("fireworks_ai/some-model", "hosted_vllm/some-model", "openai/gpt-3.5-turbo-instruct"),
+        *("text-completion-openai/some-model", "together_ai/some-model"),
+    ],
+)
+def test_nor_does_one_of_the_raw_endpoint(route: str) -> None:
+    with redirected() as (server, stranger):
+        session = opened(route, server)
+        with pytest.raises(mellea_api.ProviderError):
+            raw(session)
+        assert [request.path for request in server.requests] == ["/completions"]
+        assert stranger.requests == []
+
+
+@pytest.mark.parametrize("provider", sorted(OUT_OF_REACH))
+def test_where_litellm_makes_a_client_of_its_own_it_is_said(
+    provider: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with redirected() as (server, stranger):
+        session = opened(f"{provider}/some-model", server)
+        assert "cannot be changed: it follows redirects" in caplog.text
+        # Where this fails, LiteLLM has changed, and the provider is no longer out of reach.
+        with contextlib.suppress(mellea_api.ProviderError):
+            session.chat("Hello!")
+        assert len(stranger.requests) == 1
+        assert KEY not in repr(vars(stranger.requests[0]))
+
+
+@pytest.mark.parametrize("route", ["openai/gpt-4o", "azure/gpt-4o", "cohere/command-r-plus"])
+def test_what_a_program_asks_litellm_itself_is_as_before(route: str) -> None:
+    import litellm
+    import openai
+
+    async def both(session: Any, server: FaultServer, stranger: FaultServer) -> None:
+        for times in (0, 1):
+            with pytest.raises(mellea_api.ProviderError):
+                await session.achat("Hello!")
+            assert len(stranger.requests) == times
+            with contextlib.suppress(openai.APIError):  # which LiteLLM's are
+                message = {"role": "user", "content": "Hello!"}
+                await litellm.acompletion(route, [message], api_base=server.base_url, api_key=KEY)
+            assert len(stranger.requests) == times + 1
+
+    with redirected() as (server, stranger):
+        asyncio.run(both(opened(route, server), server, stranger))
+    handler = litellm.llms.custom_httpx.http_handler
+    for own, kind in (
+        (litellm.module_level_aclient, handler.AsyncHTTPHandler),
+        (litellm.module_level_client, handler.HTTPHandler),
+    ):
+        assert isinstance(own, kind)
+        assert own.client.follow_redirects
+
+
+@contextlib.contextmanager
+def redirected() -> Iterator[tuple[FaultServer, FaultServer]]:
+    """Yield a server that sends everybody on, and the one that it sends them to."""
+    with FaultServer(lambda request: Reply(json={})) as stranger:
+        headers = {"location": f"{stranger.url}/elsewhere"}
+        with FaultServer(lambda request: Reply(307, headers=headers)) as server:
+            yield server, stranger
+
+
+def opened(route: str, server: FaultServer) -> Any:
+    return mellea_api.start_session(
+        "litellm", route, base_url=server.base_url, api_key=KEY, check=False, timeout=5
+    )

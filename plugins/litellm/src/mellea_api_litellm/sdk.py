@@ -17,7 +17,7 @@ from mellea_api import ConfigurationError, PluginError, Secret, SessionRequest, 
 from mellea_api.authoring import construct, model_not_checked
 from mellea_api.logs import logger
 from mellea_api_litellm import check, probe
-from mellea_api_litellm.http import ROUTES, client_for, handler_for
+from mellea_api_litellm.http import OWN_CLIENT, Clients, in_use
 from mellea_api_litellm.needs import NO_KEYS, variable_of
 from mellea_api_litellm.routes import Route, differences, find, learn, snapshot
 from mellea_api_litellm.settings import HANDED, OPENING, flag
@@ -54,16 +54,20 @@ def create_session(request: SessionRequest) -> Any:
             why = check.check_model(target, reached, request.timeout or _PATIENCE)
         if why:
             model_not_checked(request, why)
+    if route.provider in OWN_CLIENT:
+        logger.warning(
+            "On %s LiteLLM uses an HTTP client that cannot be changed: it follows redirects with "
+            "the prompt, and reads answers however large they get.",
+            target.model_id,
+        )
     from mellea import MelleaSession
 
     backend = construct(_backend_class(), target, *OPENING, *HANDED)
     backend._batches = route.raw_places is not None
     backend._handed = _arguments(request, reached)
-    if route.provider in ROUTES and (route.provider != "openai" or "api_key" in backend._handed):
-        backend._client_of = functools.partial(client_for, route.provider, reached.address)
-        backend._handler = handler_for(route.provider)
-        # The core keeps one for each event loop in its place, and closes it there.
-        backend._client_cache = types.SimpleNamespace(cache={}, aclose=_close)
+    backend._clients = functools.partial(Clients, route.provider)
+    # The core keeps one for each event loop in its place, and closes it there.
+    backend._client_cache = types.SimpleNamespace(cache={}, aclose=Clients.close)
     backend._held = (reached.key, *request.credentials.values())  # masked as long as they live
     return MelleaSession(backend)
 
@@ -140,21 +144,18 @@ def _no_gateway() -> dict[str, Any]:
     return {} if own(argument) else argument
 
 
-async def _close(handler: Any) -> None:
-    await handler.close()
-
-
 @functools.cache
 def _backend_class() -> Any:
     from mellea.backends.litellm import LiteLLMBackend
 
-    seam = "_make_backend_specific_and_remove"
-    if not hasattr(LiteLLMBackend, seam):
-        raise PluginError(
-            f"This Mellea's LiteLLMBackend has no {seam}, through which address and key go.",
-            next_step="Upgrade mellea-api-litellm.",
-            backend="litellm",
-        )
+    for seam in ("_make_backend_specific_and_remove", "_generate_from_chat_context_standard"):
+        if not hasattr(LiteLLMBackend, seam):
+            raise PluginError(
+                f"This Mellea's LiteLLMBackend has no {seam}, through which address, key and "
+                "HTTP clients go.",
+                next_step="Upgrade mellea-api-litellm.",
+                backend="litellm",
+            )
 
     # The private name where this Mellea has it; the public one then ends there.
     names = ("_generate_from_raw", "generate_from_raw")
@@ -162,7 +163,7 @@ def _backend_class() -> Any:
     raw = getattr(LiteLLMBackend, name)
 
     class Routed(LiteLLMBackend):  # type: ignore[misc, unused-ignore]
-        """Mellea's backend, with the address and the key of its session.
+        """Mellea's backend, with the address, the key and the HTTP clients of its session.
 
         Mellea up to 0.6 hands no address to LiteLLM, which would then send the key to the
         provider's default one; and no Mellea has a place for a key. They are added after Mellea
@@ -172,25 +173,25 @@ def _backend_class() -> Any:
         _batches: bool
         _handed: dict[str, Any]
         _held: tuple[Any, ...]
-        _client_of: Any = None
-        _client_cache: Any = None
-        _handler: Any = None
+        _clients: Any
+        _client_cache: Any
 
         def _make_backend_specific_and_remove(self, model_options: dict[str, Any]) -> Any:
             own = super()._make_backend_specific_and_remove(model_options)
-            handed = self._handed
-            if self._client_of is not None:
-                handler = self._client_cache.get_or_create(None, self._handler)
-                handed = {**handed, "client": self._client_of(handler, handed)}
-            return {**own, **handed}
+            return {**own, **self._handed}
+
+        async def _generate_from_chat_context_standard(self, *args: Any, **arguments: Any) -> Any:
+            with in_use(self._client_cache.get_or_create(None, self._clients)):
+                return await super()._generate_from_chat_context_standard(*args, **arguments)
 
         async def _each_alone(self, actions: Any, ctx: Any, **arguments: Any) -> Any:
             """Of several prompts LiteLLM makes one chat, where it has no raw endpoint."""
-            if self._batches or len(actions) < 2:
-                return await raw(self, actions, ctx, **arguments)
-            found = await asyncio.gather(
-                *(raw(self, [action], ctx, **arguments) for action in actions)
-            )
+            with in_use(self._client_cache.get_or_create(None, self._clients)):
+                if self._batches or len(actions) < 2:
+                    return await raw(self, actions, ctx, **arguments)
+                found = await asyncio.gather(
+                    *(raw(self, [action], ctx, **arguments) for action in actions)
+                )
             if not isinstance(found[0], tuple):
                 return [answer for answers in found for answer in answers]
             return [answer for answers, _ in found for answer in answers], None
@@ -199,13 +200,11 @@ def _backend_class() -> Any:
 
             def close(self) -> None:
                 super().close()
-                if self._client_cache is not None:
-                    self._client_cache.clear()
+                self._client_cache.clear()
 
             async def aclose(self) -> None:
                 await super().aclose()
-                if self._client_cache is not None:
-                    await self._client_cache.aclear()
+                await self._client_cache.aclear()
 
     setattr(Routed, name, Routed._each_alone)
     Routed.__name__ = Routed.__qualname__ = "LiteLLMBackend"

@@ -135,6 +135,19 @@ def test_nor_does_one_of_the_raw_endpoint(route: str) -> None:
         assert stranger.requests == []
 
 
+def test_nor_does_the_key_that_ibms_token_service_is_asked_with(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with redirected() as (server, stranger):
+        monkeypatch.setenv("WATSONX_IAM_URL", f"{server.url}/identity/token")
+        session = opened("watsonx/ibm/granite-3-3-8b-instruct", server, project_id="a-project")
+        with pytest.raises(mellea_api.ProviderError):
+            session.chat("Hello!")
+        assert {request.path for request in server.requests} == {"/identity/token"}
+        assert KEY in repr(server.requests[0])
+        assert stranger.requests == []
+
+
 @pytest.mark.parametrize("provider", sorted(OUT_OF_REACH))
 def test_where_litellm_makes_a_client_of_its_own_it_is_said(
     provider: str, caplog: pytest.LogCaptureFixture
@@ -184,7 +197,8 @@ def redirected() -> Iterator[tuple[FaultServer, FaultServer]]:
             yield server, stranger
 
 
-def opened(route: str, server: FaultServer) -> Any:
+def opened(route: str, server: FaultServer, **settings: Any) -> Any:
     return mellea_api.start_session(
-        "litellm", route, base_url=server.base_url, api_key=KEY, check=False, timeout=5
+        *("litellm", route),
+        **{"base_url": server.base_url, "api_key": KEY, "check": False, "timeout": 5, **settings},
     )

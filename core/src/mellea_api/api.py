@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from mellea_api import credentials
 from mellea_api.arguments import one_of, policy_of, seconds, target_and_credentials
 from mellea_api.descriptor import Endpoint, ModelInfo, Server
+from mellea_api.environment import checked_run_id
 from mellea_api.errors import ConfigurationError
 from mellea_api.options.spelling import Unknown
 from mellea_api.registry import Registry
@@ -76,7 +77,8 @@ def start_session(
             `warn` (log it, once per session and option), `error`, or `drop` (report only). None
             takes MELLEA_API_UNSUPPORTED, then `warn`.
         unknown: What to do about options that nobody knows: `error`, or `pass` them on.
-        run_id: Put on log records and telemetry spans of this session's calls.
+        run_id: Put on log records and telemetry spans of this session's calls; one line of at
+            most 200 characters.
         registry: Where to look for the backend; None for the shared registry.
         backend_kwargs: Credentials by field name (`api_key=`), and whatever else the backend
             takes, such as `pull=True` for Ollama. `server="official"` says that `base_url` is a
@@ -178,7 +180,7 @@ def session_request(
         policy=policy_of(unsupported),
         unknown=one_of("unknown", unknown, get_args(Unknown)),
         timeout=seconds(timeout),
-        run_id=run_id,
+        run_id=checked_run_id(run_id),
         session_arguments=session_arguments or {},
         credentials=credentials.from_arguments(target, given),
     )
@@ -209,11 +211,13 @@ def explain_options(
 
     Raises:
         OptionError: If they could not be sent; lists all problems.
+        ConfigurationError: If another argument cannot be used.
         BackendNotFoundError: If there is no such backend.
         PluginError: If its plugin is broken.
     """
     found = given_or_shared(registry).backend(backend)
     one_of("endpoint", endpoint, get_args(Endpoint))
+    one_of("unknown", unknown, get_args(Unknown))
     target = found.target(model_id, base_url, server=server)
     return found.explain(options, target, endpoint, unknown=unknown)
 
@@ -246,6 +250,7 @@ def list_models(
     Raises:
         ProviderError: If the provider could not be asked; an empty list means "no models".
         BackendNotFoundError: If there is no such backend.
+        PluginError: If its plugin is broken.
         ConfigurationError: If an argument or MELLEA_API_MODELS_LIFETIME cannot be used.
     """
     backend_kwargs, base_url = hidden(backend_kwargs), hide(base_url)
@@ -259,7 +264,7 @@ def list_models(
 
 
 def list_all_models(
-    backends: Iterable[str] | None = None,
+    backends: str | Iterable[str] | None = None,
     *,
     freshness: Freshness = "cached",
     timeout: float = 10.0,
@@ -272,8 +277,8 @@ def list_all_models(
     said, if that is known. Safe to call from any thread, and inside a running event loop.
 
     Args:
-        backends: Their names; None for all that are installed, each once. The system's keyring
-            is not asked for the credentials of who was not named.
+        backends: Their names, or one; None for all that are installed, each once. The system's
+            keyring is not asked for the credentials of who was not named.
         freshness: As for `list_models`.
         timeout: Seconds allowed for each answer.
         arguments: By a backend's name, what `list_models` would take for it: `base_url`,
@@ -290,8 +295,9 @@ def list_all_models(
     one_of("freshness", freshness, get_args(Freshness))
     allowed = seconds(timeout) or 10.0
     found = given_or_shared(registry)
-    named = [*arguments] if backends is None else [*(backends := list(backends)), *arguments]
-    for name in named:
+    if backends is not None:
+        backends = [backends] if isinstance(backends, str) else list(backends)
+    for name in (*(backends or ()), *arguments):
         found.backend(name)
     keyring = backends is not None  # it is asked only for who was named
     if backends is None:
@@ -335,6 +341,8 @@ def validate_credentials(
 
     Raises:
         BackendNotFoundError: If there is no such backend.
+        PluginError: If its plugin is broken.
+        ConfigurationError: If an argument cannot be used.
     """
     backend_kwargs, base_url = hidden(backend_kwargs), hide(base_url)
     found = given_or_shared(registry).backend(backend)

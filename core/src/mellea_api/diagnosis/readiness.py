@@ -122,16 +122,19 @@ def check_readiness(
             the backend's default.
         base_url: The server, instead of the environment's or the default one.
         probe: Ask the servers whether they are there, take the credentials, and have the model.
-        timeout: Seconds allowed for all of it.
+        timeout: Seconds allowed for all of it, above 0.
         keyring: Look in the system's keyring for credentials that are nowhere else.
         registry: Where to look for the backends; None for the shared registry.
 
     Raises:
-        ConfigurationError: If an environment variable about plugins is malformed.
+        ConfigurationError: If `timeout` is no such time, or an environment variable about
+            plugins is malformed.
     """
+    from mellea_api.arguments import seconds
     from mellea_api.diagnosis.steps import Look, Question
     from mellea_api.registry.shared import given_or_shared
 
+    timeout = seconds(timeout) or 10.0
     registry = given_or_shared(registry)
     environment, problem = _environment()
     if backends is None:

@@ -94,6 +94,16 @@ def test_a_password_in_an_address_goes_into_no_json() -> None:
     assert converter().unstructure(made)["base_url"] == "http://[secret]@127.0.0.1/v1"
 
 
+def test_a_header_among_the_settings_goes_into_no_json() -> None:
+    made = Target(
+        descriptor=descriptor.BackendDescriptor(name="a", summary="", default_model="m"),
+        model_id="m",
+        settings={"default_headers": {"x-key": "secret", "n": [1, "secret"]}, "pull": True},
+    )
+    shown = {"default_headers": {"x-key": "[secret]", "n": [1, "[secret]"]}, "pull": True}
+    assert converter().unstructure(made)["settings"] == shown
+
+
 def test_every_class_is_meant() -> None:
     assert {cls.__name__ for cls in CLASSES} >= {
         "BackendDescriptor",

@@ -228,12 +228,29 @@ def test_a_file_that_may_not_be_read_is_said_to_be(tmp_path: Path) -> None:
     assert "it cannot be read (Permission denied)" in from_file(tmp_path / "key").problem
 
 
-@pytest.mark.parametrize("key", [KEY, "eyJhbGciOi.eyJzdWIi.c2lnbmF0dXJl"])
+@pytest.mark.parametrize(
+    "key",
+    [
+        KEY,
+        "eyJhbGciOi.eyJzdWIi.c2lnbmF0dXJl",
+        "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
+        "/JalrXUtnFEMIbK7MDENGabPxRfiCYEXAMPLEKEY",
+        "-----BEGIN PRIVATE KEY-----\nMIIE/vQIBADANBg\n-----END PRIVATE KEY-----",
+        '{"type": "service_account", "private_key": "MIIE/vQIBADANBg"}',
+    ],
+)
 def test_a_key_in_the_place_of_a_path_is_not_shown(key: str) -> None:
     found = from_file(key)
     assert found.problem == "there is no such file"
     assert found.source == "file [no path] (FIRST_KEY_FILE)"
     assert key not in repr(found)
+
+
+@pytest.mark.parametrize(
+    "path", ["/run/secrets/nobody-mounted/it", "~/no/such/file-of-mine", "./no/such/file-here"]
+)
+def test_a_path_at_which_there_is_nothing_is_shown(path: str) -> None:
+    assert from_file(path).source == f"file {path} (FIRST_KEY_FILE)"
 
 
 def test_the_users_folder_may_be_meant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

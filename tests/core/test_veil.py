@@ -13,7 +13,7 @@ from support.canary import CANARY, drawn, found_in, shown
 from mellea_api import ConfigurationError, Secret
 from mellea_api.address import shown_address
 from mellea_api.secrets import redact
-from mellea_api.veil import chain, hidden, hide, plain, veiled
+from mellea_api.veil import chain, environment, hidden, hide, plain, veiled
 
 
 def raised(function: Any, *arguments: Any) -> BaseException:
@@ -114,6 +114,28 @@ def test_a_password_in_an_address_is_a_secret_too() -> None:
     assert "fail" not in functions(veiled(raised(fail)))
 
 
+def test_the_environment_is_shown_in_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOMEBODY_ELSES_KEY", CANARY)
+
+    def fail(environ: Any) -> None:
+        raise ConfigurationError("Cannot do it.", next_step=f"{len(environ)}")
+
+    error = raised(fail, environment())
+    assert "fail" in functions(veiled(error))
+    assert [name for name, text in (*shown(error), *drawn(error)) if found_in(text)] == []
+
+
+@given(st.dictionaries(st.text(min_size=1), st.text()))
+def test_an_environment_reads_as_what_it_is_of(variables: dict[str, str]) -> None:
+    once = environment(variables)
+    assert environment(once) is once
+    assert {name: once[name] for name in once} == dict(once.items()) == variables
+    assert list(zip(once.keys(), once.values(), strict=True)) == list(variables.items())
+    assert len(once) == len(variables)
+    assert all(name in once and once.get(name) == value for name, value in variables.items())
+    assert once.get("=", "none") == variables.get("=", "none")
+
+
 names = st.text("abcdefghij_", min_size=1)
 values = st.none() | st.booleans() | st.integers() | st.text() | st.lists(st.text())
 
@@ -130,7 +152,7 @@ def test_what_is_hidden_is_in_no_repr(text: str) -> None:
     assert repr(hide(text)) == "<hidden str>"
 
 
-@given(st.text("abc:%._-0", min_size=1), st.text("abc.", min_size=1))
+@given(st.text("abc:%._-0@", min_size=1), st.text("abc.", min_size=1))
 def test_an_address_is_shown_without_what_stands_before_its_host(user: str, host: str) -> None:
     address = f"https://{user}@{host}/v1"
     assert shown_address(address) == redact(address) == f"https://[secret]@{host}/v1"

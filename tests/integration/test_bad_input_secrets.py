@@ -232,3 +232,80 @@ def test_a_key_in_an_address_is_not_shown(clean: Callable[[BaseException], None]
     with pytest.raises(mellea_api.ConfigurationError) as wrong:
         mellea_api.start_session("ollama", base_url=f"http://user:{password}@127.0.0.1:port")
     assert password not in "".join(text for _, text in shown(wrong.value))
+
+
+WRONG: dict[str, Callable[[], Any]] = {
+    "base_url": lambda: mellea_api.start_session("openai", base_url="http://127.0.0.1:port"),
+    "model_id": lambda: mellea_api.start_session("openai", 3),
+    "OPENAI_BASE_URL": lambda: MelleaRuntime("openai"),
+    "MELLEA_MODEL_OPTIONS": MelleaRuntime,
+    "MELLEA_API_UNSUPPORTED": lambda: mellea_api.start_session("openai", "gpt-4o", check=False),
+    "MELLEA_API_PREFER": mellea_api.refresh,
+}
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_a_wrong_value_does_not_show_the_rest_of_the_environment(
+    what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", CANARY)
+    monkeypatch.setenv("DATABASE_URL", f"postgres:{CANARY}")
+    if what.isupper():
+        monkeypatch.setenv(what, "http://[")
+    with pytest.raises(mellea_api.ConfigurationError, match=what) as caught:
+        WRONG[what]()
+    assert [name for name, text in shown(caught.value) if CANARY in text] == []
+
+
+ADDRESSES: dict[str, Callable[[str], Any]] = {
+    "a session": lambda url: mellea_api.start_session("openai", "gpt-4o", base_url=url),
+    "a runtime": lambda url: MelleaRuntime("ollama", base_url=url),
+    "a list": lambda url: mellea_api.list_models("openai", base_url=url),
+    "options": lambda url: mellea_api.explain_options("openai", {}, base_url=url),
+    "no server": lambda url: mellea_api.start_session("ngram", base_url=url),
+}
+
+
+@pytest.mark.parametrize("letter", "/?# \"'[")
+@pytest.mark.parametrize("way", ADDRESSES)
+def test_a_password_that_is_not_encoded_is_shown_nowhere(way: str, letter: str) -> None:
+    """Nobody can tell where it ends, so that no server is called, and all before the @ is masked."""
+    url = f"http://me:{letter}{CANARY}@127.0.0.1:1"
+    with pytest.raises(mellea_api.ConfigurationError, match=r"127\.0\.0\.1:1") as caught:
+        ADDRESSES[way](url)
+    assert [name for name, text in shown(caught.value) if CANARY in text] == []
+    report = mellea_api.check_readiness("openai", base_url=url)
+    assert CANARY not in repr(report)
+
+
+@pytest.mark.parametrize("url", ["http://{}/v1", "{}", "http://me:a@b@{}/v1", "http://{}/@cf/meta"])
+def test_an_address_with_an_at_that_is_where_it_may_be_is_called(url: str) -> None:
+    with faults.named("refused") as server:
+        host = server.removeprefix("http://").partition("/")[0]
+        with pytest.raises(mellea_api.BackendUnavailableError, match=host):
+            mellea_api.start_session("ollama", base_url=url.format(host))
+
+
+@pytest.mark.parametrize("url", ["http:/127.0.0.1:1", "https//127.0.0.1:1", "http:/me:x@h"])
+def test_a_slash_that_is_missing_is_noticed(url: str) -> None:
+    with pytest.raises(mellea_api.ConfigurationError, match="there is no ://"):
+        mellea_api.start_session("ollama", base_url=url)
+
+
+def test_a_key_in_the_query_of_an_address_is_not_shown(
+    clean: Callable[[BaseException], None],
+) -> None:
+    """As some gateways want it; the rest of the query is."""
+    with faults.named("refused") as url:
+        address = f"{url}?api-version=7&api-key={CANARY}"
+        session = mellea_api.start_session(
+            "openai", "gpt-4o", base_url=address, api_key="x", check=False, max_retries=0
+        )
+        assert CANARY not in repr(session.backend)
+        with pytest.raises(mellea_api.BackendUnavailableError, match="api-version=7") as caught:
+            session.chat("Hello!")
+        clean(caught.value)
+        session = start(url, "x", check=False, default_query={"api-key": CANARY})
+        with pytest.raises(mellea_api.BackendUnavailableError) as caught:
+            session.chat("Hello!")
+        clean(caught.value)

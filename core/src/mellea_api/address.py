@@ -9,19 +9,29 @@ from urllib.parse import urlsplit
 
 from mellea_api.descriptor import BackendDescriptor
 from mellea_api.errors import ConfigurationError
+from mellea_api.secrets import redact
+from mellea_api.veil import hide, plain
 
 __all__ = ["find_address", "shown_address"]
 
-_USER: Final = re.compile(r"(^|//)[^/@\s'\"]+@")
+_USER: Final = re.compile(r"^[^/\s'\"]+@")
+"""Of an address without a scheme; the rest is what `redact` masks in any text."""
+_PERHAPS_USER: Final = re.compile(r"^(\w*:?/{1,2})?.*@", re.DOTALL)
+"""All that may be one where an address is written so that nobody can tell where it ends."""
+_NO_SCHEME: Final = re.compile(r"https?:?/", re.IGNORECASE)
+_ENCODE: Final = (
+    "a user and a password before the @ must have their other characters encoded, such as / as "
+    "%2F, ? as %3F, # as %23 and @ as %40"
+)
 
 
 def shown_address(address: str) -> str:
-    """Return a text with an address in it as others may see it: without user and password.
+    """Return a text with an address in it as others may see it: without user, password and key.
 
     >>> shown_address("http://me:secret@127.0.0.1:8000/v1")
     'http://[secret]@127.0.0.1:8000/v1'
     """
-    return _USER.sub(r"\1[secret]@", address)
+    return _USER.sub("[secret]@", redact(address))
 
 
 def find_address(
@@ -31,7 +41,7 @@ def find_address(
 
     Args:
         descriptor: The backend.
-        given: The argument `base_url`; None to look further.
+        given: The argument `base_url`, which may be hidden; None to look further.
         environ: The environment.
 
     Returns:
@@ -42,28 +52,27 @@ def find_address(
         ConfigurationError: If nothing could be at such an address, and names the variable; or
             if the backend calls no server.
     """
-    source, address = "argument", given
+    source, address = "argument", hide(given)
     if given is None:
         for variable in descriptor.base_url_variables:
             if environ.get(variable, "").strip():
-                source, address = variable, environ[variable]
+                source, address = variable, hide(environ[variable])
                 break
         else:
             return None, "default"
     elif not descriptor.base_url_variables and descriptor.default_base_url is None:
         raise ConfigurationError(
-            f"Cannot use base_url={shown_address(str(given))!r:.200}: the {descriptor.name} "
+            f"Cannot use base_url={_perhaps(given)!r:.200}: the {descriptor.name} "
             "backend calls no server.",
             next_step="Leave base_url out.",
             backend=descriptor.name,
         )
-    address = str(address).strip()
-    problem = _problem(address)
+    problem = _problem(str(plain(address)).strip())
     if problem is None:
-        return address, source
+        return str(plain(address)).strip(), source
     name = "base_url" if source == "argument" else source
     raise ConfigurationError(
-        f"Cannot use {name}={shown_address(address)!r:.200} for the {descriptor.name} backend: "
+        f"Cannot use {name}={_perhaps(address)!r:.200} for the {descriptor.name} backend: "
         f"{problem}.",
         next_step="Give the server's address as text, such as "
         f"{descriptor.default_base_url or 'http://127.0.0.1:8000/v1'}.",
@@ -72,18 +81,30 @@ def find_address(
     )
 
 
+def _perhaps(address: Any) -> str:
+    """Return an address that cannot be used as others may see it."""
+    return redact(_PERHAPS_USER.sub(r"\1[secret]@", str(plain(address)).strip()))
+
+
 def _problem(address: str) -> str | None:
     """Return what is wrong with an address: a URL, or one without a scheme."""
     if not address:
         return "it is empty"
+    if "://" not in address and _NO_SCHEME.match(address):
+        return "there is no :// behind http or https"
+    user = "@" in address
     # urlsplit() takes such characters out without a word.
     if not address.isprintable() or " " in address:
-        return "it has white space in it"
+        return f"it has white space in it{f'; {_ENCODE}' if user else ''}"
     try:
         parts = urlsplit(address if "://" in address else f"//{address}")
         _ = parts.port, parts.hostname
-    except ValueError as error:
-        return f"{error}".rstrip(".")
+    except ValueError as error:  # its words have a piece of the address
+        return _ENCODE if user else f"{error}".rstrip(".")
+    # Such as http://to/ken@host, whose host is "to". Some have names with an @ in their paths.
+    behind = f"{parts.path}?{parts.query}#{parts.fragment}"
+    if re.search(r"[^/]@", behind) or re.search(r"['\"]", parts.netloc):
+        return _ENCODE
     if parts.scheme not in ("", "http", "https"):
         return f"{parts.scheme} is not http or https"
     return None

@@ -215,6 +215,7 @@ def explain_options(
         BackendNotFoundError: If there is no such backend.
         PluginError: If its plugin is broken.
     """
+    base_url = hide(base_url)
     found = given_or_shared(registry).backend(backend)
     one_of("endpoint", endpoint, get_args(Endpoint))
     one_of("unknown", unknown, get_args(Unknown))

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, get_args
 
 from mellea_api.errors import ConfigurationError
 from mellea_api.requests import Policy, Target
-from mellea_api.veil import plain
+from mellea_api.veil import environment, plain
 
 if TYPE_CHECKING:
     from mellea_api.registry.backend import Backend
@@ -55,7 +54,7 @@ def policy_of(given: Policy | None, environ: Mapping[str, str] | None = None) ->
         ConfigurationError: If it is none.
     """
     variable = "MELLEA_API_UNSUPPORTED"
-    environ = os.environ if environ is None else environ
+    environ = environment(environ)
     value = given if given is not None else environ.get(variable, "").strip() or "warn"
     name = "unsupported" if given is not None else variable
     found: Policy = one_of(name, value, get_args(Policy))

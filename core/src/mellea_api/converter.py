@@ -8,7 +8,7 @@
 It knows the values of `mellea_api.descriptor`, `mellea_api.reports` and `mellea_api.requests`.
 Unknown keys are refused, and nothing is coerced: text is no number. Two things go one way only:
 an error of this library becomes its facts, and a `Secret` becomes `"[secret]"`,
-as does the user and password in an address.
+as does the user and password in an address, and a header among a backend's settings.
 """
 
 from __future__ import annotations
@@ -43,12 +43,31 @@ def converter() -> Converter:
     made.register_structure_hook(Secret, _refuse_secret)
     made.register_unstructure_hook_func(_is_error, lambda error: made.unstructure(_facts(error)))
     address = override(unstruct_hook=lambda address: address and shown_address(address))
-    made.register_unstructure_hook(Target, make_dict_unstructure_fn(Target, made, base_url=address))
+    settings = override(unstruct_hook=lambda settings: _without_headers(made.unstructure(settings)))
+    made.register_unstructure_hook(
+        Target, make_dict_unstructure_fn(Target, made, base_url=address, settings=settings)
+    )
     for kind in (str, int, bool):
         made.register_structure_hook(kind, _exactly(kind))
     # An integer stays one: 2**64 - 1 is no float.
     made.register_structure_hook(float, _exactly(float, int))
     return made
+
+
+def _without_headers(settings: dict[str, Any]) -> dict[str, Any]:
+    """Mask what among a backend's settings is to be sent with each call, and may be a key."""
+    return {
+        name: _masked_texts(value) if name.endswith(("headers", "query")) else value
+        for name, value in settings.items()
+    }
+
+
+def _masked_texts(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _masked_texts(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_masked_texts(item) for item in value]
+    return "[secret]" if isinstance(value, str) else value
 
 
 def _plain(_: Any) -> Callable[[Any], Any]:

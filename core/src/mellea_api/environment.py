@@ -7,13 +7,13 @@ default. A variable that is empty counts as not set.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from typing import Any, Final, TypeVar
 
 from attrs import field, frozen
 
 from mellea_api.errors import ConfigurationError, MelleaAPIError
+from mellea_api.veil import environment
 
 __all__ = [
     "DEFAULT_BACKEND",
@@ -71,7 +71,7 @@ class RuntimeEnvironment:
         Raises:
             ConfigurationError: If a value cannot be used; names the variable.
         """
-        environ = os.environ if environ is None else environ
+        environ = environment(environ)
 
         def value(variable: str) -> str | None:
             return environ.get(variable, "").strip() or None

@@ -10,8 +10,11 @@ from typing import Final, NoReturn
 __all__ = ["Secret", "redact"]
 
 _MASK: Final = "[secret]"
-# What stands before the host in an address: a user, and often a password.
-_IN_ADDRESS: Final = re.compile(r"//[^/@\s'\"]+@")
+# What stands before the host in an address: a user, and often a password, which may have an @.
+_IN_ADDRESS: Final = re.compile(r"//[^/\s'\"]+@")
+_IN_QUERY: Final = re.compile(
+    r"([?&][\w.-]{0,40}(?:key|token|secret|password|signature|sig)=)[^&#\s'\"]+", re.IGNORECASE
+)
 # A secret shorter than this is not searched for in other text: masking every "a" would destroy
 # messages and hide nothing.
 _SHORTEST_REDACTED: Final = 8
@@ -98,7 +101,10 @@ class Secret:
 
 
 def redact(text: str) -> str:
-    """Mask every living secret in a text, and what stands before the host in an address.
+    """Mask every living secret in a text, and what is one by its place in an address.
+
+    That is what stands before the host, and in the query the value of a key, token, password or
+    signature.
 
     Args:
         text: Any text, such as an answer of a provider that repeats the key it was sent.
@@ -108,8 +114,10 @@ def redact(text: str) -> str:
 
     >>> redact("GET http://me:secret@127.0.0.1:8000/v1")
     'GET http://[secret]@127.0.0.1:8000/v1'
+    >>> redact("GET http://127.0.0.1:8000/v1?api-version=3&api-key=0123")
+    'GET http://127.0.0.1:8000/v1?api-version=3&api-key=[secret]'
     """
-    text = _IN_ADDRESS.sub(f"//{_MASK}@", text)
+    text = _IN_QUERY.sub(rf"\1{_MASK}", _IN_ADDRESS.sub(f"//{_MASK}@", text))
     with _live_lock:
         living = [reference() for reference in _live.valuerefs()]
     values = {secret.reveal() for secret in living if secret is not None}

@@ -8,17 +8,20 @@ SDK that was called with it, and a caller's `api_key=` in frames of ours.
 - `veiled` takes out of an exception, and of all that it came from, the frames in which a variable
   shows a living secret or an address with a password, and says on the exception how many; of a
   cause that itself shows one it leaves the masked text.
+- `environment` is the process's environment for those who read it: each secret is in there, also
+  those that nobody has looked at.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from types import FrameType, TracebackType
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 from mellea_api.secrets import Secret, redact
 
-__all__ = ["chain", "hidden", "hide", "plain", "veiled"]
+__all__ = ["chain", "environment", "hidden", "hide", "plain", "veiled"]
 
 Error = TypeVar("Error", bound=BaseException)
 
@@ -54,6 +57,60 @@ def hide(argument: Any) -> Any:
 def plain(argument: Any) -> Any:
     """Return an argument as the caller gave it."""
     return argument.value if isinstance(argument, _Hidden) else argument
+
+
+class _Environment:
+    """Variables and their values, which no traceback shows.
+
+    It is no subclass of `Mapping`: error trackers write down the contents of those.
+    """
+
+    __slots__ = ("_of",)
+
+    def __init__(self, of: Mapping[str, str] | None) -> None:
+        self._of = _Hidden(of)
+
+    def _values(self) -> Mapping[str, str]:
+        of: Mapping[str, str] | None = self._of.value
+        return os.environ if of is None else of
+
+    def __getitem__(self, name: str) -> str:
+        return self._values()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values())
+
+    def __len__(self) -> int:
+        return len(self._values())
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._values()
+
+    def __repr__(self) -> str:
+        return "<environment>"
+
+    def get(self, name: str, default: str | None = None) -> str | None:
+        return self._values().get(name, default)
+
+    def keys(self) -> Any:
+        return self._values().keys()
+
+    def values(self) -> Any:
+        return self._values().values()
+
+    def items(self) -> Any:
+        return self._values().items()
+
+
+def environment(given: Mapping[str, str] | None = None) -> Mapping[str, str]:
+    """Return an environment so that no traceback shows its values.
+
+    Args:
+        given: The variables; None for those of the process, as they are when they are read.
+    """
+    found: Any = given
+    hides = isinstance(found, _Environment)
+    return cast("Mapping[str, str]", found if hides else _Environment(found))
 
 
 def chain(error: BaseException) -> Iterator[BaseException]:

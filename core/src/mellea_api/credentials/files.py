@@ -13,6 +13,8 @@ __all__ = ["MOST_BYTES", "UnusableFileError", "read", "shown_path", "token_path"
 MOST_BYTES: Final = 64 * 1024
 """More than any credential has; a wrong path may name anything."""
 _SHORTEST_SECRET: Final = 16
+# One that begins so, or whose folder is there. A slash alone is in many a secret in base64 too.
+_PATH: Final = re.compile(r"(?:~\w*|\.{1,2}|[A-Za-z]:|/[\w.-]+)[/\\][^\r\n]*")
 _VARIABLE: Final = re.compile(r"\$(\w+)")
 
 
@@ -66,9 +68,13 @@ def shown_path(path: str) -> str:
 
     >>> shown_path("/secrets/key"), shown_path("sk-0123456789abcdefghij")
     ('/secrets/key', '[no path]')
+    >>> shown_path("wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY")
+    '[no path]'
     """
-    looks_so = "/" in path or os.sep in path or len(path) < _SHORTEST_SECRET
-    return path if looks_so or os.path.exists(os.path.expanduser(path)) else "[no path]"
+    if len(path) < _SHORTEST_SECRET or _PATH.fullmatch(path) or os.path.exists(path):
+        return path
+    folder = os.path.dirname(path).strip("/\\")
+    return path if folder and os.path.isdir(folder) else "[no path]"
 
 
 def token_path(templates: Sequence[str], environ: Mapping[str, str]) -> str | None:

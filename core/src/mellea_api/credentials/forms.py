@@ -6,7 +6,6 @@ offline and a session before its first connection say the same.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping
 from typing import Final
@@ -15,6 +14,7 @@ from attrs import evolve
 
 from mellea_api.descriptor import CredentialField
 from mellea_api.requests import Target
+from mellea_api.veil import environment
 
 __all__ = ["problem"]
 
@@ -49,7 +49,7 @@ def problem(
         value: The value, without white space around it.
         environ: The environment; None for the process's own.
     """
-    environ = os.environ if environ is None else environ
+    environ = environment(environ)
     if field.verbatim or not value:
         return None
     return (

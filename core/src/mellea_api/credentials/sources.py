@@ -13,7 +13,6 @@ an error, and no reason to go on to the next.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
@@ -27,7 +26,7 @@ from mellea_api.errors import ConfigurationError
 from mellea_api.reports import CredentialFinding
 from mellea_api.requests import CredentialQuery, Target
 from mellea_api.secrets import Secret
-from mellea_api.veil import plain
+from mellea_api.veil import environment, plain
 
 __all__ = [
     "Found",
@@ -92,7 +91,7 @@ def _places(
 ) -> Iterator[_Place]:
     """Yield the places that may hold a field's value, in the order in which they count."""
     # Here, and in no frame that an error may pass: some tools print variables in tracebacks.
-    environ = os.environ if environ is None else environ
+    environ = environment(environ)
 
     def secret(value: str, source: str) -> Secret:
         return Secret(value, source=source, masked=field.secret)

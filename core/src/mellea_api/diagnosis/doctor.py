@@ -28,6 +28,7 @@ from mellea_api.registry.discovery import (
     installed_entry_points,
 )
 from mellea_api.secrets import redact
+from mellea_api.veil import environment
 
 __all__ = ["diagnose"]
 
@@ -46,7 +47,7 @@ def diagnose(*, timeout: float = 10.0) -> Diagnosis:
     Args:
         timeout: Seconds that each plugin may take to load.
     """
-    environ = dict(os.environ)
+    environ = environment(dict(os.environ))
     secrets = secrets_of(environ)
     entry_points = installed_entry_points()
     registry = Registry(entry_points, usable_settings(environ))

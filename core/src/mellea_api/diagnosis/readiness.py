@@ -17,6 +17,7 @@ from attrs import field, frozen
 from mellea_api.environment import DEFAULT_BACKEND, RuntimeEnvironment
 from mellea_api.errors import ConfigurationError, MelleaAPIError
 from mellea_api.reports import CredentialReport
+from mellea_api.veil import hide
 
 if TYPE_CHECKING:
     from mellea_api.registry import Registry
@@ -135,6 +136,7 @@ def check_readiness(
     from mellea_api.registry.shared import given_or_shared
 
     timeout = seconds(timeout) or 10.0
+    base_url = hide(base_url)
     registry = given_or_shared(registry)
     environment, problem = _environment()
     if backends is None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar, get_args
 
@@ -44,7 +43,7 @@ from mellea_api.requests import (
     Target,
 )
 from mellea_api.secrets import Secret
-from mellea_api.veil import plain, veiled
+from mellea_api.veil import environment, hide, veiled
 
 __all__ = ["Backend"]
 
@@ -133,9 +132,9 @@ class Backend:
             ModelNotFoundError: If a `ModelIdentifier` has no name for this backend.
         """
         descriptor = self.descriptor
-        environ = os.environ if environ is None else environ
+        environ = environment(environ)
         try:
-            address, source = find_address(descriptor, plain(base_url), environ)
+            address, source = find_address(descriptor, hide(base_url), environ)
         except ConfigurationError as error:
             raise veiled(error) from error.__cause__
         if server not in (None, *get_args(Server)):

@@ -6,7 +6,6 @@ Two distributions that claim one name are a conflict, and neither wins until
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, Literal
@@ -15,6 +14,7 @@ from attrs import evolve, field, frozen
 
 from mellea_api.errors import ConfigurationError
 from mellea_api.logs import logger
+from mellea_api.veil import environment
 
 __all__ = [
     "BACKENDS",
@@ -115,7 +115,7 @@ class Settings:
             ConfigurationError: If `MELLEA_API_PREFER` is not of the form `name=distribution`, or
                 names two distributions for one name.
         """
-        environ = os.environ if environ is None else environ
+        environ = environment(environ)
         only = _names("MELLEA_API_PLUGINS", environ)
         prefer: dict[str, str] = {}
         for pair in _names("MELLEA_API_PREFER", environ) or ():

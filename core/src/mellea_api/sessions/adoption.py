@@ -16,7 +16,7 @@ import contextlib
 import contextvars
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from mellea_api import _mellea, translation, veil
 from mellea_api._mellea import sampling_errors
@@ -28,7 +28,7 @@ from mellea_api.options.spelling import Given
 from mellea_api.options.view import OptionsView
 from mellea_api.reports import NormalizedOptions
 from mellea_api.requests import ErrorRequest
-from mellea_api.secrets import Secret
+from mellea_api.secrets import Secret, redact
 from mellea_api.sessions.generation import ATTRIBUTE, calling_var, rendered_of, seam_of
 
 __all__ = ["Adoption", "adopt", "adoption_of", "options_report", "sampling_errors"]
@@ -274,6 +274,8 @@ def _adopted_class(cls: type) -> type:
                 "__doc__": cls.__doc__,
                 "__module__": cls.__module__,
                 "__qualname__": cls.__qualname__,
+                # Mellea's shows the server's address as it is, with a password.
+                "__repr__": lambda backend: redact(cast(Any, cls).__repr__(backend)),
                 "model_options": property(_get_options, _set_options),
             }
             found = _classes[cls] = type(cls)(cls.__name__, (cls,), body)

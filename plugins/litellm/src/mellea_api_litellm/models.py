@@ -7,7 +7,6 @@ credentials for.
 
 from __future__ import annotations
 
-import os
 from typing import Any, Final
 
 from mellea_api import ConfigurationError, ModelInfo
@@ -99,7 +98,7 @@ class _Usable:
     def _look(self, provider: str) -> bool:
         route = Route(model_id=f"{provider}/", provider=provider, model="")
         given = self._request.credentials if provider == self._named else {}
-        found = findings(self._request.target, route, given, os.environ)
+        found = findings(self._request.target, route, given)
         if found is None:
             return False
         there = any(finding.secret is not None for finding in found)

@@ -8,7 +8,6 @@ variables that LiteLLM was seen to ask for.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping
 from typing import Final, Literal
@@ -19,6 +18,7 @@ from mellea_api.credentials import look
 from mellea_api.descriptor import CredentialField
 from mellea_api.requests import Target
 from mellea_api.secrets import Secret
+from mellea_api.veil import environment
 from mellea_api_litellm.routes import Route, leaves_openai, snapshot
 
 __all__ = [
@@ -258,7 +258,7 @@ def findings(
         credentials: What the core found.
         environ: The environment; None for the process's own.
     """
-    environ = os.environ if environ is None else environ
+    environ = environment(environ)
     needs = needs_of(route)
     if needs is None:
         return None

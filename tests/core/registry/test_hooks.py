@@ -402,6 +402,86 @@ def test_hook_translate_error(
     assert "translate_error raised ZeroDivisionError" in caplog.text
 
 
+@pytest.mark.parametrize("answer", ["7", "'text'", "{}", "[7]", "iter([])", "ModelInfo"])
+def test_models_that_are_none_are_the_plugins_fault(
+    found: Callable[..., Registry], answer: str
+) -> None:
+    """Also an empty dict, which is no empty list: there may be models."""
+    made = found(f"@hookimpl\ndef list_models(request): return {answer}")
+    for use in (
+        lambda: mellea_api.list_models("fake", registry=made),
+        lambda: made.backend("fake").list_models(made.backend("fake").target()),
+    ):
+        with pytest.raises(PluginError, match="list_models returned ") as caught:
+            use()
+        assert caught.value.plugin == "fake"
+
+
+@pytest.mark.parametrize("answer", ["7", "OptionPatch"])
+def test_patches_that_are_none_are_the_extensions_fault(
+    found: Callable[..., Registry], answer: str
+) -> None:
+    made = found("", f"@hookimpl\ndef review_options(request): return {answer}")
+    with pytest.raises(PluginError, match="review_options returned a ") as caught:
+        mellea_api.explain_options("fake", {"seed": 1}, registry=made)
+    assert caught.value.plugin == "extension-0"
+
+
+@pytest.mark.parametrize("hook", ["list_models", "validate_credentials"])
+def test_a_hook_that_would_end_the_program_is_an_error(
+    found: Callable[..., Registry], hook: str
+) -> None:
+    made = found(f"@hookimpl\ndef {hook}(request): raise SystemExit(3)").backend("fake")
+    if hook == "list_models":
+        with pytest.raises(PluginError, match="list_models failed with SystemExit: 3"):
+            made.list_models(made.target())
+    else:
+        report = made.validate_credentials(made.target(), probe=True)
+        assert (report.status, report.checked) == ("unchecked", False)
+        assert "SystemExit: 3" in report.message
+
+
+HOLDS = "@hookimpl(wrapper=True)\ndef normalize_options(request):\n    "
+
+
+@pytest.mark.parametrize(
+    ("backends", "extensions"),
+    [
+        (
+            "@hookimpl\ndef normalize_options(request): return NormalizedOptions(wire={'limit': 5})",
+            "",
+        ),
+        (
+            (
+                "from mellea_api.options.plan import apply_rules\n"
+                "@hookimpl\ndef normalize_options(request):\n"
+                "    request.options.pop('max_tokens')\n    return apply_rules(request)"
+            ),
+            "",
+        ),
+        ("", HOLDS + "yield\n    return NormalizedOptions()"),
+        ("", HOLDS + "request.options.clear()\n    answer = yield\n    return answer"),
+    ],
+)
+def test_an_option_of_which_a_report_says_nothing_is_an_error(
+    found: Callable[..., Registry], backends: str, extensions: str
+) -> None:
+    made = found(backends, *([extensions] if extensions else []))
+    with pytest.raises(PluginError, match="says nothing of what became of max_tokens") as caught:
+        mellea_api.explain_options("fake", {"max_tokens": 5}, registry=made)
+    assert caught.value.plugin == ("extension-0" if extensions else "fake")
+
+
+def test_an_extension_changes_options_by_patches_alone(found: Callable[..., Registry]) -> None:
+    source = (
+        "@hookimpl\ndef review_options(request):\n"
+        "    request.options['max_tokens'] = 1\n    request.options.pop('seed')\n    return None"
+    )
+    given = {"max_tokens": 5, "seed": 7}
+    report = mellea_api.explain_options("fake", given, registry=found("", source))
+    assert report.wire == {"limit": 5, "seed": 7}
+
+
 def test_a_credential_that_is_required_and_missing_stops_before_the_plugin(
     write_plugin: WritePlugin,
 ) -> None:

@@ -429,21 +429,73 @@ def test_what_a_backend_raises_below_an_extensions_wrapper_is_the_backends(
     assert caught.value.plugin == "fake"
 
 
-def test_an_answer_of_the_wrong_type_names_the_extensions_that_had_a_part(
+WRAPPING = """
+@hookimpl(wrapper=True)
+def normalize_options(request):
+    yield
+    return 'text'
+"""
+WRONG = "normalize_options returned a str instead of a NormalizedOptions"
+
+
+def test_an_answer_of_the_wrong_type_is_laid_at_the_door_of_those_that_had_a_part(
     write_plugin: WritePlugin,
 ) -> None:
-    wrapping = (
-        IMPORT + "@hookimpl(wrapper=True)\ndef normalize_options(request):\n"
-        "    yield\n    return 'text'"
+    """Where the backend's plugin has no such hook, an extension alone can have answered."""
+    own = GOOD + (
+        "from mellea_api.options.plan import apply_rules\n"
+        "@hookimpl\ndef normalize_options(request): return apply_rules(request)"
     )
+    policy = extension("policy", write_plugin(IMPORT + WRAPPING))
+    other = extension("rules", write_plugin(IMPORT + WRAPPING), "dist-rules")
+    for source, entries, culprits in (
+        (GOOD, [policy], ["policy of dist-policy"]),
+        (GOOD, [policy, other], ["policy of dist-policy", "rules of dist-rules"]),
+        (own, [policy], ["fake of dist-one", "policy of dist-policy"]),
+    ):
+        found = registry(backend("fake", write_plugin(source)), *entries)
+        with pytest.raises(PluginError, match=WRONG) as caught:
+            explain_options("fake", {"seed": 1}, registry=found)
+        names = [culprit.partition(" of ")[0] for culprit in culprits]
+        distributions = [culprit.partition(" of ")[2] for culprit in culprits]
+        assert caught.value.plugin == names[0]
+        assert caught.value.distributions == tuple(distributions)
+        assert caught.value.next_step == (
+            f"Upgrade or mend {' or '.join(distributions)}, or switch it off with "
+            f"MELLEA_API_DISABLE={' or '.join(names)}."
+        )
+        for culprit in culprits[1:]:
+            assert culprit in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        ("yield\n    raise KeyError('mine')", "failed with KeyError: 'mine'"),
+        ("answer = yield\n    raise SystemExit(3)\n    return answer", "SystemExit: 3"),
+        ("if False:\n        yield\n    return 3", "did not yield"),
+        ("answer = yield\n    yield\n    return answer", "has second yield"),
+    ],
+)
+@pytest.mark.parametrize("hook", ["list_models", "validate_credentials"])
+def test_what_a_wrapper_does_around_a_provider_is_the_extensions(
+    write_plugin: WritePlugin, hook: str, source: str, reason: str
+) -> None:
+    wrapping = IMPORT + f"@hookimpl(wrapper=True)\ndef {hook}(request):\n    {source}"
     found = registry(
         backend("fake", write_plugin(GOOD)), extension("policy", write_plugin(wrapping))
-    )
-    with pytest.raises(
-        PluginError, match="returned a str instead of a NormalizedOptions"
-    ) as caught:
-        explain_options("fake", {"seed": 1}, registry=found)
-    assert "extensions have a part in it: policy" in str(caught.value)
+    ).backend("fake")
+    noted: list[Any] = []
+    try:
+        if hook == "list_models":
+            found.list_models(found.target())
+        else:
+            found.validate_credentials(found.target(), probe=True, noted=noted.append)
+    except PluginError as error:
+        noted.append(error)
+    (error,) = noted
+    assert (error.plugin, error.distributions) == ("policy", ("dist-policy",))
+    assert reason in str(error)
 
 
 def test_extensions_are_asked_in_the_order_of_their_names(write_plugin: WritePlugin) -> None:

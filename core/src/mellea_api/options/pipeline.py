@@ -48,6 +48,11 @@ def _with_removed(
     return evolve(report, decisions=decisions)
 
 
+def _copied(request: OptionsRequest) -> OptionsRequest:
+    """Return a request of which a hook may change what it likes: nobody else sees it."""
+    return evolve(request, options=own(dict(request.options)), origins=dict(request.origins))
+
+
 class Rendered:
     """Options as Mellea's backend gets them, with a report that is made when it is read.
 
@@ -184,9 +189,9 @@ class OptionPipeline:
         problems = list(given.problems)
         try:
             if self._review is not None:
-                request = apply_patches(request, self._review(request))
+                request = apply_patches(request, self._review(_copied(request)))
             if self._normalize is not None and not problems:
-                report = self._normalize(request)
+                report = self._normalize(_copied(request))
             else:
                 report = plan.report(request.options, request.origins)
         except OptionError as error:

@@ -92,7 +92,7 @@ class Backend:
     def _describe(self) -> BackendDescriptor:
         descriptor = self._hooks.ask("describe_backend", BackendDescriptor, name=self.name)
         if descriptor is None:
-            raise broken(self.entry_point, "describe_backend returned None")
+            raise self._hooks.blamed("describe_backend", "describe_backend returned None")
         if descriptor.contract_version != CONTRACT_VERSION:
             newer = descriptor.contract_version > CONTRACT_VERSION
             raise broken(
@@ -162,7 +162,9 @@ class Backend:
         request = RulesRequest(target=evolve(target, descriptor=self.descriptor))
         rules = self._hooks.ask("option_rules", Sequence, request=request)  # type: ignore[type-abstract]
         if rules is None or not all(isinstance(rule, OptionRule) for rule in rules):
-            raise broken(self.entry_point, "option_rules returned something else than OptionRule")
+            raise self._hooks.blamed(
+                "option_rules", "option_rules returned something else than OptionRule"
+            )
         if rules is target.descriptor.options:
             return target
         return evolve(target, descriptor=evolve(self.descriptor, options=rules))
@@ -201,12 +203,23 @@ class Backend:
         )
 
     def _review(self, request: OptionsRequest) -> Iterable[Sequence[OptionPatch] | None]:
-        return self._hooks.ask("review_options", list, request=request) or []
+        answers = self._hooks.ask("review_options", list, request=request) or []
+        for answer in answers:
+            if not isinstance(answer, Iterable):
+                raise self._hooks.wrong("review_options", answer, "Sequence")
+        return answers
 
     def _normalize(self, request: OptionsRequest) -> NormalizedOptions:
+        given = set(request.options)  # as it was before a hook could change it
         answer = self._hooks.ask("normalize_options", NormalizedOptions, request=request)
         if answer is None:
-            raise broken(self.entry_point, "normalize_options returned None")
+            raise self._hooks.blamed("normalize_options", "normalize_options returned None")
+        lost = given - {decision.name for decision in answer.decisions}
+        if lost:
+            names = ", ".join(sorted(lost))
+            raise self._hooks.blamed(
+                "normalize_options", f"normalize_options says nothing of what became of {names}"
+            )
         return answer
 
     def explain(
@@ -261,14 +274,15 @@ class Backend:
         if fields is None:
             return target.descriptor.credentials
         if not all(isinstance(field, CredentialField) for field in fields):
-            raise broken(
-                self.entry_point, "credential_fields returned something else than CredentialField"
+            raise self._hooks.blamed(
+                "credential_fields",
+                "credential_fields returned something else than CredentialField",
             )
         known = {field.name for field in self.descriptor.credentials}
         for field in fields:
             if field.secret and field.name not in known:
-                raise broken(
-                    self.entry_point,
+                raise self._hooks.blamed(
+                    "credential_fields",
                     f"credential_fields returned the secret {field.name!r}, which is not among the "
                     "descriptor's credentials: given as an argument, it would be shown",
                 )
@@ -320,11 +334,7 @@ class Backend:
         else:
             report = self._probe(evolve(request, probe=True), noted)
         if not isinstance(report, CredentialReport):
-            raise broken(
-                self.entry_point,
-                f"validate_credentials returned a {type(report).__name__} instead of a "
-                "CredentialReport",
-            )
+            raise self._hooks.wrong("validate_credentials", report, "CredentialReport")
         return report
 
     def _probe(
@@ -360,9 +370,14 @@ class Backend:
         request = ModelsRequest(
             target=target, credentials=credentials.values(found), live=live, timeout=timeout
         )
-        models = list(self._hooks.ask_provider("list_models", request) or ())
+        answer = self._hooks.ask_provider("list_models", request)
+        if answer is not None and not isinstance(answer, Sequence):
+            raise self._hooks.wrong("list_models", answer, "Sequence")
+        models = list(answer or ())
         if not all(isinstance(model, ModelInfo) for model in models):
-            raise broken(self.entry_point, "list_models returned something else than ModelInfo")
+            raise self._hooks.blamed(
+                "list_models", "list_models returned something else than ModelInfo"
+            )
         return models
 
     def create_session(self, request: SessionRequest) -> Any:
@@ -407,7 +422,7 @@ class Backend:
         return make_ready(
             session,
             request,
-            entry_point=self.entry_point,
+            wrong=lambda: self._hooks.wrong("create_session", session, "MelleaSession"),
             context=context,
             pipeline=pipeline,
             translate=translate,

@@ -48,7 +48,7 @@ class Hooks:
 
     def answering(self, hook: str) -> int:
         """Return how many answer a hook: the core's default, if there is one, among them."""
-        return len(getattr(self._manager.hook, hook).get_hookimpls())
+        return len(self._implementations(hook))
 
     def ask(self, hook: str, expected: type[Answer], **arguments: Any) -> Answer | None:
         """Call a hook; hold the plugin to the type of its answer, and its exceptions at bay.
@@ -77,29 +77,48 @@ class Hooks:
         else:
             if answer is None or isinstance(answer, expected):
                 return answer
-            others = [
-                self._extensions[found.plugin_name].name
-                for found in getattr(self._manager.hook, hook).get_hookimpls()
-                if found.plugin_name in self._extensions
-            ]
-            failure = broken(
-                self._entry_point,
-                f"{hook} returned a {type(answer).__name__} instead of a {expected.__name__}"
-                + (f" (extensions have a part in it: {', '.join(others)})" if others else ""),
-            )
+            failure = self.wrong(hook, answer, expected.__name__)
         raise failure
+
+    def wrong(self, hook: str, answer: object, expected: str) -> PluginError:
+        """Return the error for an answer of a wrong type."""
+        return self.blamed(
+            hook, f"{hook} returned a {type(answer).__name__} instead of a {expected}"
+        )
+
+    def blamed(self, hook: str, reason: str) -> PluginError:
+        """Return the error for an answer that is none, on whoever may have given it.
+
+        Args:
+            hook: The hook's name.
+            reason: What is wrong: the end of a sentence.
+        """
+        names = {found.plugin_name for found in self._implementations(hook)}
+        extensions = [entry for name, entry in self._extensions.items() if name in names]
+        if self._entry_point.name in names or not extensions:
+            return broken(self._entry_point, reason, *extensions)
+        return broken(extensions[0], reason, *extensions[1:])
+
+    def _implementations(self, hook: str) -> list[pluggy.HookImpl]:
+        found: list[pluggy.HookImpl] = getattr(self._manager.hook, hook).get_hookimpls()
+        return found
 
     def _culprit(self, hook: str, error: BaseException) -> EntryPoint:
         """Return whose code raised: an extension's, or else the backend's plugin's."""
         owners = {
             getattr(found.function, "__code__", None): self._extensions.get(found.plugin_name)
-            for found in getattr(self._manager.hook, hook).get_hookimpls()
+            for found in self._implementations(hook)
         }
         culprit: EntryPoint | None = None
         # The innermost one: a wrapper stands in the traceback of what it wraps, too.
         for frame, _ in traceback.walk_tb(error.__traceback__):
             if frame.f_code in owners:
                 culprit = owners[frame.f_code]
+        if culprit is None and isinstance(error, RuntimeError):
+            # A wrapper that yields never or twice is not in the traceback: pluggy says where it is.
+            for code, owner in owners.items():
+                if code and f"{code.co_filename}:{code.co_firstlineno} " in str(error):
+                    culprit = owner
         return culprit or self._entry_point
 
     def ask_provider(
@@ -120,17 +139,18 @@ class Hooks:
             return getattr(self._manager.hook, hook)(request=request)
         except MelleaAPIError as error:
             failure = veiled(error)
-        except Exception as error:
-            failure = self._in_our_terms(_OPERATIONS[hook], request, error)
+        except (Exception, SystemExit) as error:
+            failure = self._in_our_terms(hook, request, error)
         raise failure
 
-    def _in_our_terms(self, operation: Any, request: Any, error: Exception) -> MelleaAPIError:
+    def _in_our_terms(self, hook: str, request: Any, error: BaseException) -> MelleaAPIError:
         asked = ErrorRequest(
-            target=request.target, operation=operation, error=error, timeout=request.timeout
+            target=request.target, operation=_OPERATIONS[hook], error=error, timeout=request.timeout
         )
         failure = self.translate(asked)
         if failure is None:
-            failure = broken(self._entry_point, f"it failed with {type(error).__name__}: {error}")
+            culprit = self._culprit(hook, error)
+            failure = broken(culprit, f"{hook} failed with {type(error).__name__}: {error}")
         return caused(failure, error)
 
     def translate(self, request: ErrorRequest) -> MelleaAPIError | None:

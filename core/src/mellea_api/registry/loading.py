@@ -84,17 +84,28 @@ def load_plugin(entry: EntryPoint, *, extension: bool = False) -> object:
     return plugin
 
 
-def broken(entry: EntryPoint, reason: str) -> PluginError:
-    """Return the error that says why a plugin cannot be used."""
+def broken(entry: EntryPoint, reason: str, *others: EntryPoint) -> PluginError:
+    """Return the error that says why a plugin cannot be used.
+
+    Args:
+        entry: The plugin.
+        reason: Why: the end of a sentence.
+        others: Extensions that may be to blame instead.
+    """
     what = "extension" if entry.group.endswith("extensions") else "backend plugin"
+    part = ""
+    if others:
+        named = ", ".join(f"{other.name} of {other.distribution}" for other in others)
+        part = f" (extensions have a part in it: {named})"
     return PluginError(
         f"Cannot use the {what} {entry.name!r} of {entry.distribution} {entry.version}".rstrip()
-        + f": {reason}.",
-        next_step=f"Upgrade or mend {entry.distribution}, or switch it off with "
-        f"MELLEA_API_DISABLE={entry.name}.",
+        + f": {reason}{part}.",
+        next_step=f"Upgrade or mend {' or '.join(one.distribution for one in (entry, *others))}, "
+        "or switch it off with "
+        f"MELLEA_API_DISABLE={' or '.join(one.name for one in (entry, *others))}.",
         backend=None if what == "extension" else entry.name,
         plugin=entry.name,
-        distributions=(entry.distribution,),
+        distributions=tuple(one.distribution for one in (entry, *others)),
     )
 
 

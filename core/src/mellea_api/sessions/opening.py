@@ -6,11 +6,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from mellea_api import _mellea, telemetry
-from mellea_api.errors import MelleaAPIError
+from mellea_api.errors import MelleaAPIError, PluginError
 from mellea_api.logs import logger
 from mellea_api.options.pipeline import OptionPipeline
-from mellea_api.registry.discovery import EntryPoint
-from mellea_api.registry.loading import broken
 from mellea_api.requests import ErrorRequest, SessionRequest
 from mellea_api.secrets import Secret
 
@@ -21,7 +19,7 @@ def make_ready(
     session: Any,
     request: SessionRequest,
     *,
-    entry_point: EntryPoint,
+    wrong: Callable[[], PluginError],
     context: Any,
     pipeline: OptionPipeline,
     translate: Callable[[ErrorRequest], MelleaAPIError | None],
@@ -32,7 +30,7 @@ def make_ready(
     Args:
         session: What the plugin returned.
         request: What was asked for.
-        entry_point: Where the plugin comes from.
+        wrong: Returns the error for what is no session of Mellea.
         context: Mellea's context for the session.
         pipeline: The path of its options, with its defaults.
         translate: Says an SDK's exception in our terms.
@@ -52,10 +50,7 @@ def make_ready(
 
     target = request.target
     if not isinstance(session, MelleaSession):
-        raise broken(
-            entry_point,
-            f"create_session returned a {type(session).__name__} instead of a MelleaSession",
-        )
+        raise wrong()
     adoption = Adoption(
         pipeline,
         translate,

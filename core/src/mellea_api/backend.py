@@ -15,6 +15,7 @@ Importing this module imports Mellea; a plugin imports it inside `create_session
 from __future__ import annotations
 
 import abc
+import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from typing import Any, ClassVar, cast
 
@@ -24,7 +25,7 @@ from mellea.backends.backend import FormatterBackend
 from mellea.formatters import TemplateFormatter
 
 from mellea_api import _mellea
-from mellea_api.errors import RequestRefusedError
+from mellea_api.errors import PluginError, RequestRefusedError
 
 __all__ = ["Prompt", "TextBackend"]
 
@@ -135,13 +136,35 @@ class TextBackend(FormatterBackend, abc.ABC):  # type: ignore[misc]
 
         async def produce(put: Callable[[str], Coroutine[Any, Any, None]]) -> None:
             pieces: Any = self.generate(prompt, own)
+            if not hasattr(pieces, "__aiter__"):
+                if hasattr(pieces, "close"):
+                    pieces.close()  # a coroutine that nobody will await
+                raise self._broken(
+                    f"returned a {type(pieces).__name__}", "Write it as `async def` with `yield`."
+                )
             whole = []
             try:
                 async for piece in pieces:
+                    if not isinstance(piece, str):
+                        raise self._broken(
+                            f"yielded a {type(piece).__name__}", "Let it yield text alone."
+                        )
                     if streams:
                         await put(piece)
                     else:
                         whole.append(piece)
+            except (Exception, KeyboardInterrupt, GeneratorExit):
+                raise
+            except BaseException as error:
+                task = asyncio.current_task()
+                if task is None or task.cancelling():
+                    raise  # whoever waited does not any longer
+                # SystemExit would end the event loop, and with it each call that runs there; of
+                # a timeout or a task group of an SDK's, gone astray, nobody would be told.
+                raise self._broken(
+                    f"raised {type(error).__name__}: {error}".rstrip(": "),
+                    "Let it raise an exception that is an Exception.",
+                ) from error
             finally:
                 # Whoever waits no longer must not leave a model running behind them.
                 if hasattr(pieces, "aclose"):
@@ -156,6 +179,13 @@ class TextBackend(FormatterBackend, abc.ABC):  # type: ignore[misc]
             backend=self.provider,
             model_id=self._model_id,
             prompt=list(prompt.messages),
+        )
+
+    def _broken(self, what: str, next_step: str) -> PluginError:
+        return PluginError(
+            f"{type(self).__name__}.generate of the {self.provider} backend {what}.",
+            next_step=next_step,
+            backend=self.provider,
         )
 
 

@@ -21,7 +21,7 @@ from typing import Any, Final, TypeVar, cast
 
 from mellea_api.secrets import Secret, redact
 
-__all__ = ["chain", "environment", "hidden", "hide", "plain", "veiled"]
+__all__ = ["chain", "environment", "hidden", "hide", "plain", "shows_secret", "veiled"]
 
 Error = TypeVar("Error", bound=BaseException)
 
@@ -133,7 +133,7 @@ def veiled(error: Error) -> Error:
     _take_out_frames(error)
     if cause is None:
         error.__context__ = None
-    elif any(_shows_secret(found) for found in chain(cause)):
+    elif shows_secret(cause):
         safe = RuntimeError(f"{type(cause).__name__}: {redact(str(cause))}")
         safe.__traceback__ = cause.__traceback__
         _take_out_frames(safe)
@@ -142,6 +142,11 @@ def veiled(error: Error) -> Error:
         for found in chain(cause):
             _take_out_frames(found)
     return error
+
+
+def shows_secret(error: BaseException) -> bool:
+    """Return whether the text of an exception, or of one that it came from, holds a secret."""
+    return any(_shows_secret(found) for found in chain(error))
 
 
 def _shows_secret(error: BaseException) -> bool:

@@ -29,6 +29,7 @@ from mellea_api._mellea.seams import (
     pending_hooks,
     raw_returns_usage,
     seams,
+    tell,
     thunks,
     without_delay,
 )
@@ -69,6 +70,7 @@ __all__ = [
     "sampling_errors",
     "seams",
     "send_message",
+    "tell",
     "thunks",
     "version",
     "watch_sampling",

@@ -23,6 +23,7 @@ __all__ = [
     "queue_of",
     "raw_returns_usage",
     "seams",
+    "tell",
     "thunks",
     "without_delay",
 ]
@@ -104,8 +105,6 @@ def abort(thunk: Any, error: Exception) -> bool:
     Returns:
         Whether there was anything to end.
     """
-    import asyncio
-
     task = generation_task(thunk)
     if task is None or task.done() or thunk.is_computed():
         return False
@@ -115,11 +114,19 @@ def abort(thunk: Any, error: Exception) -> bool:
         if callable(hook):
             hook()
         task.cancel()
+    tell(thunk, error)
+    return True
+
+
+def tell(thunk: Any, error: Exception) -> None:
+    """Have whoever waits for a thunk get an error, whatever else was to come."""
+    import asyncio
+
     queue = queue_of(thunk)
     while True:
         try:
             queue.put_nowait(error)
-            return True
+            return
         except asyncio.QueueFull:
             queue.get_nowait()
 

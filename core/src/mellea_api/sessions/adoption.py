@@ -112,7 +112,20 @@ class Adoption:
             target=self.pipeline.target, operation="call", error=error, timeout=self.timeout
         )
         typed = self._translate(request)
-        return error if typed is None else translation.caused(typed, error)
+        if typed is None and veil.shows_secret(error):
+            return self.broken(error)
+        return veil.veiled(error) if typed is None else translation.caused(typed, error)
+
+    def broken(self, error: BaseException) -> MelleaAPIError:
+        """Return the error for what no call may end in: code of the plugin's that exits, say."""
+        name = self.pipeline.target.backend
+        what = f"{type(error).__name__}: {error}".rstrip(": ")
+        typed = PluginError(
+            f"A call failed inside the {name} backend with {what}.",
+            next_step="Upgrade or mend its plugin, or what the plugin calls.",
+            backend=name,
+        )
+        return translation.caused(typed, error)
 
     def unreadable(self, why: object, cause: BaseException | None = None) -> BaseException:
         """Return the error for an answer that cannot be read."""

@@ -126,6 +126,13 @@ class Call:
         except Exception as error:
             late = limit is not None and limit.expired() and isinstance(error, TimeoutError)
             failure = self._late() if late else self._failed(error)
+        except (SystemExit, asyncio.CancelledError) as error:
+            # The one would end the event loop, and with it each call that runs there; the other
+            # may be a timeout or a task group of an SDK's, gone astray.
+            cancelled = isinstance(error, asyncio.CancelledError)
+            if cancelled and _was_told_to_stop(asyncio.current_task()):
+                raise
+            failure = adoption.broken(error)
         finally:
             run_id_var.reset(run_id)
             calling_var.reset(calling)
@@ -178,9 +185,24 @@ class Call:
             pending += 1
             ended.expect()
             task.add_done_callback(ended)
+            task.add_done_callback(functools.partial(self._tell, thunk))
             self._follow(thunk, task)
         if not pending:
             adoption.end()
+
+    def _tell(self, thunk: Any, task: asyncio.Task[Any]) -> None:
+        """Tell whoever waits for a thunk that its generation broke off without a word."""
+        error: BaseException | None
+        if not task.cancelled():
+            error = task.exception()
+        elif not _was_told_to_stop(task):
+            error = asyncio.CancelledError()
+        else:
+            return
+        if isinstance(error, Exception):
+            _mellea.tell(thunk, _as_exception(self._adoption.translated(error)))
+        elif error is not None:
+            _mellea.tell(thunk, self._adoption.broken(error))
 
     def _follow(self, thunk: Any, task: asyncio.Task[Any]) -> None:
         adoption = self._adoption
@@ -220,6 +242,10 @@ class Call:
             raise failure
 
         thunk.__dict__["astream"] = typed_astream
+
+
+def _was_told_to_stop(task: asyncio.Task[Any] | None) -> bool:
+    return task is None or task.cancelling() > 0
 
 
 def _as_exception(error: BaseException) -> Exception:

@@ -40,7 +40,9 @@ OWN_CLIENT: Final = frozenset({"aiohttp_openai", "amazon_nova", "maritalk"})
 """Providers for which LiteLLM makes a client of its own, out of reach."""
 
 _END: Final = re.compile(rb'"finish_reason"\s*:\s*"|"done"\s*:\s*true|data:\s*\[DONE\]')
-_ENDS: Final = frozenset({"azure", "mistral", "ollama", "ollama_chat", "openai", "openrouter"})
+_ENDS: Final = frozenset(
+    {"azure", "mistral", "ollama", "ollama_chat", "openai", "openrouter", "watsonx"}
+)
 """Providers whose streams end as OpenAI's or Ollama's do, beside those that LiteLLM lists."""
 _SDK: Final = (openai.AsyncOpenAI, openai.OpenAI)
 _in_use: Final[ContextVar[Clients | None]] = ContextVar("mellea_api_litellm", default=None)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import socket
+import subprocess
+import sys
 from typing import Any
 
 import ollama
@@ -161,11 +164,35 @@ def test_an_address_that_cannot_be_one_names_its_variable(
         assert "http://127.0.0.1:11434" in caught.value.next_step
 
 
-def test_an_address_given_wins_over_a_malformed_one(
-    ollama_server: OllamaServer, monkeypatch: pytest.MonkeyPatch
+ASK = """
+import os, sys
+import mellea_api
+session = mellea_api.start_session("ollama", "tiny", base_url=sys.argv[1] or None)
+print(mellea_api.list_models("ollama", base_url=sys.argv[1] or None)[0].id)
+print(session.chat("Hello!").content, repr(os.environ["OLLAMA_HOST"]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("variable", "argument"),
+    [(" {host} ", ""), ("127.0.0.1:port", "http://{host}"), ("a b", "{host}")],
+)
+def test_where_the_client_is_imported_it_reads_a_variable_that_does_not_count(
+    ollama_server: OllamaServer, variable: str, argument: str
 ) -> None:
-    monkeypatch.setenv("OLLAMA_HOST", "127.0.0.1:port")
-    assert start(base_url=ollama_server.base_url).chat("Hello!").content == "4"
+    """In a process of its own: the client reads OLLAMA_HOST as it is imported."""
+    host = ollama_server.base_url.removeprefix("http://")
+    variable = variable.format(host=host)
+    found = subprocess.run(
+        [sys.executable, "-c", ASK, argument.format(host=host)],
+        check=False,
+        env={**os.environ, "OLLAMA_HOST": variable},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert found.returncode == 0, found.stderr
+    assert found.stdout.splitlines()[-2:] == ["tiny:latest", f"4 {variable!r}"]
 
 
 def test_where_nothing_runs_the_error_says_how_to_start_it(

@@ -2,7 +2,7 @@
 
 This module is what the entry point names: it is light, and holds the hooks. `options` says what
 Ollama does with each option, `models` is the catalogue; `sdk`, `credentials` (which tries the
-server) and `failures` alone import the SDK.
+server) and `failures` alone import the SDK, by way of `loading`.
 """
 
 from __future__ import annotations

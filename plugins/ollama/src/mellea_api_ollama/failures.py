@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 
 import httpx
-import ollama
 
 from mellea_api import ErrorRequest, MelleaAPIError, ModelNotFoundError, translation
+from mellea_api_ollama.loading import ollama
 
 __all__ = ["translate_error"]
 

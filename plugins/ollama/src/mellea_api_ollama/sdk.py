@@ -9,8 +9,6 @@ import time
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from typing import Any
 
-import ollama
-
 from mellea_api import (
     ConfigurationError,
     ModelInfo,
@@ -29,6 +27,7 @@ from mellea_api.authoring import (
 )
 from mellea_api.http import careful
 from mellea_api.logs import logger
+from mellea_api_ollama.loading import ollama
 from mellea_api_ollama.options import LIFTED
 
 __all__ = ["create_session", "list_models"]

@@ -126,6 +126,17 @@ def test_errors_are_messages_with_exit_codes(chat: Any, invoke: Any) -> None:
         assert "Traceback" not in done.stderr
 
 
+def test_what_fails_has_no_line_of_its_own_and_an_empty_answer_has_one(
+    chat: Any, server: OllamaServer
+) -> None:
+    server.fail_next(500)
+    done = chat("Hi.")
+    assert (done.exit_code, done.stdout) == (3, "")
+    server.script.text = ""
+    for arguments in ((), ("--no-stream",)):
+        assert chat("Hi.", *arguments).stdout == "\n"
+
+
 def test_a_late_answer_has_its_exit_code(chat: Any, server: OllamaServer) -> None:
     server.chunk_delay = 1
     assert chat("Hi.", "--timeout", "1").exit_code == 3

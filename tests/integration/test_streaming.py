@@ -166,6 +166,29 @@ def test_an_interrupted_wait_ends_the_generation(
     assert "".join(stream_chat(session, "Count.")) == TEXT
 
 
+def test_an_interrupt_that_meets_the_wait_as_it_ends_is_an_interrupt(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where `Condition.wait` is interrupted while it takes its lock again, which is rare."""
+    import concurrent.futures
+
+    session = start(server)
+    pieces = stream_chat(session, "Count.")
+    assert next(pieces)
+
+    def interrupted(future: Any, timeout: float | None = None) -> Any:
+        monkeypatch.undo()
+        condition = threading.Condition()
+        with condition:
+            condition.release()
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(concurrent.futures.Future, "result", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        next(pieces)
+    assert "".join(stream_chat(session, "Count.")) == TEXT
+
+
 def test_errors_are_ours(server: Server, stream: Any) -> None:
     session = start(server)
     server.fail_next(500, times=3)

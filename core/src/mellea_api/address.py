@@ -67,7 +67,7 @@ def find_address(
             next_step="Leave base_url out.",
             backend=descriptor.name,
         )
-    problem = _problem(str(plain(address)).strip())
+    problem = _problem(str(plain(address)).strip(), full=descriptor.full_base_url)
     if problem is None:
         return str(plain(address)).strip(), source
     name = "base_url" if source == "argument" else source
@@ -86,8 +86,8 @@ def _perhaps(address: Any) -> str:
     return redact(_PERHAPS_USER.sub(r"\1[secret]@", str(plain(address)).strip()))
 
 
-def _problem(address: str) -> str | None:
-    """Return what is wrong with an address: a URL, or one without a scheme."""
+def _problem(address: str, *, full: bool) -> str | None:
+    """Return what is wrong with an address: a URL, or unless it must be `full`, a part of one."""
     if not address:
         return "it is empty"
     if "://" not in address and _NO_SCHEME.match(address):
@@ -98,7 +98,7 @@ def _problem(address: str) -> str | None:
         return f"it has white space in it{f'; {_ENCODE}' if user else ''}"
     try:
         parts = urlsplit(address if "://" in address else f"//{address}")
-        _ = parts.port, parts.hostname
+        _, host = parts.port, parts.hostname
     except ValueError as error:  # its words have a piece of the address
         return _ENCODE if user else f"{error}".rstrip(".")
     # Such as http://to/ken@host, whose host is "to". Some have names with an @ in their paths.
@@ -107,4 +107,8 @@ def _problem(address: str) -> str | None:
         return _ENCODE
     if parts.scheme not in ("", "http", "https"):
         return f"{parts.scheme} is not http or https"
+    if full and not parts.scheme:
+        return "it does not begin with http:// or https://"
+    if full and not host:
+        return "it names no host"
     return None

@@ -76,8 +76,8 @@ def construct(
                 f"{name!r}.",
                 next_step=f"Did you mean {near[0]!r}?"
                 if near
-                else f"It takes {', '.join(sorted({*known, *own}))}; model options go into "
-                "model_options.",
+                else f"It takes {', '.join(sorted({*known, *own})) or 'none of its own'}; model "
+                "options go into model_options.",
                 backend=target.backend,
             )
     given = {name: value for name, value in arguments.items() if name in known or open_ended}

@@ -225,6 +225,8 @@ class BackendDescriptor:
         base_url_variables: Environment variables that name the server, in order.
         default_base_url: The server that is called when none is named. A backend with neither
             this nor variables calls no server, and `base_url=` is an error.
+        full_base_url: Whether an address must begin with `http://` or `https://` and name a host;
+            else the plugin makes of `localhost:8000` what it likes.
         official_hosts: Host names, as globs, of the provider's own servers. Empty: there is no
             difference between servers.
         model_identifier: The attribute of Mellea's `ModelIdentifier` that holds this backend's
@@ -245,6 +247,7 @@ class BackendDescriptor:
     list_variables: tuple[str, ...] = field(default=(), converter=_tuple)
     base_url_variables: tuple[str, ...] = field(default=(), converter=_tuple)
     default_base_url: str | None = None
+    full_base_url: bool = False
     official_hosts: tuple[str, ...] = field(default=(), converter=_tuple)
     model_identifier: str | None = None
     start_hint: str = "Check that the server is running and that its address is right."

@@ -110,7 +110,15 @@ def stream_chat(
             await pieces.aclose()
 
     def run(work: Coroutine[Any, Any, Result], timeout: float | None = None) -> Result:
-        return asyncio.run_coroutine_threadsafe(work, loop).result(timeout)
+        future = asyncio.run_coroutine_threadsafe(work, loop)
+        try:
+            return future.result(timeout)
+        except RuntimeError as error:
+            # An interrupt that meets threading's Condition as it wakes leaves its lock unlocked,
+            # and the release of that puts an error of its own in the interrupt's place.
+            if isinstance(error.__context__, KeyboardInterrupt):
+                raise KeyboardInterrupt from None
+            raise
 
     try:
         while (piece := run(step())) != _END:

@@ -31,6 +31,10 @@ __all__ = [
 _MOST_TEXT: Final = 300
 _WEB_PAGE: Final = re.compile(r"<(?:!doctype|html|head)\b", re.IGNORECASE)
 """How what a proxy says instead of the provider begins."""
+_ADDRESS: Final = (
+    "Check that the address is that of the API (often it ends in /v1), and that no proxy answers "
+    "in its place."
+)
 _SECRETIVE: Final = re.compile(r"\b(sk-|hf_|Bearer )[\w*.\-]{6,}")
 
 
@@ -91,8 +95,7 @@ def unreadable(request: ErrorRequest, why: object, status: int | None = None) ->
     return errors.AnswerError(
         f"The {request.target.backend} server{_where(request)} gave an answer that cannot be "
         f"read: {said(why)}.",
-        next_step="Check that the address is that of the API (often it ends in /v1), and that no "
-        "proxy answers in its place.",
+        next_step=_ADDRESS,
         **_facts(request, status),
     )
 
@@ -174,6 +177,8 @@ def by_status(
     else:
         reason = f"{server} refused the request: {reported}."
         step = f"`mellea-api options {target.backend}` shows what is sent for each option."
+        if status in (404, 405) and not meaning:
+            step = _ADDRESS
     return kind(reason, next_step=step, **facts)
 
 

@@ -209,6 +209,21 @@ def test_what_a_probe_raises_is_a_status(
     assert mellea_api.validate_credentials("fake", registry=made).status == "not-needed"
 
 
+def test_who_exits_in_a_hook_that_asks_the_provider_does_not_end_the_program(
+    found: Callable[..., Registry],
+) -> None:
+    """As an SDK may that was written for a command."""
+    made = found(
+        "\n@hookimpl\ndef list_models(request):\n    raise SystemExit('no licence')\n"
+        "@hookimpl\ndef validate_credentials(request):\n"
+        "    if request.probe: raise SystemExit(3)\n"
+    )
+    with pytest.raises(PluginError, match=r"SystemExit: no licence"):
+        mellea_api.list_models("fake", freshness="live", registry=made)
+    report = mellea_api.validate_credentials("fake", probe=True, api_key="sk-a", registry=made)
+    assert report.status == "unchecked"
+
+
 def test_hook_list_models(found: Callable[..., Registry]) -> None:
     """Without it the catalogue answers; with it the plugin does, and what it raises is translated."""
     assert [model.id for model in mellea_api.list_models("fake", registry=found())] == ["small"]

@@ -106,6 +106,69 @@ def test_a_compatible_server_may_need_no_key(compatible_server: OpenAIServer) ->
     assert report.usable
 
 
+@pytest.mark.parametrize(
+    "way",
+    [
+        start,
+        lambda: start(check=False).chat("Hello!"),
+        lambda: mellea_api.list_models("openai"),
+    ],
+    ids=["session", "call", "models"],
+)
+def test_a_compatible_server_that_wants_a_key_is_not_said_to_have_rejected_one(
+    server: OpenAIServer, monkeypatch: pytest.MonkeyPatch, way: Any
+) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY")
+    with pytest.raises(mellea_api.CredentialError, match="asks for a key") as caught:
+        way()
+    assert (caught.value.status, caught.value.field) == (401, "api_key")
+    assert caught.value.next_step == "Set OPENAI_API_KEY, or pass api_key=."
+    assert "no-key" not in str(caught.value)  # what the SDK is given where it insists on one
+
+
+@pytest.mark.parametrize(
+    ("address", "why"),
+    [
+        ("127.0.0.1:8000/v1", "does not begin with http:// or https://"),
+        ("api.example.com", "does not begin with http:// or https://"),
+        ("'http://127.0.0.1:8000/v1'", "does not begin with http:// or https://"),
+        ("http://", "names no host"),
+        ("http:///v1", "names no host"),
+    ],
+)
+def test_an_address_that_is_no_url_names_its_variable(
+    monkeypatch: pytest.MonkeyPatch, address: str, why: str
+) -> None:
+    monkeypatch.setenv("OPENAI_BASE_URL", address)
+    with pytest.raises(mellea_api.ConfigurationError, match=why) as caught:
+        start(api_key="sk-good")
+    assert caught.value.variable == "OPENAI_BASE_URL"
+    monkeypatch.delenv("OPENAI_BASE_URL")
+    with pytest.raises(mellea_api.ConfigurationError, match=f"base_url=.*{why}"):
+        start(api_key="sk-good", base_url=address)
+
+
+@pytest.mark.parametrize("value", ["", " "])
+def test_an_empty_variable_names_no_server(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    """To the SDK it is an address, which it then cannot call."""
+    from mellea_api_openai import sdk
+
+    monkeypatch.setenv("OPENAI_BASE_URL", value)
+    target = mellea_api.shared_registry().backend("openai").target()
+    request = mellea_api.ModelsRequest(target=target)
+    client = sdk._client(**sdk._client_arguments(request))
+    assert str(client.base_url) == "https://api.openai.com/v1/"
+
+
+def test_where_the_path_is_wrong_the_address_is_to_be_looked_at(server: OpenAIServer) -> None:
+    """As of one that lacks the /v1."""
+    session = start(base_url=server.base_url.removesuffix("/v1"))
+    for call in (session.chat, lambda text: "".join(stream_chat(session, text))):
+        with pytest.raises(mellea_api.RequestRefusedError, match="404") as caught:
+            call("Hello!")
+        assert "/v1" in caught.value.next_step
+
+
 def test_a_compatible_server_that_needs_one_says_so(server: OpenAIServer) -> None:
     with pytest.raises(mellea_api.CredentialError, match="OPENAI_API_KEY") as caught:
         start(api_key="sk-wrong")

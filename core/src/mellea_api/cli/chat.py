@@ -135,11 +135,12 @@ class _Speaker:
         last = ""
         try:
             for piece in pieces:
-                last = piece
+                last = piece or last
                 click.echo(printable(piece) if terminal else piece, nl=False)
+            last = last or " "  # an empty answer has its line too, what failed has none
         finally:
             pieces.close()  # type: ignore[attr-defined]
-            if not last.endswith("\n"):
+            if last and not last.endswith("\n"):
                 click.echo()
 
     def _print_json(self, text: str) -> None:

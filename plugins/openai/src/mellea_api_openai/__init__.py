@@ -78,6 +78,7 @@ def describe_backend(name: str) -> BackendDescriptor:
         models=CATALOGUE,
         base_url_variables=("OPENAI_BASE_URL",),
         default_base_url="https://api.openai.com/v1",
+        full_base_url=True,
         official_hosts=("api.openai.com", "*.api.openai.com"),
         model_identifier="openai_name",
         start_hint="Check the address (OPENAI_BASE_URL or base_url=), and that a server is there.",

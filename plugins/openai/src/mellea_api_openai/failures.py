@@ -19,6 +19,8 @@ from mellea_api import (
     RequestRefusedError,
     translation,
 )
+from mellea_api.address import shown_address
+from mellea_api_openai.sdk import NO_KEY
 
 __all__ = ["translate_error"]
 
@@ -45,6 +47,8 @@ def translate_error(request: ErrorRequest) -> MelleaAPIError | None:
         if isinstance(error, openai.APIStatusError):
             words, meaning = _read(error)
             status, answer = error.status_code, error.response
+            if status == 401 and error.request.headers.get("authorization", "").endswith(NO_KEY):
+                return _keyless(request)
             if (status == 404 and error.code == "model_not_found") or (
                 status == 400 and "Invalid model name" in words
             ):
@@ -61,6 +65,24 @@ def translate_error(request: ErrorRequest) -> MelleaAPIError | None:
             meaning = meaning or _IN_A_STREAM.get(error.code or "")
             return translation.by_status(request, _number(error.code), words, meaning=meaning)
     return None
+
+
+def _keyless(request: ErrorRequest) -> CredentialError:
+    """Return the error for a server that refused what it was sent in the place of a key."""
+    target = request.target
+    field = target.descriptor.credentials[0]
+    address = shown_address(target.base_url or "")
+    return CredentialError(
+        f"The {target.backend} server at {address} asks for a key (HTTP 401), and there is no "
+        f"{field.name} (looked at {', '.join(field.variables)}).",
+        next_step=f"Set {field.variables[0]}, or pass {field.name}=.",
+        backend=target.backend,
+        model_id=target.model_id,
+        base_url=address,
+        status=401,
+        field=field.name,
+        variables=field.variables,
+    )
 
 
 def _read(error: openai.APIError) -> tuple[str, type[ProviderError] | None]:

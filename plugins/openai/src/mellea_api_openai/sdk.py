@@ -28,18 +28,19 @@ from mellea_api.authoring import (
 from mellea_api.http import careful
 from mellea_api.logs import logger
 
-__all__ = ["create_session", "list_models"]
+__all__ = ["NO_KEY", "create_session", "list_models"]
 
 _PATIENCE = 30.0
 """Seconds for the server's answer while a session is opened, where there is no timeout."""
-_NO_KEY = "no-key-needed"
+NO_KEY = "no-key-needed"
 """What a compatible server without keys is sent, since the SDK insists on some key."""
 
 
 def _client_arguments(request: ModelsRequest | SessionRequest) -> dict[str, Any]:
     return {
-        "api_key": request.credential("api_key") or _NO_KEY,
-        "base_url": request.target.base_url,
+        "api_key": request.credential("api_key") or NO_KEY,
+        # Given in any case: an empty OPENAI_BASE_URL is an address to the SDK.
+        "base_url": request.target.base_url or request.target.descriptor.default_base_url,
         "organization": request.credential("organization"),
         "project": request.credential("project"),
     }

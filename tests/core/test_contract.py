@@ -60,12 +60,14 @@ BROKEN = {
     "test_what_is_wrong_everywhere_is_an_error_that_names_it": (
         "    return found\n"
         "apply = apply_rules\n"
-        "from mellea_api import NormalizedOptions\n"
+        "from mellea_api import NormalizedOptions, OptionDecision\n"
         "def apply_rules(request):\n"
         "    try:\n"
         "        return apply(request)\n"
         "    except Exception:\n"
-        "        return NormalizedOptions()"
+        "        return NormalizedOptions(decisions=[\n"
+        "            OptionDecision(name=name, spelling=name, outcome='dropped', value=value)\n"
+        "            for name, value in request.options.items()])"
     ),
     "test_what_is_listed_without_conditions_is_what_is_sent": (
         "    return found if 'temperature' not in request.options else apply_rules(\n"

@@ -214,7 +214,7 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def types(session: nox.Session) -> None:
-    """Check the types of the core, the plugins and the example (mypy --strict)."""
+    """Check the types of the core, the plugins, the example and the docs' generator (mypy)."""
     requirements = [
         requirement
         for folder in DISTRIBUTIONS.values()

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import importlib.util
 import inspect
 import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
-from types import ModuleType
 from typing import Any, get_args
 
 import attrs
 import pytest
+from generator.backends import descriptor, use_sources
+from generator.pages import render
 from support.installing import install
 
 import mellea_api
@@ -29,16 +28,6 @@ PAGES = sorted(DOCS.rglob("*.md"))
 HOOKS = [name for name, value in vars(hookspecs).items() if hasattr(value, "mellea_api_spec")]
 BACKENDS = ("ollama", "openai", "watsonx", "hf", "ngram")  # litellm's are those of its routes
 LARGE = ("watsonx", "hf", "litellm")
-
-
-@cache
-def generator() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("docs_generate", DOCS / "generate.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def text_of(name: str) -> str:
@@ -78,9 +67,9 @@ def test_the_generator_says_when_a_page_is_out_of_date() -> None:
     text = text_of("reference/options.md").replace(
         "| `temperature` | number |", "| `temperature` | text |"
     )
-    assert generator().render(text) == text_of("reference/options.md")
+    assert render(text) == text_of("reference/options.md")
     signature = "```python signature\nmellea_api.refresh(anything)\n```"
-    assert "refresh() -> Registry" in generator().render(signature)
+    assert "refresh() -> Registry" in render(signature)
 
 
 def test_the_generator_can_be_run_as_a_program() -> None:
@@ -244,9 +233,9 @@ def variables_in_code() -> set[str]:
             names = r"\b(?:HF|XDG|WX|WATSONX)_[A-Z_]*[A-Z]\b"
             found |= set(re.findall(names, path.read_text("utf-8")))
     for backend in BACKENDS:
-        descriptor = generator().descriptor(backend)
-        found |= set(descriptor.base_url_variables)
-        found |= {name for field in descriptor.credentials for name in field.variables}
+        described = descriptor(backend)
+        found |= set(described.base_url_variables)
+        found |= {name for field in described.credentials for name in field.variables}
     return found
 
 
@@ -293,7 +282,7 @@ TABLES = [
 @pytest.fixture(scope="module")
 def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[mellea_api.Registry]:
     """A registry with the large plugins, whether or not they are installed."""
-    generator()  # puts their sources on the path
+    use_sources()
     folder = tmp_path_factory.mktemp("installed")
     for name in LARGE:
         install(ROOT / "plugins" / name / "pyproject.toml", folder)

@@ -1,21 +1,18 @@
 """Proves the table of options: each line of it is made to hold, and what the provider is then sent is what it says.
 
-The lines come from `docs/generate.py`, which writes the tables: a rule that nobody can make hold, or whose value nobody
-knows a sample of, fails.
+The lines come from `docs/generator/rules.py`, by which the tables are written: a rule that nobody can make hold, or
+whose value nobody knows a sample of, fails.
 """
 
 from __future__ import annotations
 
-import functools
-import importlib.util
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import attrs
 import pytest
+from generator.rules import Line, fate, lines
 from support.http import LoopbackServer
 
 import mellea_api
@@ -41,18 +38,6 @@ CANDIDATES: Mapping[str, Sequence[Any]] = {
     "thinking": (True, False, *THINKING_LEVELS),
     "tool_choice": ("required", "auto", "none"),
 }
-
-
-@functools.cache
-def generator() -> ModuleType:
-    """What writes the tables: `docs/generate.py`."""
-    path = Path(__file__).resolve().parents[2] / "docs" / "generate.py"
-    spec = importlib.util.spec_from_file_location("docs_generate", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def get_weather(city: str) -> str:
@@ -106,7 +91,7 @@ class Column:
     def lines(self) -> list[Any]:
         """All lines that can hold on this Mellea, as parameters of a test."""
         found = []
-        for line in generator().lines(self.rules, self.server):
+        for line in lines(self.rules, self.server):
             target = self.target(self.models[0])
             if any(
                 rule.mellea and not rule.requires and why_not(rule, target, line.endpoint) is None
@@ -127,7 +112,7 @@ class Case:
     conditions: Mapping[str, Any]
 
 
-def case(column: Column, line: Any) -> Case:
+def case(column: Column, line: Line) -> Case:
     """Finds a model and options under which a line of the table is the one that counts."""
     rule: OptionRule | None = line.rule
     if rule is None:
@@ -150,7 +135,7 @@ def case(column: Column, line: Any) -> Case:
     )
 
 
-def _conditions(column: Column, line: Any) -> Iterator[dict[str, Any]]:
+def _conditions(column: Column, line: Line) -> Iterator[dict[str, Any]]:
     """Other options under which a line may count: those that its rule names, then those that an earlier one excludes."""
     conditions = dict(column.beside.get(line.option, {}))
     for name, allowed in line.rule.requires.items():
@@ -171,7 +156,7 @@ def _conditions(column: Column, line: Any) -> Iterator[dict[str, Any]]:
                 yield {**conditions, name: value}
 
 
-def _counts(rule: OptionRule, line: Any, options: Mapping[str, Any], target: Target) -> bool:
+def _counts(rule: OptionRule, line: Line, options: Mapping[str, Any], target: Target) -> bool:
     if rule.reserved:
         return True
     entry = plan_for(target, line.endpoint)._find(line.option, options)
@@ -260,7 +245,7 @@ class Seen:
         }
 
 
-def _reason(line: Any) -> str:
+def _reason(line: Line) -> str:
     return line.rule.reason if line.rule is not None else "no such option"
 
 
@@ -277,7 +262,7 @@ def _same(one: Any, other: Any) -> bool:
 
 def prove(
     column: Column,
-    line: Any,
+    line: Line,
     session: Callable[[Target], Any],
     send: Callable[[Any, str, Mapping[str, Any], bool], Mapping[str, Any]],
     effects: Mapping[str, Callable[[Any, Case, Seen], None]],
@@ -310,7 +295,7 @@ def prove(
     does, place = ("not supported", "")
     unmet = None
     if line.rule is not None:
-        does, place = generator().fate(line.rule, line.endpoint)
+        does, place = fate(line.rule, line.endpoint)
         unmet = why_not(line.rule, found.target, line.endpoint)
     if does == "not supported" or unmet:
         assert decision.outcome == "dropped"

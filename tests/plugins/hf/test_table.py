@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.table import Case, Column, Seen, ask, generator, prove
+from generator.backends import rules_of
+from generator.rules import fate
+from support.table import Case, Column, Seen, ask, prove
 
 import mellea_api
 from mellea_api.streaming import stream_chat
@@ -105,7 +107,7 @@ UNSEEN = {
 
 COLUMN = Column(
     name="hf",
-    rules=generator().rules_of("hf"),
+    rules=rules_of("hf"),
     models=["tiny"],
     samples=SAMPLES,
     beside=BESIDE,
@@ -227,7 +229,7 @@ def test_a_line_of_the_table_is_what_generate_receives_and_shows_in_the_answer(
 
     taken, place = False, ""
     if line.rule is not None:
-        does, place = generator().fate(line.rule, line.endpoint)
+        does, place = fate(line.rule, line.endpoint)
         taken = does not in ("not supported", "converted to nothing")
     if taken and line.option in lacking():
         with pytest.raises(mellea_api.RequestRefusedError, match=line.option):

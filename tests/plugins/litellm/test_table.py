@@ -10,11 +10,12 @@ import pytest
 
 pytest.importorskip("mellea_api_litellm")
 
+from generator.backends import routes
 from support.cloud_servers import AnthropicServer, GeminiServer
 from support.http import LoopbackServer
 from support.ollama_server import OllamaServer
 from support.openai_server import OpenAIServer
-from support.table import Case, Column, Seen, a_tool, ask, generator, patience, prove, written_once
+from support.table import Case, Column, Seen, a_tool, ask, patience, prove, written_once
 from support.watsonx_server import API_KEY
 
 import mellea_api
@@ -51,7 +52,7 @@ def column(route: str) -> Column:
     )
 
 
-COLUMNS = {route: column(route) for route in (*generator().routes(), COMPATIBLE)}
+COLUMNS = {route: column(route) for route in (*routes(), COMPATIBLE)}
 
 
 @pytest.fixture(scope="module")

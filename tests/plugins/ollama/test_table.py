@@ -10,14 +10,15 @@ import pytest
 pytest.importorskip("mellea")
 pytest.importorskip("mellea_api_ollama", reason="mellea-api-ollama is not installed")
 
+from generator.backends import rules_of
 from support.ollama_server import OllamaServer
-from support.table import Column, ask, generator, patience, prove
+from support.table import Column, ask, patience, prove
 
 import mellea_api
 
 COLUMN = Column(
     name="ollama",
-    rules=generator().rules_of("ollama"),
+    rules=rules_of("ollama"),
     models=["granite4:micro", "gpt-oss:20b", "tiny"],
     agreeing=["stream"],  # False is sent anyway
     samples={"keep_alive": "5m", "images": ["eA=="]},

@@ -10,13 +10,14 @@ import pytest
 pytest.importorskip("mellea")
 pytest.importorskip("mellea_api_openai", reason="mellea-api-openai is not installed")
 
+from generator.backends import rules_of
 from support.openai_schema import efforts_of
 from support.openai_server import OpenAIServer
-from support.table import Case, Column, Seen, a_tool, ask, generator, patience, prove
+from support.table import Case, Column, Seen, a_tool, ask, patience, prove
 
 import mellea_api
 
-RULES = generator().rules_of("openai")
+RULES = rules_of("openai")
 SAMPLES: dict[str, Any] = {
     "logit_bias": {"50256": -100},
     "service_tier": "auto",

@@ -11,7 +11,8 @@ pytest.importorskip("mellea_api_watsonx", reason="mellea-api-watsonx is not inst
 pytest.importorskip("ibm_watsonx_ai", reason="the watsonx.ai SDK is not installed")
 pytest.importorskip("trustme", reason="trustme, which makes certificates, is not installed")
 
-from support.table import Case, Column, Seen, a_tool, ask, generator, patience, prove
+from generator.backends import rules_of
+from support.table import Case, Column, Seen, a_tool, ask, patience, prove
 from support.tunnel import Authority
 from support.watsonx_server import MODELS, STREAM_PATH, WatsonxServer, spec
 from support.watsonx_session import DEPRECATED, start
@@ -20,7 +21,7 @@ pytestmark = DEPRECATED
 
 COLUMN = Column(
     name="watsonx",
-    rules=generator().rules_of("watsonx"),
+    rules=rules_of("watsonx"),
     models=[*MODELS, "some/new-model"],
     samples={
         "logit_bias": {"1003": -100},

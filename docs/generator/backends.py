@@ -1,0 +1,53 @@
+"""The backends of this tree and their rules, whether or not they are installed.
+
+What describes a backend imports no SDK, and is taken from the sources.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from mellea_api import BackendDescriptor, OptionRule
+
+__all__ = ["ROOT", "descriptor", "routes", "rules_of", "use_sources"]
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+_SOURCES: Final = (*sorted(ROOT.glob("plugins/*/src")), ROOT / "examples/ngram/src")
+
+
+@functools.cache
+def use_sources() -> None:
+    """Let the plugins of this tree be imported; one that is installed counts as it is there."""
+    sys.path += [str(path) for path in _SOURCES]
+
+
+def descriptor(backend: str) -> BackendDescriptor:
+    """Return what a backend says of itself."""
+    use_sources()
+    plugin = importlib.import_module(f"mellea_api_{backend}")
+    found: BackendDescriptor = plugin.describe_backend(backend)
+    return found
+
+
+def routes() -> list[str]:
+    """Return the routes of LiteLLM that are shown: those in the plugin's catalogue."""
+    return [model.id for model in descriptor("litellm").models]
+
+
+def rules_of(backend: str) -> Sequence[OptionRule]:
+    """Return the rules of a backend, or of one of LiteLLM's routes: `litellm:gpt-4o`."""
+    name, _, route = backend.partition(":")
+    if not route:
+        return descriptor(name).options
+    use_sources()
+    from mellea_api_litellm.options import rules_for
+    from mellea_api_litellm.routes import find as find_route
+
+    found = find_route(route)
+    assert found is not None, route
+    return rules_for(found)

@@ -142,6 +142,9 @@ def test_all_is_all_that_are_installed_and_what_is_not_set_up_counts(
         "ollama openai --base-url http://127.0.0.1:1",
         "--timeout 0",
         "--timeout x",
+        "--timeout nan",
+        "--timeout inf",
+        "--timeout 1e10",
     ],
 )
 def test_wrong_usage_is_told_apart(invoke: Any, line: str) -> None:
@@ -379,12 +382,10 @@ def test_what_is_no_such_server_is_a_failure(check: Any, fault: str) -> None:
 @pytest.mark.usefixtures("ollama", "openai")
 def test_a_backend_that_never_answers_holds_up_nobody(check: Any) -> None:
     with black_hole() as nobody:
-        assert (
-            check("ollama", "--base-url", nobody.base_url, "--probe", "--timeout", "0.5")[
-                "exit_code"
-            ]
-            == 3
-        )
+        found = check("ollama", "--base-url", nobody.base_url, "--probe", "--timeout", "3")
+    assert found["exit_code"] == 3
+    assert steps(found)["credentials"] == "skipped"  # nothing is wrong with them
+    assert step(found, "server")["error"] == "RequestTimeoutError"
 
 
 HANGING = """

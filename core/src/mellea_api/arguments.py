@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, Final, get_args
 
 from mellea_api.errors import ConfigurationError
 from mellea_api.requests import Policy, Target
@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from mellea_api.registry.backend import Backend
 
 __all__ = ["one_of", "policy_of", "seconds", "target_and_credentials"]
+
+LONGEST: Final = 366 * 24 * 3600.0
+"""Seconds of the longest timeout: none was ever meant that is longer, and no clock takes all."""
 
 
 def target_and_credentials(
@@ -85,14 +88,14 @@ def seconds(value: Any) -> float | None:
     """Return what was given as `timeout=`, in seconds; None is no limit.
 
     Raises:
-        ConfigurationError: If it is no number above 0, or infinite.
+        ConfigurationError: If it is no number above 0, or more than `LONGEST`.
     """
     if value is None:
         return None
     number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not 0 < value < float("inf"):
+    if not number or not 0 < value <= LONGEST:
         raise ConfigurationError(
             f"Cannot use timeout={value!r}.",
-            next_step="Give a number of seconds above 0, or None for no limit.",
+            next_step="Give a number of seconds above 0, a year at most, or None for no limit.",
         )
     return float(value)

@@ -11,6 +11,18 @@ import click
 __all__ = ["parse_assignments", "timeout_option"]
 
 
+class _Seconds(click.FloatRange):
+    """A range of click's alone takes "nan", and what no clock does."""
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        from mellea_api.arguments import LONGEST
+
+        found = super().convert(value, param, ctx)
+        if not found <= LONGEST:
+            self.fail(f"{value} is no number of seconds up to a year.", param, ctx)
+        return found
+
+
 def timeout_option(help: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Return the option `--timeout SECONDS`, above 0 and by default 10.
 
@@ -19,7 +31,7 @@ def timeout_option(help: str) -> Callable[[Callable[..., Any]], Callable[..., An
     """
     return click.option(
         "--timeout",
-        type=click.FloatRange(0, min_open=True),
+        type=_Seconds(0, min_open=True),
         default=10.0,
         show_default=True,
         metavar="SECONDS",

@@ -127,7 +127,9 @@ class Look:
 
     @property
     def _left(self) -> float:
-        return max(0.05, self._question.deadline - time.monotonic())
+        # A little less than all, so that who asks can still say what the matter was.
+        left = self._question.deadline - time.monotonic()
+        return max(0.05, left - min(0.3, left / 10))
 
     def _add(self, name: str, state: StepState, message: str, next_step: str = "") -> None:
         step = Step(name=name, state=state, message=redact(message), next_step=next_step)

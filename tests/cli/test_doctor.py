@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+import tempfile
 import tomllib
 from functools import cache
 from importlib import metadata
@@ -211,6 +212,16 @@ def test_without_a_file_of_its_own_python_starts_no_process_and_says_so(
         ngram = row(doctor(), "backends", "ngram")
         assert ngram["state"] == "warning"
         assert "No process could be started" in ngram["message"]
+
+
+def test_without_a_folder_for_the_answer_it_says_so(
+    doctor: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a container whose file system is read-only."""
+    monkeypatch.setattr(tempfile, "tempdir", "/nowhere")
+    found = doctor()
+    assert found["healthy"]
+    assert "No process could be started" in row(found, "backends", "ngram")["message"]
 
 
 def test_a_plugin_leaves_nothing_that_is_waited_for(doctor: Any, install: Any, only: Any) -> None:

@@ -7,6 +7,7 @@ matters, and a clock that starts with nothing of the plugin's loaded says how lo
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -105,7 +106,11 @@ def try_plugin(entry: EntryPoint, *, selected: bool, timeout: float) -> Trial:
         selected: Whether it is the backend that the environment's model and options belong to.
         timeout: Seconds that it may take, with the start of the process.
     """
-    with tempfile.TemporaryDirectory(prefix="mellea-api-") as folder:
+    with contextlib.ExitStack() as stack:
+        try:
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="mellea-api-"))
+        except OSError as error:  # as in a container whose file system is read-only
+            return Trial(untried=f"No process could be started to load it: {error}.")
         answer = Path(folder) / "answer.json"
         job = {
             "path": sys.path,

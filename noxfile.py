@@ -54,23 +54,17 @@ MATRIX = [
     for python, line in CELLS
 ]
 
-# The largest suites, on the cells where what they show may differ. What a stream that breaks off
-# becomes hangs on Mellea's oldest and newest line, and not on Python; what an option becomes, on
-# every line; where a secret might be seen, on this library and the SDKs. All run on the first cell.
-FAULTS = ("test_faults.py", "test_load.py", "test_event_loops.py", "test_redirects.py")
-EVERY_LINE = ("test_table.py", "test_provider_errors.py", "test_errors_every_way.py")
-SECRETS = ("test_canary.py",)
+# What a stream that breaks off or an option becomes, and where a secret might be seen, hangs on
+# Mellea and the SDKs, not on Python: the largest suites are run on every Mellea line on one Python.
+LARGEST = (
+    *("test_canary.py", "test_errors_every_way.py", "test_event_loops.py", "test_faults.py"),
+    *("test_load.py", "test_provider_errors.py", "test_redirects.py", "test_table.py"),
+)
 
 
 def _left_out(python: str, mellea: str) -> tuple[str, ...]:
     """The suites that are not run on a cell."""
-    if (python, mellea) == CELLS[0]:
-        return ()
-    if mellea == NEWEST:  # the other Pythons
-        return (*SECRETS, *FAULTS, *EVERY_LINE)
-    if mellea == "lowest":
-        return (*SECRETS, *FAULTS, *EVERY_LINE)
-    return SECRETS if mellea == min(MELLEA_LINES) else (*SECRETS, *FAULTS)
+    return () if python == CELLS[0][0] and mellea in MELLEA_LINES else LARGEST
 
 
 PLUGIN_MATRIX = [

@@ -188,6 +188,25 @@ def test_what_a_program_asks_litellm_itself_is_as_before(route: str) -> None:
         assert own.client.follow_redirects
 
 
+def test_what_litellm_needs_a_client_for_beside_the_provider_has_its_own() -> None:
+    from litellm.llms.custom_httpx.http_handler import get_async_httpx_client
+    from litellm.types.llms.custom_http import httpxSpecialProvider
+
+    from mellea_api_litellm.http import Clients, in_use
+
+    async def follows(kind: Any, **params: Any) -> bool:
+        clients = Clients("cohere")
+        with in_use(clients):
+            found = get_async_httpx_client(kind, params or None).client.follow_redirects
+        await clients.close()
+        return bool(found)
+
+    assert asyncio.run(follows(httpxSpecialProvider.LoggingCallback))
+    assert asyncio.run(follows(httpxSpecialProvider.SecretManager, ssl_verify=False))
+    for params in ({}, {"ssl_verify": None}, {"ssl_verify": False}):
+        assert not any(asyncio.run(follows(name, **params)) for name in PROVIDERS)
+
+
 @contextlib.contextmanager
 def redirected() -> Iterator[tuple[FaultServer, FaultServer]]:
     """Yield a server that sends everybody on, and the one that it sends them to."""

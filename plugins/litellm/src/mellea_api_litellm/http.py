@@ -31,6 +31,7 @@ from litellm.llms.custom_httpx.http_handler import (
     get_ssl_configuration,
 )
 from litellm.llms.openai.completion import handler as raw_endpoint
+from litellm.types.llms.custom_http import httpxSpecialProvider
 
 from mellea_api.http import careful
 
@@ -44,6 +45,10 @@ _ENDS: Final = frozenset(
     {"azure", "mistral", "ollama", "ollama_chat", "openai", "openrouter", "watsonx"}
 )
 """Providers whose streams end as OpenAI's or Ollama's do, beside those that LiteLLM lists."""
+_BESIDE: Final = tuple(
+    kind.value for kind in httpxSpecialProvider if not kind.value.startswith("a2a")
+)
+"""What LiteLLM needs clients for beside providers: logging, guardrails, vaults and the like."""
 _SDK: Final = (openai.AsyncOpenAI, openai.OpenAI)
 _in_use: Final[ContextVar[Clients | None]] = ContextVar("mellea_api_litellm", default=None)
 _closing: Final[set[asyncio.Task[None]]] = set()
@@ -80,7 +85,8 @@ class Clients:
     def find(self, key: str) -> Any:
         """Return the client that LiteLLM looks for, or None: it then makes one, and keeps it."""
         found = self._kept.get(key)
-        if found is not None or "ssl_verify_" in key.replace("ssl_verify_None", ""):
+        own = key.endswith(_BESIDE) or "ssl_verify_" in key.replace("ssl_verify_None", "")
+        if found is not None or own:
             return found
         if key.startswith("async_httpx_client"):
             return self._later
@@ -97,7 +103,7 @@ class Clients:
         elif isinstance(client, openai.OpenAI):
             if litellm.client_session is None:
                 client._client = self._now.client
-        elif isinstance(client, AsyncHTTPHandler | HTTPHandler):
+        elif isinstance(client, AsyncHTTPHandler | HTTPHandler) and not key.endswith(_BESIDE):
             careful(client.client, end=self._end)
         else:
             return False

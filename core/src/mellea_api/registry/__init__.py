@@ -3,8 +3,8 @@
 `discovery` reads installed metadata and imports nothing; `registry` is the immutable value that
 holds what was found, and `shared` the one that the functions of `mellea_api` share. What follows
 is imported when a backend is first asked for: `loading` imports one plugin, guarded, and checks
-it against the contract; `hooks` asks the hooks of one backend; `backend` is one loaded backend
-with all it can be asked; `assembly` makes it.
+it against the contract; `hooks` asks the hooks of one backend, and `credentials` those about its
+credentials; `backend` is one loaded backend with all it can be asked; `assembly` makes it.
 """
 
 from typing import TYPE_CHECKING, Any

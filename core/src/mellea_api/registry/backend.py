@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, TypeVar, get_args
+from typing import Any, get_args
 
 import pluggy
 from attrs import evolve
 
 from mellea_api import _mellea, credentials
 from mellea_api.address import find_address
-from mellea_api.credentials import Found
 from mellea_api.descriptor import (
     CONTRACT_VERSION,
     BackendDescriptor,
@@ -22,18 +20,16 @@ from mellea_api.descriptor import (
     Server,
 )
 from mellea_api.errors import ConfigurationError, MelleaAPIError, ModelNotFoundError
-from mellea_api.logs import logger, under_run
+from mellea_api.logs import under_run
 from mellea_api.model_lists.known import complete
 from mellea_api.options.pipeline import OptionPipeline
 from mellea_api.options.spelling import Unknown
+from mellea_api.registry.credentials import BackendCredentials
 from mellea_api.registry.discovery import EntryPoint
 from mellea_api.registry.hooks import Hooks
 from mellea_api.registry.loading import broken
 from mellea_api.reports import CredentialReport, NormalizedOptions, OptionPatch
 from mellea_api.requests import (
-    CredentialFieldsRequest,
-    CredentialQuery,
-    CredentialRequest,
     ErrorRequest,
     ModelsRequest,
     OptionsRequest,
@@ -46,8 +42,6 @@ from mellea_api.secrets import Secret
 from mellea_api.veil import environment, hide, veiled
 
 __all__ = ["Backend"]
-
-Answer = TypeVar("Answer")
 
 
 class Backend:
@@ -84,6 +78,7 @@ class Backend:
         self._hooks = Hooks(entry_point, manager, extensions or {})
         self._elsewhere = elsewhere
         self.descriptor = self._describe()
+        self._credentials = BackendCredentials(self.descriptor, self._hooks)
         self._reviewed = self._hooks.answering("review_options") > 0
         # More than the core's default: the descriptor alone does not decide.
         self._own_rules = self._hooks.answering("option_rules") > 1
@@ -254,49 +249,14 @@ class Backend:
             keyring: Whether the system's keyring may be asked for what is nowhere else; leave it
                 alone where nobody named this backend.
         """
-        return credentials.values(self._found(self._narrowed(target), arguments, keyring=keyring))
-
-    def _found(
-        self,
-        target: Target,
-        arguments: Mapping[str, Any] | None,
-        *,
-        keyring: bool,
-        shadowed: bool = False,
-    ) -> list[Found]:
-        given = {"base_url": target.base_url, **target.settings, **(arguments or {})}
-        return credentials.look_up(target, given, self._vault, keyring=keyring, shadowed=shadowed)
+        found = self._credentials.look_up(
+            self._credentials.narrowed(target), arguments, keyring=keyring
+        )
+        return credentials.values(found)
 
     def credential_fields(self, target: Target) -> tuple[CredentialField, ...]:
         """Return the credential fields of a target: the descriptor's, or those of its model."""
-        request = CredentialFieldsRequest(target=target)
-        fields = self._hooks.ask("credential_fields", Sequence, request=request)  # type: ignore[type-abstract]
-        if fields is None:
-            return target.descriptor.credentials
-        if not all(isinstance(field, CredentialField) for field in fields):
-            raise self._hooks.blamed(
-                "credential_fields",
-                "credential_fields returned something else than CredentialField",
-            )
-        known = {field.name for field in self.descriptor.credentials}
-        for field in fields:
-            if field.secret and field.name not in known:
-                raise self._hooks.blamed(
-                    "credential_fields",
-                    f"credential_fields returned the secret {field.name!r}, which is not among the "
-                    "descriptor's credentials: given as an argument, it would be shown",
-                )
-        return tuple(fields)
-
-    def _narrowed(self, target: Target) -> Target:
-        """Return a target whose descriptor has the credential fields of its model."""
-        fields = self.credential_fields(target)
-        if fields is target.descriptor.credentials:
-            return target
-        return evolve(target, descriptor=evolve(target.descriptor, credentials=fields))
-
-    def _vault(self, query: CredentialQuery) -> Secret | None:
-        return self._hooks.ask("find_credential", Secret, request=query)
+        return self._credentials.fields(target)
 
     def validate_credentials(
         self,
@@ -319,34 +279,9 @@ class Backend:
             noted: Is told the error that a probe ended in: it may be about something else than
                 credentials, such as a model that is not there, which a report does not tell.
         """
-        target = self._narrowed(target)
-        found = self._found(target, arguments, keyring=keyring, shadowed=True)
-        request = CredentialRequest(
-            target=target,
-            credentials=credentials.values(found),
-            findings=credentials.findings(
-                found, lambda field: credentials.is_required(field, target)
-            ),
-            timeout=timeout,
+        return self._credentials.report(
+            target, arguments, probe=probe, timeout=timeout, keyring=keyring, noted=noted
         )
-        if not probe or credentials.report_from_fields(request).status in ("missing", "malformed"):
-            report = self._hooks.ask("validate_credentials", CredentialReport, request=request)
-        else:
-            report = self._probe(evolve(request, probe=True), noted)
-        if not isinstance(report, CredentialReport):
-            raise self._hooks.wrong("validate_credentials", report, "CredentialReport")
-        return report
-
-    def _probe(
-        self, request: CredentialRequest, noted: Callable[[MelleaAPIError], None] | None
-    ) -> Any:
-        """Let the provider be asked; what that raises is an answer too."""
-        try:
-            return self._hooks.ask_provider("validate_credentials", request)
-        except MelleaAPIError as error:
-            if noted is not None:
-                noted(error)
-            return credentials.failed(request, error)
 
     def list_models(
         self,
@@ -362,8 +297,8 @@ class Backend:
         Raises:
             ProviderError: If the provider was asked and could not be reached or refused.
         """
-        narrowed = self._narrowed(target)
-        found = self._found(narrowed, arguments, keyring=keyring and live)
+        narrowed = self._credentials.narrowed(target)
+        found = self._credentials.look_up(narrowed, arguments, keyring=keyring and live)
         if live:
             needed = self.descriptor.listing_needs in ("always", target.server)
             credentials.require(narrowed, found, needed=needed)
@@ -398,7 +333,7 @@ class Backend:
         target = request.target
         pipeline = self.pipeline(target, policy=request.policy, unknown=request.unknown)
         pipeline.set_defaults(request.options)  # before anything costs time or opens a connection
-        found = self._required(target, request.credentials)
+        found = self._credentials.required(target, request.credentials, self.name)
         context = _mellea.new_context(request.context)
         try:
             with under_run(request.run_id):
@@ -428,15 +363,3 @@ class Backend:
             translate=translate,
             credentials=found,
         )
-
-    def _required(self, target: Target, arguments: Mapping[str, Any]) -> dict[str, Secret]:
-        """Find the credentials of a session, and say where one could not be looked for."""
-        narrowed = self._narrowed(target)
-        looked_up = self._found(narrowed, arguments, keyring=True)
-        credentials.require(narrowed, looked_up)
-        for one in looked_up:
-            if one.secret is None and one.notes:
-                level = logging.INFO if one.field.required == "never" else logging.WARNING
-                notes = "; ".join(one.notes)
-                logger.log(level, "no %s for %s: %s", one.field.name, self.name, notes)
-        return credentials.values(looked_up)

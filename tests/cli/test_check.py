@@ -419,7 +419,6 @@ def test_a_plugin_that_hangs_while_it_is_imported_is_late_too(check: Any, instal
 @pytest.mark.parametrize(
     "body",
     [
-        "raise SystemExit(9)",
         "raise KeyboardInterrupt",
         "return 7",
         "return request",
@@ -433,11 +432,11 @@ def test_whatever_a_plugin_does_there_is_a_report(check: Any, install: Any, body
     assert "\n" not in step(found, "credentials")["message"]
 
 
-def test_a_plugin_that_fails_to_ask_is_a_warning_in_one_line(check: Any, install: Any) -> None:
-    install(
-        "odd",
-        GOOD + "\n@hookimpl\ndef validate_credentials(request):\n    raise ValueError('a\\nb')\n",
-    )
+@pytest.mark.parametrize("raised", ["ValueError('a\\nb')", "SystemExit(9)"])
+def test_a_plugin_that_fails_to_ask_is_a_warning_in_one_line(
+    check: Any, install: Any, raised: str
+) -> None:
+    install("odd", GOOD + f"\n@hookimpl\ndef validate_credentials(request):\n    raise {raised}\n")
     found = check("odd", "--probe")
     assert step(found, "credentials")["state"] == "warning"
     assert "\n" not in step(found, "credentials")["message"]

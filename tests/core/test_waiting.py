@@ -49,6 +49,30 @@ def test_the_wait_is_in_seconds_whoever_says_it(
     assert retry_after(headers) == seconds
 
 
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("Limit 3, Used 3. Please try again in 20s. Visit https://a.invalid/1s", 20.0),
+        ("Please try again in 6m0s.", 360.0),
+        ("Please try again in 1h2m3.5s", 3723.5),
+        ("Please try again in 320ms.", 0.32),
+        ("Please retry after 59 seconds.", 59.0),
+        ("Please retry after 1 second. To increase", 1.0),
+        ("Try again in 2 minutes and be patient", 120.0),
+        ("Please retry in 34.074824224s.", 34.074824224),
+        ('{"@type": "google.rpc.RetryInfo", "retryDelay": "34s"}', 34.0),
+        ("Please try again later.", None),
+        ("Please try again in a moment.", None),
+        ("Please try again in 3 models.", None),
+        ("It took 5 s; try again.", None),
+        ("", None),
+    ],
+)
+def test_the_wait_may_be_said_in_words_only(text: str, seconds: float | None) -> None:
+    assert retry_after(None, text) == pytest.approx(seconds)
+    assert retry_after({"retry-after": "7"}, text) == 7.0
+
+
 @given(st.integers(-100_000, 100_000))
 def test_a_date_is_seconds_from_the_servers_own_now(seconds: int) -> None:
     """Whose clock is wrong does not matter, where the answer has a date."""

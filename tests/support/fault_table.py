@@ -32,7 +32,7 @@ STATUSES = {
     404: "ModelNotFoundError",
     408: "RequestTimeoutError",
     409: "RequestRefusedError",
-    413: "RequestRefusedError",
+    413: "ContextLengthError",
     422: "RequestRefusedError",
     429: "RateLimitError",
     500: "BackendUnavailableError",

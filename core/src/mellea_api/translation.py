@@ -160,7 +160,7 @@ def by_status(
         reason = f"{server} gave up waiting: {reported}."
         step = "Try again; a shorter prompt or fewer max_tokens take less time."
     elif kind is errors.RateLimitError:
-        wait = facts["retry_after"] = retry_after(headers)
+        wait = facts["retry_after"] = retry_after(headers, str(text))
         reason = f"{server} takes no more calls for now: {reported}."
         step = f"Try again in {wait:g} s." if wait is not None else "Try again later."
         if "quota" in words.lower():
@@ -201,24 +201,43 @@ _BY_STATUS: Final[Mapping[int, type[errors.ProviderError]]] = {
     402: errors.PermissionDeniedError,
     403: errors.PermissionDeniedError,
     408: errors.RequestTimeoutError,
+    413: errors.ContextLengthError,
     429: errors.RateLimitError,
     504: errors.RequestTimeoutError,
 }
 _TOO_LONG: Final = re.compile(
     r"context.{0,30}(length|window|size|limit|exceed)|exceed.{0,30}context"
     r"|(prompt|input)s?\b.{0,40} too long|longer than the model"
-    r"|(input|prompt) tokens.{0,60}exceed|tokens.{0,60}(cannot exceed|must be <=)"
+    r"|(input|prompt) token(s| count).{0,60}exceed|tokens.{0,60}(cannot exceed|must be <=)"
+    r"|maximum prompt length|must have less than \d+ tokens"
 )
 _FILTERED: Final = re.compile(
     r"content.{0,30}(filter|policy|policies|moderation)|safety system|usage polic|flagged"
 )
 
 
+_BAD_KEY: Final = re.compile(
+    r"(incorrect|invalid|expired) api[ _-]?key|api[ _-]?key (is )?(not valid|invalid|expired)"
+)
+"""Google and xAI say it with status 400."""
+_NO_MODEL: Final = re.compile(
+    r"\bmodel\b.{0,80} (does not exist|not found)\b|not a valid model id"
+    r"|\bdeployment\b.{0,60} does not exist|no endpoints found for"
+)
+_UNPAID: Final = re.compile(r"(credit )?balance is too low|insufficient (balance|credits|funds)")
+
+
 def _meaning(status: int | None, lowered: str) -> type[errors.ProviderError]:
+    if status == 403 and _FILTERED.search(lowered):
+        return errors.ContentRefusedError
     if status is not None and status in _BY_STATUS:
         return _BY_STATUS[status]
     if status == 404 and "model" in lowered:
         return errors.ModelNotFoundError
+    if status in (400, 404):
+        for words, meaning in _BAD_REQUESTS.items():
+            if words.search(lowered):
+                return meaning
     if status is not None and status >= 500:
         return errors.BackendUnavailableError
     if _TOO_LONG.search(lowered):
@@ -226,6 +245,13 @@ def _meaning(status: int | None, lowered: str) -> type[errors.ProviderError]:
     if _FILTERED.search(lowered):
         return errors.ContentRefusedError
     return errors.RequestRefusedError if status else errors.BackendUnavailableError
+
+
+_BAD_REQUESTS: Final[Mapping[re.Pattern[str], type[errors.ProviderError]]] = {
+    _BAD_KEY: errors.CredentialError,
+    _NO_MODEL: errors.ModelNotFoundError,
+    _UNPAID: errors.PermissionDeniedError,
+}
 
 
 def _words(error: BaseException) -> str:

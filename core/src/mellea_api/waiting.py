@@ -1,4 +1,4 @@
-"""When a provider wants to be asked again, as the headers of its answer say it."""
+"""When a provider wants to be asked again, as its answer says it."""
 
 from __future__ import annotations
 
@@ -14,25 +14,37 @@ _UNITS: Final = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs"
 _PART: Final = r"(\d+(?:\.\d+)?)(h|ms|m|s|us|µs|ns)"
 _DURATION: Final = re.compile(f"(?:{_PART})+")
 _LIMITS: Final = ("requests", "tokens")
+_WORD: Final = r"\d+(?:\.\d+)?\s?(?:h(?:ours?)?|m(?:in(?:ute)?s?)?|s(?:ec(?:ond)?s?)?|ms)\b\s?"
+_IN_WORDS: Final = re.compile(
+    rf"(?:try again|retry) (?:in|after) ((?:{_WORD}|{_PART})+)|\"retryDelay\":\s?\"({_WORD})\"",
+    re.IGNORECASE,
+)
 
 
-def retry_after(headers: Mapping[str, str] | None) -> float | None:
+def retry_after(headers: Mapping[str, str] | None, text: str = "") -> float | None:
     """Return the seconds that an answer asks to wait, or None.
 
     Looked at in this order: `retry-after-ms` (Azure's), `Retry-After` as seconds or as a date
     (RFC 9110, 10.2.3), and OpenAI's `x-ratelimit-reset-requests` and `-tokens`, such as `6m0s`,
-    of which the limit counts that is used up.
+    of which the limit counts that is used up. Then in the text, such as OpenAI's "Please try
+    again in 6m0s", Azure's "Please retry after 59 seconds" and Google's `retryDelay`.
 
     Args:
         headers: The answer's headers.
+        text: What it says.
 
     >>> retry_after({"Retry-After": "7"})
     7.0
     >>> retry_after({"x-ratelimit-reset-requests": "1m30.5s"})
     90.5
+    >>> retry_after(None, "Slow down. Please try again in 1 minute 2.5 seconds.")
+    62.5
     """
-    if headers is None:
-        return None
+    found = _in_headers(headers or {})
+    return _in_words(text) if found is None else found
+
+
+def _in_headers(headers: Mapping[str, str]) -> float | None:
     said = {name.lower(): str(value).strip() for name, value in headers.items()}
     milliseconds = _number(said.get("retry-after-ms"))
     if milliseconds is not None:
@@ -72,6 +84,15 @@ def _reset(said: Mapping[str, str]) -> float | None:
     known = {name: wait for name, wait in waits.items() if wait is not None}
     used_up = {name for name in known if said.get(f"x-ratelimit-remaining-{name}") == "0"}
     return max((known[name] for name in used_up or known), default=None)
+
+
+def _in_words(text: str) -> float | None:
+    found = _IN_WORDS.search(text)
+    if found is None:
+        return None
+    parts = re.findall(r"(\d+(?:\.\d+)?)\s?([a-zA-Z]+)", found[0])
+    units = ((number, unit.lower()) for number, unit in parts)
+    return sum(float(number) * _UNITS[unit if unit == "ms" else unit[0]] for number, unit in units)
 
 
 def _duration(text: str | None) -> float | None:

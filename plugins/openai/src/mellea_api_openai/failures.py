@@ -88,6 +88,8 @@ def _keyless(request: ErrorRequest) -> CredentialError:
 def _read(error: openai.APIError) -> tuple[str, type[ProviderError] | None]:
     """Return what the provider said, and what its code or type means if anything."""
     body: Any = error.body
+    if isinstance(body, list) and body and isinstance(body[0], Mapping):  # Google's
+        body = body[0].get("error", body[0])
     said = body if isinstance(body, Mapping) else {}
     words = next((said[name] for name in ("message", "detail") if said.get(name)), error.message)
     if isinstance(error, openai.APIStatusError) and isinstance(body, str | None):

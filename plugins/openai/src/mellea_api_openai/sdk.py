@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import functools
+from collections.abc import Mapping
 from typing import Any
 
 import openai
@@ -174,11 +175,18 @@ def _check_model(request: SessionRequest, arguments: dict[str, Any], patience: f
 
 
 class _Completions(AsyncCompletions):
-    """Sees to it that a stream has an end."""
+    """Sees to it that a stream has an end, and that an error with a good status is one."""
 
     async def create(self, *args: Any, **kwargs: Any) -> Any:
         answer = await super().create(*args, **kwargs)
-        return whole(answer, _is_last) if hasattr(answer, "__aiter__") else answer
+        if hasattr(answer, "__aiter__"):
+            return whole(answer, _is_last)
+        error = getattr(answer, "error", None)
+        if isinstance(error, Mapping) and not getattr(answer, "choices", None):
+            # OpenRouter's, where it had already begun to answer; as the SDK raises it in a stream.
+            nothing: Any = None
+            raise openai.APIError(str(error.get("message") or error), nothing, body=error)
+        return answer
 
 
 def _is_last(chunk: Any) -> bool:

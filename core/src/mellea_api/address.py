@@ -107,7 +107,7 @@ def _problem(address: str, *, full: bool) -> str | None:
         return _ENCODE
     if parts.scheme not in ("", "http", "https"):
         return f"{parts.scheme} is not http or https"
-    if full and not parts.scheme:
+    if not parts.scheme and (full or "://" in address):  # quotes around it, say
         return "it does not begin with http:// or https://"
     if full and not host:
         return "it names no host"

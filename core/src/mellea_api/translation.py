@@ -102,7 +102,7 @@ def unreadable(request: ErrorRequest, why: object, status: int | None = None) ->
 
 def unreachable(request: ErrorRequest, why: object) -> errors.BackendUnavailableError:
     """Return the error for a server that cannot be reached."""
-    words = said(why)
+    words = said(why).rstrip(". ")
     return errors.BackendUnavailableError(
         f"Cannot reach the {request.target.backend} server{_where(request)}: {words}.",
         next_step="Check the address, and the server's certificate; to trust an authority of your "

@@ -137,3 +137,18 @@ def test_scores_need_a_mellea_that_returns_them() -> None:
     assert decision is not None
     assert decision.outcome == "dropped"
     assert "0.7" in decision.reason
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"temperature": 0, "do_sample": True}, "must be False, not True: temperature=0"),
+        ({"top_k": 5, "do_sample": False}, "must be True, not False: an option that shapes"),
+    ],
+)
+def test_a_do_sample_that_another_option_contradicts_is_an_error_that_says_so(
+    options: dict[str, Any], says: str
+) -> None:
+    with pytest.raises(OptionError) as caught:
+        render(options)
+    assert says in str(caught.value)

@@ -48,6 +48,14 @@ def test_the_providers_own_variables_work(
     assert start().chat("Hello!").content == "4"
 
 
+def test_where_the_path_is_wrong_the_model_is_not_said_to_be(openai_server: OpenAIServer) -> None:
+    """As of an address that lacks the /v1."""
+    where = {"base_url": openai_server.base_url.removesuffix("/v1"), "api_key": "sk-good"}
+    with pytest.raises(mellea_api.RequestRefusedError, match="404") as caught:
+        start(check=False, **where).chat("Hello!")
+    assert "/v1" in caught.value.next_step
+
+
 def test_two_sessions_keep_their_own_keys_and_addresses() -> None:
     with OpenAIServer(api_key="sk-one") as one, OpenAIServer(api_key="sk-two") as two:
         first = start(base_url=one.base_url, api_key="sk-one")

@@ -143,7 +143,15 @@ def test_every_address_that_the_client_takes_goes_to_it_unchanged(address: str) 
     assert _parse_host(address).startswith("http")  # or the example is no address
 
 
-MALFORMED = ["127.0.0.1:port", "http://127.0.0.1:99999", "[::1", "::1", "ftp://127.0.0.1", "a b"]
+MALFORMED = [
+    "127.0.0.1:port",
+    "http://127.0.0.1:99999",
+    "[::1",
+    "::1",
+    "ftp://127.0.0.1",
+    "a b",
+    "'http://x'",
+]
 
 
 @pytest.mark.parametrize("address", MALFORMED)

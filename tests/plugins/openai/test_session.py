@@ -65,6 +65,22 @@ def test_organization_and_project_are_sent_with_every_request(
     assert {one.headers.get("openai-project") for one in found} == {"proj-1"}
 
 
+@pytest.mark.parametrize("value", ["", "  "])
+def test_an_organization_or_project_that_is_blank_is_none(
+    server: OpenAIServer, monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    """The SDK would send what the variable holds, and cannot send white space."""
+    for variable in ("OPENAI_ORG_ID", "OPENAI_PROJECT", "OPENAI_PROJECT_ID"):
+        monkeypatch.setenv(variable, value)
+    session = start("gpt-3.5-turbo-instruct")
+    session.chat("Hello!")
+    raw(session)
+    assert "".join(stream_chat(session, "Hello!")) == "4"
+    mellea_api.list_models("openai")
+    for found in asked(server):
+        assert not {"openai-organization", "openai-project"} & set(found.headers)
+
+
 def test_arguments_win_over_the_environment(
     server: OpenAIServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

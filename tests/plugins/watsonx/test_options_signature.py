@@ -279,7 +279,7 @@ def test_the_text_generation_endpoint_is_spoken_to_in_its_own_words(
         ({"top_k": 101}, "completion", "at most 100"),
         ({"time_limit": 0}, "chat", "at least 1"),
         ({"temperature": 0, "decoding_method": "sample"}, "completion", "decoding_method"),
-        ({"n": 2}, "chat", "must be one of 1"),
+        ({"n": 2}, "chat", "must be 1, not 2"),
     ],
 )
 def test_what_watsonx_refuses_is_refused_before_it_is_sent(

@@ -59,6 +59,9 @@ def test_dallas_is_the_default() -> None:
         ("http://jp-tok.ml.cloud.ibm.com", "https://jp-tok.ml.cloud.ibm.com"),
         ("https://ca-tor.ml.cloud.ibm.com/ml/v1", "https://ca-tor.ml.cloud.ibm.com"),
         ("https://au-syd.ml.cloud.ibm.com:8443", "https://au-syd.ml.cloud.ibm.com"),
+        ("https://Dallas.ml.cloud.ibm.com", "https://us-south.ml.cloud.ibm.com"),
+        ("https://frankfurt.ml.cloud.ibm.com", "https://eu-de.ml.cloud.ibm.com"),
+        ("https://us-south.cloud.ibm.com", "https://us-south.ml.cloud.ibm.com"),
     ],
 )
 def test_a_wrong_address_is_explained_with_the_one_that_was_meant(
@@ -89,6 +92,13 @@ def test_a_wrong_address_is_explained_with_the_one_that_was_meant(
 def test_what_is_no_address_of_watsonx_is_refused(url: str) -> None:
     with pytest.raises(ConfigurationError, match="Give the region of your project"):
         checked_url(target(url))
+
+
+@pytest.mark.parametrize("host", ["api.dataplatform.cloud.ibm.com", "paris.ml.cloud.ibm.com"])
+def test_what_is_like_no_region_is_not_said_to_be_meant_for_one(host: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        checked_url(target(f"https://{host}"))
+    assert "Did you mean" not in str(caught.value)
 
 
 def test_the_error_names_the_variable_that_the_address_came_from() -> None:

@@ -134,7 +134,14 @@ def _rule_check(rule: OptionRule) -> Check:
             next_step=f"The plugin's author can name one of {', '.join(sorted(CHECKS))}.",
         )
     return _bounded(
-        CHECKS[kind], minimum, maximum, exclusive, rule.choices, rule.special, rule.max_items
+        CHECKS[kind],
+        minimum,
+        maximum,
+        exclusive,
+        rule.choices,
+        rule.special,
+        rule.max_items,
+        "" if rule.convert else rule.reason,  # that of a conversion says what it does
     )
 
 
@@ -156,6 +163,7 @@ def _bounded(
     choices: tuple[Any, ...],
     special: tuple[Any, ...],
     max_items: int | None,
+    why: str,
 ) -> Check:
     """Return a check that also holds a value to a range, to choices and to a length."""
     if minimum is None and maximum is None and not choices and max_items is None:
@@ -181,7 +189,8 @@ def _bounded(
             raise ValueError(f"must be {wanted}, not {shown(value)}")
         if choices and not any(same(result, allowed) for allowed in choices):
             listed = ", ".join(repr(choice) for choice in choices)
-            raise ValueError(f"must be one of {listed}, not {shown(value)}")
+            these = f"one of {listed}" if len(choices) > 1 else listed
+            raise ValueError(f"must be {these}, not {shown(value)}{f': {why}' if why else ''}")
         if max_items is not None and len(result) > max_items:
             raise ValueError(f"takes at most {max_items} items, not {len(result)}")
         return result

@@ -39,6 +39,10 @@ _STUMBLED: Final = (
     "LiteLLM: provider returned 'choices'",
     "Unexpected string response from Azure",
 )
+_NO_SUCH_PATH: Final = re.compile(
+    r"invalid url|page not found|file not found|\bdetail\W+not found", re.IGNORECASE
+)
+"""What servers say of a path that they do not have: nothing is known of the model then."""
 _UNREACHED: Final = frozenset(
     {"ConnectError", "ConnectionRefusedError", "ClientConnectorError", "ConnectionResetError"}
     | {"ServerDisconnectedError", "RemoteProtocolError", "ReadError", "gaierror"}
@@ -105,8 +109,8 @@ def _of_litellm(request: ErrorRequest, error: Any, kind: str) -> MelleaAPIError 
         "not found" in lowered and "model" in lowered
     ):
         meaning = ModelNotFoundError  # LiteLLM calls Ollama's refusal a failed connection
-    is_page = "<html" in text.lower()
-    if (status == 404 and not is_page) or "Invalid model name" in text:
+    no_model = "<html" in lowered or _NO_SUCH_PATH.search(text)
+    if (status == 404 and not no_model) or "Invalid model name" in text:
         meaning = ModelNotFoundError
     return translation.by_status(request, status, text, headers, meaning=meaning)
 

@@ -48,8 +48,15 @@ def _client_arguments(request: ModelsRequest | SessionRequest) -> dict[str, Any]
 
 
 def _client(**arguments: Any) -> openai.AsyncOpenAI:
-    client = openai.AsyncOpenAI(**arguments, max_retries=0)
+    client = _nobody_for_blank(openai.AsyncOpenAI(**arguments, max_retries=0))
     careful(client._client)  # the SDK has no other way to the client that it makes
+    return client
+
+
+def _nobody_for_blank(client: openai.AsyncOpenAI) -> openai.AsyncOpenAI:
+    """Take out what is blank: where nothing is given, the SDK sends what the variable holds."""
+    client.organization = (client.organization or "").strip() or None
+    client.project = (client.project or "").strip() or None
     return client
 
 
@@ -206,7 +213,7 @@ def _backend_class() -> Any:
             completions = client.chat.completions
             if type(completions) is AsyncCompletions:
                 completions.__class__ = _Completions
-                careful(client._client)
+                careful(_nobody_for_blank(client)._client)
             return client
 
     return OpenAIBackend

@@ -84,10 +84,13 @@ def checked_url(target: Target, also: Iterable[str] = ()) -> str:
 def _nearest(given: str) -> str:
     """Return the address of the region that was probably meant, or an empty text."""
     host = given.removeprefix("//").partition("/")[0]
-    by_name = {name.partition(".")[0]: name for name in REGIONS}
-    first = host.split(".")[0]
+    by_name = {place.partition(",")[0].lower(): name for name, place in REGIONS.items()}
+    by_name |= {name.partition(".")[0]: name for name in REGIONS}
+    first = host.split(".")[0].lower()
     near = difflib.get_close_matches(first, by_name, n=1, cutoff=0.75)
-    found = [by_name[near[0]]] if near else difflib.get_close_matches(host, REGIONS, n=1)
+    found = (
+        [by_name[near[0]]] if near else difflib.get_close_matches(host, REGIONS, n=1, cutoff=0.9)
+    )
     return f"https://{found[0]}" if found else ""
 
 

@@ -33,6 +33,7 @@ _LONGEST_LINE: Final = 4 * 2**20
 _TAIL: Final = 2**16
 """Bytes of a stream that are kept to see whether it ended."""
 _STREAMED: Final = ("text/event-stream", "application/x-ndjson")
+_CAREFUL: Final = "_mellea_api_careful"
 _ASKED: Final = re.compile(rb'"stream"\s*:\s*true')
 
 
@@ -46,9 +47,11 @@ def careful(client: Client, *, end: re.Pattern[bytes] | None = None) -> Client:
             asks.
 
     Returns:
-        The same client.
+        The same client. What is careful already stays as it is.
     """
     changed: Any = client
+    if any(hasattr(hook, _CAREFUL) for hook in changed.event_hooks.get("response", ())):
+        return client
     changed.follow_redirects = False
     changed.headers["accept-encoding"] = "gzip, deflate"
 
@@ -63,6 +66,7 @@ def careful(client: Client, *, end: re.Pattern[bytes] | None = None) -> Client:
     asynchronous = hasattr(changed, "aclose")
     hooks = changed.event_hooks
     hook = limit_later if asynchronous else limit
+    setattr(hook, _CAREFUL, True)
     changed.event_hooks = {**hooks, "response": [*hooks.get("response", ()), hook]}
     return client
 

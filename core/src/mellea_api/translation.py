@@ -5,6 +5,7 @@ A plugin's `translate_error` knows its SDK's classes and best uses these functio
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from typing import Any, Final
@@ -260,6 +261,40 @@ def _words(error: BaseException) -> str:
     return next(filter(None, texts), f"the connection broke off ({type(error).__name__})")
 
 
+def _status(error: BaseException, answer: Any) -> int | None:
+    """Return the HTTP status that an exception is about, 300 to 599, or None.
+
+    The SDKs' own and LiteLLM's say it themselves, httpx's and requests' in their response,
+    aiohttp's as `status`, and urllib's as `code`, which elsewhere is something else.
+    """
+    found = [getattr(holder, "status_code", None) for holder in (error, answer)]
+    found.append(getattr(error, "status", None))
+    if type(error).__module__ == "urllib.error":
+        found.append(getattr(error, "code", None))
+    return next((one for one in found if isinstance(one, int) and 300 <= one <= 599), None)
+
+
+def _reported(error: BaseException, answer: Any) -> object:
+    """Return what a server said, by its exception or in the body of its answer."""
+    words = getattr(error, "message", None) or getattr(error, "error", None)
+    if words:
+        return words
+    try:
+        text = answer.text
+    except Exception:  # there is none, or it was not read
+        return error
+    if not isinstance(text, str) or not text.strip():
+        return error
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return text
+    for name in ("error", "message", "detail"):
+        if isinstance(found, dict) and found.get(name):
+            found = found[name]
+    return found if isinstance(found, str) else text
+
+
 def by_kind(request: ErrorRequest) -> errors.MelleaAPIError | None:
     """Return the error for an exception that any SDK may raise, or None if it is none of them.
 
@@ -272,11 +307,11 @@ def by_kind(request: ErrorRequest) -> errors.MelleaAPIError | None:
     for error in chain(request.error):
         if isinstance(error, errors.MelleaAPIError):
             return error
-        status = getattr(error, "status_code", None)
-        if isinstance(status, int) and 400 <= status <= 599:
-            response = getattr(error, "response", None)
-            text = getattr(error, "message", None) or getattr(error, "error", None) or error
-            return by_status(request, status, text, getattr(response, "headers", None))
+        answer = getattr(error, "response", None)
+        status = _status(error, answer)
+        if status is not None:
+            headers = getattr(answer if answer is not None else error, "headers", None)
+            return by_status(request, status, _reported(error, answer), headers)
     for error in chain(request.error):
         kinds = {kind.__name__ for kind in type(error).__mro__}
         if kinds & {"TimeoutError", "TimeoutException", "Timeout"}:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.fake_plugins import backend, registry
+from support.fake_plugins import backend, extension, registry
 
 from mellea_api.testing.contract import BackendContract
 
@@ -65,9 +65,24 @@ BROKEN = {
         "    try:\n"
         "        return apply(request)\n"
         "    except Exception:\n"
-        "        return NormalizedOptions(decisions=[\n"
-        "            OptionDecision(name=name, spelling=name, outcome='dropped', value=value)\n"
-        "            for name, value in request.options.items()])"
+        "        return NormalizedOptions(decisions=[OptionDecision(name=name, spelling=name,\n"
+        "            outcome='dropped', value=1, reason='bad') for name in request.options])"
+    ),
+    "test_the_same_options_come_to_the_same_again": (
+        "    times.append(1)\n"
+        "    return evolve(found, wire={**found.wire, 'n': len(times)})\n"
+        "times = []"
+    ),
+    "test_it_is_asked_without_an_sdk_and_without_a_network": "    return found\nimport mellea",
+    "test_credentials_are_reported_and_shown_nowhere": (
+        "    return found\n"
+        "from mellea_api import CredentialField, CredentialReport\n"
+        "@hookimpl\n"
+        "def credential_fields(request):\n"
+        "    return [CredentialField(name='key', secret=False)]\n"
+        "@hookimpl\n"
+        "def validate_credentials(request):\n"
+        "    return CredentialReport(backend='fake', status='present')"
     ),
     "test_what_is_listed_without_conditions_is_what_is_sent": (
         "    return found if 'temperature' not in request.options else apply_rules(\n"
@@ -115,6 +130,64 @@ def test_a_rule_without_a_reason_or_a_source_is_found_out(suite: Any) -> None:
         found = suite(GOOD)
         with pytest.raises(AssertionError, match="where it was read"):
             found.test_it_describes_itself_and_its_catalogue()
+
+
+@pytest.mark.parametrize(
+    ("end", "reason"),
+    [
+        ("import socket\nsocket.socket().connect_ex(('127.0.0.1', 9))", "uses the network"),
+        ("import socket\nsocket.getaddrinfo('localhost', 80)", "uses the network"),
+        ("import _pytest", "imports _pytest before there is a session"),
+        ("import sys\nif 'pytest' not in sys.modules: raise RuntimeError('no')", "no"),
+        ("import sys, time\nif 'pytest' not in sys.modules: time.sleep(60)", "more than 0.5 s"),
+    ],
+)
+def test_what_a_plugin_does_as_it_is_imported_is_found_out(
+    end: str, reason: str, suite: Any
+) -> None:
+    found = suite(f"{GOOD}\n{end}")
+    found.patience = 0.5 if "sleep" in end else 60.0
+    with pytest.raises(AssertionError, match=reason):
+        found.test_it_is_asked_without_an_sdk_and_without_a_network()
+
+
+def test_a_plugin_may_import_what_its_author_calls_light(suite: Any) -> None:
+    found = suite(f"{GOOD}\nimport iniconfig")
+    found.may_import = ("iniconfig",)
+    found.test_it_is_asked_without_an_sdk_and_without_a_network()
+
+
+def test_a_secret_that_is_shown_is_found_out(suite: Any) -> None:
+    end = """
+from mellea_api import CredentialField, CredentialReport, CredentialFinding
+@hookimpl
+def credential_fields(request):
+    return [CredentialField(name='api_key', required='never')]
+described = [describe_backend]
+@hookimpl
+def describe_backend(name):
+    return evolve(described[0](name), credentials=credential_fields(None))
+@hookimpl
+def validate_credentials(request):
+    shown = [secret.reveal() for secret in request.credentials.values()]
+    return CredentialReport(backend='fake', status='present', message=str(shown),
+        fields=[CredentialFinding(name='api_key', status='present')])
+"""
+    with pytest.raises(AssertionError, match="api_key is shown"):
+        suite(GOOD + end).test_credentials_are_reported_and_shown_nowhere()
+
+
+def test_a_policy_that_is_installed_changes_nothing(suite: Any) -> None:
+    """What an operator caps is not the backend's fault."""
+
+    class Capped(BackendContract):
+        backend = "fake"
+
+    Capped.registry = registry(
+        suite(GOOD).registry.backends()[0].entry_point, extension("policy", "contract_policy")
+    )
+    for name in TESTS:
+        getattr(Capped(), name)()
 
 
 def test_every_test_of_the_contract_was_seen_to_fail() -> None:

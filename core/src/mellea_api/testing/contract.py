@@ -11,10 +11,14 @@ included, without a network, an SDK or Mellea. Only hypothesis has to be install
 
 from __future__ import annotations
 
+import copy
+import functools
 import itertools
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, get_args
+from unittest import mock
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -27,13 +31,14 @@ from mellea_api.options.listing import list_options
 from mellea_api.options.pipeline import OptionPipeline
 from mellea_api.options.plan import plan_for
 from mellea_api.options.spelling import canonicalise, merge
-from mellea_api.registry import Registry
+from mellea_api.registry import Registry, Settings
 from mellea_api.registry.backend import Backend
 from mellea_api.reports import NormalizedOptions
 from mellea_api.requests import Target
+from mellea_api.testing.apart import ask_apart
 from mellea_api.testing.strategies import invalid_values, option_dicts, spelled
 
-__all__ = ["BackendContract"]
+__all__ = ["BackendContract", "registry_without_extensions"]
 
 _ENDPOINTS = st.sampled_from(["chat", "completion"])
 _UNKNOWN = "no/such-model"
@@ -48,17 +53,43 @@ _quietly = settings(
 )
 
 
+@functools.lru_cache(maxsize=8)
+def _alone(registry: Registry) -> Registry:
+    found = [record.entry_point for record in registry.backends() if record.state == "found"]
+    return Registry(found, Settings())
+
+
+def registry_without_extensions(name: str, registry: Registry | None = None) -> Registry:
+    """Return a registry in which backends are alone: a policy that is installed changes options.
+
+    Args:
+        name: A backend that must be there.
+        registry: Where to take the backends from; None for the shared registry.
+
+    Raises:
+        BackendNotFoundError: If there is no such backend.
+    """
+    registry = mellea_api.shared_registry() if registry is None else registry
+    if name not in registry:
+        registry.backend(name)  # raises, and says what there is
+    return _alone(registry)
+
+
 class BackendContract:
     """The tests. A subclass names its backend, whose plugin has to be installed.
 
     Attributes:
         backend: The backend's name.
         models: Ids of models to try beside those of its catalogue and one that nobody knows.
+        may_import: Packages of others that its module may import: small ones.
+        patience: Seconds in which a process of its own must have imported it and asked it.
         registry: Where to look for it; None for the shared registry, of what is installed.
     """
 
     backend: ClassVar[str]
     models: ClassVar[tuple[str, ...]] = ()
+    may_import: ClassVar[tuple[str, ...]] = ()
+    patience: ClassVar[float] = 60.0
     registry: ClassVar[Registry | None] = None
 
     @_quietly
@@ -169,11 +200,66 @@ class BackendContract:
                 )
                 assert not option.wire or decision.wire in ("", option.wire), option
 
+    @_quietly
+    @given(data=st.data(), endpoint=_ENDPOINTS)
+    def test_the_same_options_come_to_the_same_again(
+        self, data: st.DataObject, endpoint: Endpoint
+    ) -> None:
+        """Give the same to one session twice: nothing is kept from the first time."""
+        target = self._target(data)
+        session = self._pipeline(target)
+        options = data.draw(option_dicts(target.descriptor, endpoint=endpoint, target=target))
+        before = copy.deepcopy(options)
+        found: list[Any] = []
+        for _ in range(2):
+            try:
+                rendered = session.render(options, endpoint)
+                found.append((rendered.options, rendered.report.wire))
+            except OptionError as error:
+                found.append(error.problems)
+        assert found[0] == found[1]
+        assert options == before
+
+    def test_it_is_asked_without_an_sdk_and_without_a_network(self) -> None:
+        """Describe, explain, list offline and look for credentials in a process of its own."""
+        entry = self._backend().entry_point
+        seen = ask_apart(entry, self.patience)
+        assert not seen.trouble, f"importing and asking {entry.value} failed: {seen.trouble}"
+        assert not seen.reached, f"{entry.value} uses the network: {', '.join(seen.reached)}"
+        heavy = set(seen.imported) - set(self.may_import)
+        assert not heavy, (
+            f"{entry.value} imports {', '.join(sorted(heavy))} before there is a session: import "
+            "it in the function that needs it, or name it in may_import if it is light"
+        )
+
+    def test_credentials_are_reported_and_shown_nowhere(self) -> None:
+        """Look for credentials that are nowhere, and for ones that were given."""
+        backend = self._backend()
+        target = backend.target()
+        fields = backend.credential_fields(target)
+        names = [variable for field in fields for variable in field.variables]
+        hidden = {name for name in os.environ if name.removesuffix("_FILE") in names}
+        with mock.patch.dict(os.environ):
+            for name in hidden:
+                del os.environ[name]
+            nothing = backend.validate_credentials(target, keyring=False)
+            given = {field.name: f"canary-{field.name}-0123456789abcdef" for field in fields}
+            found = backend.validate_credentials(target, given, keyring=False)
+        assert {finding.name for finding in nothing.fields} >= {field.name for field in fields}
+        needed = [field for field in fields if field.required == "always" and not field.token_file]
+        if needed:
+            assert nothing.status == "missing", "a credential that is required is nowhere"
+            assert all(field.variables or field.help for field in needed), "say where to get one"
+        for field in fields:
+            shown = repr(found) + str(found.message)
+            assert not field.secret or given[field.name] not in shown, f"{field.name} is shown"
+
     def test_it_describes_itself_and_its_catalogue(self) -> None:
         """Hold the descriptor to what people are shown of it."""
-        descriptor = self._backend().descriptor
+        backend = self._backend()
+        descriptor = backend.descriptor
         assert descriptor.summary
-        models = mellea_api.list_models(self.backend, freshness="offline", registry=self.registry)
+        models = backend.list_models(backend.target(), live=False, keyring=False)
         assert descriptor.default_model in [model.id for model in models]
         assert all(model.source == "catalogue" for model in models)
         unsaid = [rule.name for rule in descriptor.options if not (rule.supported or rule.reason)]
@@ -184,10 +270,7 @@ class BackendContract:
     # --------------------------------------------------------------------------------- helpers
 
     def _backend(self) -> Backend:
-        registry = self.registry
-        return (mellea_api.shared_registry() if registry is None else registry).backend(
-            self.backend
-        )
+        return registry_without_extensions(self.backend, self.registry).backend(self.backend)
 
     def _targets(self) -> list[Target]:
         """Return its default model, others of its catalogue, and one that nobody knows."""

@@ -279,7 +279,7 @@ class TestMeaning:
             ("chat", {"tool_choice": "auto"}, "the model decides"),
             ("chat", {"top_logprobs": 3}, "logprobs=True"),
             ("chat", {"mirostat": 2}, "0.7.0 removed it"),
-            ("completion", {"stream_timeout": 5}, "streamed chats"),
+            ("completion", {"stream_timeout": 5}, "a streamed chat with"),
         ],
     )
     def test_what_is_not_supported_is_not_sent_and_says_why(

@@ -19,6 +19,7 @@ from attrs import evolve
 
 from mellea_api.descriptor import Native, OptionRule
 from mellea_api.options.convert import Converted
+from mellea_api.options.mellea import ONE_ANSWER, RAW_STREAM, STREAM_TIMEOUT
 from mellea_api.options.plan import apply_rules
 from mellea_api.reports import NormalizedOptions
 from mellea_api.requests import OptionsRequest
@@ -195,25 +196,8 @@ def _canonical() -> Iterator[OptionRule]:
         reason="the text is handed on as it is generated",
         source=_MELLEA,
     )
-    yield OptionRule(
-        name="stream",
-        completion="stream",
-        convert="unsaid",
-        requires={"stream": (False,)},
-        reason="Mellea never streams from the raw endpoint; nothing is sent",
-        source=_MELLEA,
-    )
-    yield _refused("stream", "Mellea cannot stream from the raw endpoint", _MELLEA)
-    yield OptionRule(
-        name="stream_timeout",
-        chat=Native(key="@@@stream_timeout@@@", wire=""),
-        mellea="0.7",
-        reason="a limit that Mellea itself keeps",
-        source="mellea 0.7.0, backends/model_options.py",
-    )
-    yield _refused(
-        "stream_timeout", "a streamed chat with Mellea 0.7 or newer has it", "mellea 0.7.0"
-    )
+    yield from RAW_STREAM
+    yield from STREAM_TIMEOUT
     yield OptionRule(
         name="tools",
         chat=Native(key="@@@tools@@@", wire=f"{TEMPLATE}.tools"),
@@ -226,13 +210,7 @@ def _canonical() -> Iterator[OptionRule]:
         yield _refused(
             name, "Mellea does not return them; ModelOption.LOGITS gives the scores", _MELLEA
         )
-    yield _argument(
-        "n",
-        type="integer",
-        choices=(1,),
-        convert="unsaid",
-        reason="one answer is what is given anyway; nothing is sent",
-    )
+    yield ONE_ANSWER
     for name in ("@@@logits@@@", "@@@raw_logits@@@"):
         yield _mellea(name, name, "", mellea="0.7", type="boolean", source="mellea 0.7.0")
         yield _refused(name, "Mellea 0.7 or newer returns scores", "mellea 0.7.0")

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from mellea_api.descriptor import Endpoint, Native, OptionRule
+from mellea_api.options.mellea import ONE_ANSWER, RAW_STREAM, STREAM_TIMEOUT
 from mellea_api.requests import Target
 from mellea_api_litellm.effects import Effects, an
 from mellea_api_litellm.routes import Route, find, leaves_openai, snapshot
@@ -21,7 +22,6 @@ __all__ = ["DEFAULT_MODEL", "OWN", "RULES", "rules_for", "rules_of"]
 DEFAULT_MODEL: Final = "ollama_chat/granite4:micro"
 
 _MELLEA: Final = "mellea 0.3.0 to 0.8.0, backends/litellm.py"
-_STREAM_TIMEOUT: Final = "mellea 0.7.0, backends/model_options.py"
 _LIMIT: Final = "@@@max_new_tokens@@@"
 
 _RESERVED: Final = {
@@ -211,23 +211,8 @@ class _Rules:
             chat=Native(key="@@@stream@@@", wire="stream" if shown else ""),
             source=_MELLEA,
         )
-        yield OptionRule(
-            name="stream",
-            completion="stream",
-            convert="unsaid",
-            requires={"stream": (False,)},
-            reason="Mellea never streams from the raw endpoint; nothing is sent",
-            source=_MELLEA,
-        )
-        yield self.seen.refused("stream", "Mellea cannot stream from the raw endpoint")
-        yield OptionRule(
-            name="stream_timeout",
-            chat=Native(key="@@@stream_timeout@@@", wire=""),
-            mellea="0.7",
-            reason="a limit that Mellea itself keeps; nothing is sent",
-            source=_STREAM_TIMEOUT,
-        )
-        yield self.seen.refused("stream_timeout", "a streamed chat with Mellea 0.7 or newer has it")
+        yield from RAW_STREAM
+        yield from STREAM_TIMEOUT
         tools = self.route.places.get("tools")
         if isinstance(tools, str):
             yield OptionRule(
@@ -244,16 +229,7 @@ class _Rules:
                 source=_MELLEA,
             )
         yield self.seen.refused("tools", f"LiteLLM has no tools on {self.on}, nor has a raw call")
-        yield OptionRule(
-            name="n",
-            type="integer",
-            choices=(1,),
-            chat="n",
-            completion="n",
-            convert="unsaid",
-            reason="one answer is what is given anyway; nothing is sent",
-            source=_MELLEA,
-        )
+        yield ONE_ANSWER
 
     # ----------------------------------------------------- what LiteLLM passes on unknowingly
 

@@ -22,6 +22,7 @@ from typing import Any, Final
 from mellea_api.descriptor import Native, OptionRule
 from mellea_api.options.checks import shown
 from mellea_api.options.convert import Converted
+from mellea_api.options.mellea import STREAM_TIMEOUT
 
 __all__ = ["LIFTED", "RULES", "base64_images", "keep_alive", "no_thinking"]
 
@@ -169,18 +170,7 @@ def _canonical() -> Iterator[OptionRule]:
     yield OptionRule(
         name="stream", reason="Mellea waits for the whole of a raw completion", source=_MELLEA
     )
-    yield OptionRule(
-        name="stream_timeout",
-        chat=Native(key="@@@stream_timeout@@@", wire=""),
-        mellea="0.7",
-        reason="Mellea keeps the time; Ollama is not told",
-        source="mellea 0.7.0, helpers/async_helpers.py",
-    )
-    yield OptionRule(
-        name="stream_timeout",
-        reason="Mellea times the pieces of streamed chats only, and that from Mellea 0.7 on",
-        source="mellea 0.7.0, helpers/async_helpers.py",
-    )
+    yield from STREAM_TIMEOUT
 
     yield OptionRule(
         name="tools",

@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from mellea_api.descriptor import Native, OptionRule, Server
+from mellea_api.options.mellea import ONE_ANSWER, RAW_STREAM, STREAM_TIMEOUT
 from mellea_api_openai.families import EFFORT, FAMILY_RULES, convert, levels
 
 __all__ = ["RULES"]
@@ -25,7 +26,6 @@ _RAW: Final = "openai 3.54.0, types/completion_create_params.py"
 _MELLEA: Final = "mellea 0.3.0 to 0.8.0, backends/openai.py"
 _VLLM: Final = "docs.vllm.ai, OpenAI-compatible server, 0.26"
 _LLAMA: Final = "llama.cpp, tools/server/README.md"
-_STREAM_TIMEOUT: Final = "mellea 0.7.0, backends/model_options.py"
 
 # ---------------------------------------------------------------------------------- helpers
 
@@ -105,23 +105,8 @@ _COMMON: Final = (
     _refused("context_window", "the model or its server fixes it, before any request"),
     # Streaming: Mellea awaits one whole `Completion` from the raw endpoint.
     OptionRule(name="stream", chat=Native(key="@@@stream@@@", wire="stream"), source=_MELLEA),
-    OptionRule(
-        name="stream",
-        completion="stream",
-        convert="unsaid",
-        requires={"stream": (False,)},
-        reason="Mellea never streams from the raw endpoint; nothing is sent",
-        source=_MELLEA,
-    ),
-    _refused("stream", "Mellea cannot stream from the raw endpoint", _MELLEA),
-    OptionRule(
-        name="stream_timeout",
-        chat=Native(key="@@@stream_timeout@@@", wire=""),
-        mellea="0.7",
-        reason="a limit that Mellea itself keeps; nothing is sent",
-        source=_STREAM_TIMEOUT,
-    ),
-    _refused("stream_timeout", "a streamed chat with Mellea 0.7 or newer has it", _STREAM_TIMEOUT),
+    *RAW_STREAM,
+    *STREAM_TIMEOUT,
     # Reasoning, where no family has said more.
     *levels(("*gpt-oss*",), "low", "medium", "high", server="compatible"),
     OptionRule(name="thinking", chat=EFFORT, convert="effort", server="official", source=_CHAT),
@@ -194,13 +179,7 @@ _COMMON: Final = (
         source=f"{_VLLM}; {_LLAMA}",
     ),
     _refused("repetition_penalty", "OpenAI's own penalties mean something else", server="official"),
-    _both(
-        "n",
-        type="integer",
-        choices=(1,),
-        convert="unsaid",
-        reason="one answer is what is given anyway; nothing is sent",
-    ),
+    ONE_ANSWER,
 )
 
 # ------------------------------------------------------------ parameters of one endpoint or both

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from mellea_api.descriptor import Native, OptionRule
+from mellea_api.options.mellea import ONE_ANSWER, RAW_STREAM, STREAM_TIMEOUT
 
 __all__ = ["EXTRA_PARAMETERS", "RULES"]
 
@@ -22,7 +23,6 @@ _RANGES: Final = "IBM/watsonx-ai-java-sdk, BaseChatParameters"
 _RAW_RANGES: Final = "www.ibm.com/docs/en/watsonx/saas, model parameters for prompting"
 _NODE: Final = "IBM/watsonx-ai-node-sdk 1.7, TextChatParams"
 _MELLEA: Final = "mellea 0.3.0 to 0.8.0, backends/watsonx.py"
-_STREAM_TIMEOUT: Final = "mellea 0.7.0, backends/model_options.py"
 _GRANITE: Final = f"{_CHAT}, its example of chat_template_kwargs; vllm-project/vllm#14202"
 _MODELS: Final = "www.ibm.com/docs/en/watsonx/saas, supported foundation models, November 2026"
 _GPT_OSS: Final = f"{_CHAT}; BerriAI/litellm#16083"
@@ -235,23 +235,8 @@ _COMMON: Final = (
         reason="another address is called; the body is the same",
         source=_MELLEA,
     ),
-    OptionRule(
-        name="stream",
-        completion=Native(key="@@@stream@@@", wire=""),
-        convert="unsaid",
-        requires={"stream": (False,)},
-        reason="Mellea never streams from the raw endpoint; nothing is sent",
-        source=_MELLEA,
-    ),
-    _refused("stream", "Mellea cannot stream from the raw endpoint", _MELLEA),
-    OptionRule(
-        name="stream_timeout",
-        chat=Native(key="@@@stream_timeout@@@", wire=""),
-        mellea="0.7",
-        reason="a limit that Mellea itself keeps; nothing is sent",
-        source=_STREAM_TIMEOUT,
-    ),
-    _refused("stream_timeout", "a streamed chat with Mellea 0.7 or newer has it", _STREAM_TIMEOUT),
+    *RAW_STREAM,
+    *STREAM_TIMEOUT,
     OptionRule(
         name="tools",
         chat=Native(key="@@@tools@@@", wire="tools"),
@@ -280,16 +265,7 @@ _COMMON: Final = (
         _refused(name, "text generation has return_options={'token_logprobs': True, …}", _RAW)
         for name in ("logprobs", "top_logprobs")
     ),
-    OptionRule(
-        name="n",
-        chat="n",
-        completion="n",
-        type="integer",
-        choices=(1,),
-        convert="unsaid",
-        reason="one answer is what is given anyway; nothing is sent",
-        source=_CHAT,
-    ),
+    ONE_ANSWER,
 )
 
 # --------------------------------------------------------------- parameters of watsonx.ai alone

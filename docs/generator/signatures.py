@@ -82,8 +82,8 @@ def signature(dotted: str) -> str:
 def _parameters(parameters: Iterable[inspect.Parameter]) -> Iterator[str]:
     named = False
     for parameter in parameters:
-        if parameter.name in ("self", "cls"):
-            continue
+        if parameter.name in ("self", "cls") and parameter.annotation is parameter.empty:
+            continue  # what a method is called on; elsewhere `cls` is an argument like others
         if parameter.kind is parameter.KEYWORD_ONLY and not named:
             named = True
             yield "*"

@@ -1,10 +1,10 @@
 """What plugin authors need when they create sessions: small, and optional.
 
 `construct` builds one of Mellea's backend classes from a request's settings and names a wrong
-one; `run_with_deadline` and `call_with_deadline` ask a server something before there is a
-session; `model_not_checked` says that nobody was asked for the model; `whole` sees to it that a
-stream has an end; `reading_answer` and `UnreadableAnswerError` say that what it answered is no
-answer.
+one, and `flag` reads one that is yes or no; `run_with_deadline` and `call_with_deadline` ask a
+server something before there is a session; `model_not_checked` says that nobody was asked for the
+model; `whole` sees to it that a stream has an end; `reading_answer` and `UnreadableAnswerError`
+say that what it answered is no answer.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ __all__ = [
     "UnreadableAnswerError",
     "call_with_deadline",
     "construct",
+    "flag",
     "model_not_checked",
     "reading_answer",
     "run_with_deadline",
@@ -82,6 +83,28 @@ def construct(
             )
     given = {name: value for name, value in arguments.items() if name in known or open_ended}
     return cls(target.model_id, **{**given, **settings})
+
+
+def flag(target: Target, name: str, default: bool, hint: str) -> bool:
+    """Return a setting that is yes or no.
+
+    Args:
+        target: Its settings may have it.
+        name: The setting's name.
+        default: What counts where it is not given.
+        hint: What to do about one that is neither, such as "Use check=False to ...".
+
+    Raises:
+        ConfigurationError: If it is neither.
+    """
+    value = target.settings.get(name, default)
+    if not isinstance(value, bool):
+        raise ConfigurationError(
+            f"Cannot use {name}={value!r} for the {target.backend} backend.",
+            next_step=hint,
+            backend=target.backend,
+        )
+    return value
 
 
 def model_not_checked(request: SessionRequest, why: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from typing import Final
 
-from mellea_api import ConfigurationError, Target
+from mellea_api import ConfigurationError, Target, authoring
 
 __all__ = ["HANDED", "LISTING", "OPENING", "check_listing", "flag"]
 
@@ -32,14 +32,7 @@ def flag(target: Target, name: str, default: bool) -> bool:
     Raises:
         ConfigurationError: If it is neither.
     """
-    value = target.settings.get(name, default)
-    if not isinstance(value, bool):
-        raise ConfigurationError(
-            f"Cannot use {name}={value!r} for the {target.backend} backend.",
-            next_step=_FLAGS[name],
-            backend=target.backend,
-        )
-    return value
+    return authoring.flag(target, name, default, _FLAGS[name])
 
 
 def check_listing(target: Target) -> None:

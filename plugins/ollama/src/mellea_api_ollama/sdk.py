@@ -10,7 +10,6 @@ from collections.abc import AsyncGenerator, Iterator, Mapping
 from typing import Any
 
 from mellea_api import (
-    ConfigurationError,
     ModelInfo,
     ModelNotFoundError,
     ModelsRequest,
@@ -21,6 +20,7 @@ from mellea_api import (
 from mellea_api.authoring import (
     UnreadableAnswerError,
     construct,
+    flag,
     reading_answer,
     run_with_deadline,
     whole,
@@ -71,13 +71,8 @@ def create_session(request: SessionRequest) -> Any:
         ConfigurationError: If `pull` is not a bool.
     """
     target = request.target
-    pull = target.settings.get("pull", False)
-    if not isinstance(pull, bool):
-        raise ConfigurationError(
-            f"Cannot use pull={pull!r} for the ollama backend.",
-            next_step="Use pull=True to let a missing model be downloaded, else leave it out.",
-            backend=target.backend,
-        )
+    hint = "Use pull=True to let a missing model be downloaded, else leave it out."
+    pull = flag(target, "pull", False, hint)
     key = request.credential("api_key")
     _ensure_model(target, key, request.timeout or _PATIENCE, pull=pull)
     from mellea import MelleaSession

@@ -11,7 +11,6 @@ import openai
 from openai.resources.chat.completions import AsyncCompletions
 
 from mellea_api import (
-    ConfigurationError,
     ModelInfo,
     ModelNotFoundError,
     ModelsRequest,
@@ -22,6 +21,7 @@ from mellea_api.authoring import (
     UnreadableAnswerError,
     call_with_deadline,
     construct,
+    flag,
     model_not_checked,
     run_with_deadline,
     whole,
@@ -106,13 +106,8 @@ def create_session(request: SessionRequest) -> Any:
         ConfigurationError: If `check` is not a bool.
     """
     target = request.target
-    check = target.settings.get("check", True)
-    if not isinstance(check, bool):
-        raise ConfigurationError(
-            f"Cannot use check={check!r} for the openai backend.",
-            next_step="Use check=False to open a session without asking the server for the model.",
-            backend=target.backend,
-        )
+    hint = "Use check=False to open a session without asking the server for the model."
+    check = flag(target, "check", True, hint)
     arguments = _client_arguments(request)
     if check:
         _check_model(request, arguments, request.timeout or _PATIENCE)

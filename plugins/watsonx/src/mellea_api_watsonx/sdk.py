@@ -19,7 +19,6 @@ from ibm_watsonx_ai import APIClient, Credentials, wml_client_error
 from ibm_watsonx_ai.foundation_models import ModelInference
 
 from mellea_api import (
-    ConfigurationError,
     ModelInfo,
     ModelsRequest,
     Secret,
@@ -31,6 +30,7 @@ from mellea_api.authoring import (
     UnreadableAnswerError,
     call_with_deadline,
     construct,
+    flag,
     model_not_checked,
     whole,
 )
@@ -180,13 +180,8 @@ def create_session(request: SessionRequest) -> Any:
         ConfigurationError: If the address or `validate` cannot be used.
     """
     target = request.target
-    validate = target.settings.get("validate", True)
-    if not isinstance(validate, bool):
-        raise ConfigurationError(
-            f"Cannot use validate={validate!r} for the watsonx backend.",
-            next_step="Use validate=False to open a session without asking for the model.",
-            backend=target.backend,
-        )
+    hint = "Use validate=False to open a session without asking for the model."
+    validate = flag(target, "validate", True, hint)
     connection = connect(target, request.credentials, request.timeout)
     try:
         if validate:

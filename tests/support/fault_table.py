@@ -297,6 +297,8 @@ FAULTS = (
     Fault("html", UNREADABLE, _fixed(_PAGE, "text/html")),
     Fault("plain_text", UNREADABLE, _fixed(b"upstream is fine", "text/plain")),
     Fault("invalid_json", UNREADABLE, _fixed(b"{'not': json}")),
+    Fault("deep_json", UNREADABLE, _fixed(b'{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}")),
+    Fault("huge_number_json", UNREADABLE, _fixed(b'{"a":' + b"9" * 5_000 + b"}")),
     Fault("not_text", UNREADABLE, _fixed(b"\x80\xff\x00\xfe" * 8)),
     Fault("other_shape", UNREADABLE, _fixed(b'{"unexpected": []}')),
     Fault("other_list", UNREADABLE, _fixed(b"[1, 2, 3]")),

@@ -210,7 +210,7 @@ _TOO_LONG: Final = re.compile(
     r"context.{0,30}(length|window|size|limit|exceed)|exceed.{0,30}context"
     r"|(prompt|input)s?\b.{0,40} too long|longer than the model"
     r"|(input|prompt) token(s| count).{0,60}exceed|tokens.{0,60}(cannot exceed|must be <=)"
-    r"|maximum prompt length|must have less than \d+ tokens"
+    r"|maximum prompt length|must have less than \d+ tokens|request(_| is | )too(_| )large"
 )
 _FILTERED: Final = re.compile(
     r"content.{0,30}(filter|policy|policies|moderation)|safety system|usage polic|flagged"
@@ -287,12 +287,19 @@ def _reported(error: BaseException, answer: Any) -> object:
         return error
     try:
         found = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text
     for name in ("error", "message", "detail"):
         if isinstance(found, dict) and found.get(name):
             found = found[name]
     return found if isinstance(found, str) else text
+
+
+_UNREADABLE: Final = frozenset(
+    {"JSONDecodeError", "ValidationError", "DecodingError", "UnicodeDecodeError"}
+)
+_TOO_MUCH_JSON: Final = re.compile(r"while decoding a JSON|for integer string conversion")
+"""What Python says of JSON that is too deep, or has a number that is too long."""
 
 
 def by_kind(request: ErrorRequest) -> errors.MelleaAPIError | None:
@@ -318,7 +325,7 @@ def by_kind(request: ErrorRequest) -> errors.MelleaAPIError | None:
             return timed_out(request)
         if kinds & {"UnreadableAnswerError"}:
             return unreadable(request, error)
-        if kinds & {"JSONDecodeError", "ValidationError", "DecodingError", "UnicodeDecodeError"}:
+        if kinds & _UNREADABLE or _TOO_MUCH_JSON.search(str(error)):
             return unreadable(request, f"{type(error).__name__}: {error}")
         if kinds & {"ConnectionError", "TransportError", "RequestException", "gaierror"}:
             return unreachable(request, _words(error))

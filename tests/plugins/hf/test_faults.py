@@ -20,7 +20,10 @@ pytestmark = [pytest.mark.usefixtures("transformers_here"), pytest.mark.slow]
 MODEL = "local/tiny"
 OPERATIONS = ("open", "list", "probe")
 # The answer that says yes has no content that is documented; a web page alone is none.
-YES = ("truncated_json", "empty_body", "plain_text", "invalid_json", "not_text")
+YES = (
+    *("truncated_json", "empty_body", "plain_text", "invalid_json", "not_text"),
+    *("deep_json", "huge_number_json"),
+)
 EXPECTED: dict[tuple[str, str], str | None] = {
     **{("probe", name): None for name in (*YES, "other_shape", "other_list", "other_null")},
 }

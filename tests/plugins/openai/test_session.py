@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import re
 from typing import Any
 
 import pytest
@@ -302,7 +304,7 @@ def test_check_is_yes_or_no(server: OpenAIServer) -> None:
         (400, "content_filter", "No.", mellea_api.ContentRefusedError),
         (400, "content_policy_violation", "No.", mellea_api.ContentRefusedError),
         (400, "unsupported_value", "Bad temperature.", mellea_api.RequestRefusedError),
-        (413, None, "Too large.", mellea_api.RequestRefusedError),
+        (413, None, "Too large.", mellea_api.ContextLengthError),
         (422, None, "Unprocessable.", mellea_api.RequestRefusedError),
         (500, None, "Oops.", mellea_api.BackendUnavailableError),
         (503, None, "Overloaded.", mellea_api.BackendUnavailableError),
@@ -363,6 +365,31 @@ def test_an_error_inside_a_stream_is_an_error() -> None:
             list(stream_chat(session, "Hello!"))
         with pytest.raises(mellea_api.BackendUnavailableError, match="The engine died"):
             session.chat("Hello!", model_options={"stream": True})
+
+
+@pytest.mark.parametrize("role", ['"role": null', '"refusal": null'])
+def test_a_server_that_does_not_say_whose_the_answer_is_says_the_assistants(role: str) -> None:
+    """As some that are compatible with OpenAI's: without it, Mellea reads no answer."""
+
+    class Roleless(OpenAIServer):
+        def handle(self, request: Any) -> Any:
+            found = super().handle(request)
+            if found.chunks is not None:
+                found.chunks = [without(piece) for piece in found.chunks]
+            elif request.path.endswith("/chat/completions"):
+                found.body = without(json.dumps(found.json)).encode()
+                found.json = None
+            return found
+
+    def without(text: Any) -> Any:
+        return re.sub(r'"role":\s*"assistant"', role, text) if isinstance(text, str) else text
+
+    with Roleless(text="one two", api_key=None) as found:
+        session = start("gpt-4o", base_url=found.base_url)
+        assert "".join(stream_chat(session, "Hello!")) == "one two"
+        assert str(session.instruct("Hello!", model_options={"stream": True})) == "one two"
+        assert session.chat("Hello!").content == "one two"
+        assert str(session.instruct("Hello!")) == "one two"
 
 
 # --- models ------------------------------------------------------------------------------------

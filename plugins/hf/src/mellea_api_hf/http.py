@@ -65,7 +65,7 @@ def read(answer: Any) -> Any:
     """
     try:
         return answer.json()
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UnreadableAnswerError(f"{answer.text[:60]!r} is no JSON") from error
 
 

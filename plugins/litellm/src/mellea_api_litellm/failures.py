@@ -38,6 +38,8 @@ _STUMBLED: Final = (
     "Empty or invalid response from LLM endpoint",
     "LiteLLM: provider returned 'choices'",
     "Unexpected string response from Azure",
+    "while decoding a JSON",  # Python's words of one that is too deep, or of a number too long
+    "for integer string conversion",
 )
 _NO_SUCH_PATH: Final = re.compile(
     r"invalid url|page not found|file not found|\bdetail\W+not found", re.IGNORECASE

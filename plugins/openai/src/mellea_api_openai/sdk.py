@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import functools
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
 from typing import Any
 
 import openai
@@ -182,13 +183,34 @@ class _Completions(AsyncCompletions):
     async def create(self, *args: Any, **kwargs: Any) -> Any:
         answer = await super().create(*args, **kwargs)
         if hasattr(answer, "__aiter__"):
-            return whole(answer, _is_last)
+            return whole(_with_roles(answer), _is_last)
         error = getattr(answer, "error", None)
         if isinstance(error, Mapping) and not getattr(answer, "choices", None):
             # OpenRouter's, where it had already begun to answer; as the SDK raises it in a stream.
             nothing: Any = None
             raise openai.APIError(str(error.get("message") or error), nothing, body=error)
+        choices = getattr(answer, "choices", None)
+        for choice in choices if isinstance(choices, list) else ():
+            _give_role(getattr(choice, "message", None))
         return answer
+
+
+async def _with_roles(chunks: Any) -> AsyncGenerator[Any]:
+    begun: set[int] = set()
+    async with chunks:
+        async for chunk in chunks:
+            for choice in chunk.choices or ():
+                if choice.index not in begun:
+                    begun.add(choice.index)
+                    _give_role(choice.delta)
+            yield chunk
+
+
+def _give_role(message: Any) -> None:
+    """Say whose words they are where a server leaves that out: Mellea stumbles over it."""
+    if message is not None and getattr(message, "role", None) is None:
+        with contextlib.suppress(AttributeError, ValueError):  # it may be anything
+            message.role = "assistant"
 
 
 def _is_last(chunk: Any) -> bool:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from mellea_api.descriptor import BackendDescriptor, Native, OptionRule
+from mellea_api.errors import OptionError
 from mellea_api.options.convert import NOTHING, Converted
+from mellea_api.options.pipeline import OptionPipeline, Rendered
 from mellea_api.requests import Target
 
 MODULE = "support.fake_options"
@@ -100,3 +104,15 @@ def described(*rules: OptionRule, **facts: Any) -> Target:
             name="fake", summary="", default_model="small-1", options=rules, **facts
         )
     )
+
+
+def render(options: Any, policy: Any = "drop", **settings: Any) -> Rendered:
+    """What becomes of options of a chat with the fake."""
+    return OptionPipeline(target(), policy=policy, **settings).render(options, "chat")
+
+
+def problems(options: Any, policy: Any = "drop", **settings: Any) -> dict[str, str]:
+    """The problems of options that are refused: each message by its path."""
+    with pytest.raises(OptionError) as caught:
+        render(options, policy, **settings)
+    return {problem.path: problem.message for problem in caught.value.problems or ()}

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-from mellea_api import BackendDescriptor, Registry
+import pytest
+
+from mellea_api import BackendDescriptor, PluginError, Registry
 from mellea_api.registry.discovery import BACKENDS, EXTENSIONS, EntryPoint
 
 GOOD = """
@@ -66,3 +69,23 @@ def registry(*entry_points: EntryPoint, **environ: str) -> Registry:
 
 def described(name: str, **facts: Any) -> BackendDescriptor:
     return BackendDescriptor(**{"name": name, "summary": "", "default_model": "small", **facts})
+
+
+def refused(write: Callable[[str], str], source: str, *, attribute: str = "") -> PluginError:
+    """The error with which a plugin is refused; what holds for each such error is looked at here.
+
+    Args:
+        write: Writes a module, and returns its name.
+        source: The module's source.
+        attribute: What the entry point names inside it, with what stands before it.
+    """
+    found = registry(backend("fake", write(source) + attribute), backend("good", write(GOOD)))
+    with pytest.raises(PluginError) as caught:
+        found.backend("fake")
+    error = caught.value
+    assert error.plugin == error.backend == "fake"
+    assert error.distributions == ("dist-one",)
+    assert "dist-one 1.0" in str(error)
+    assert str(error).endswith("switch it off with MELLEA_API_DISABLE=fake.")
+    assert found.backend("good").descriptor.name == "good"  # the others go on working
+    return error

@@ -1,0 +1,201 @@
+"""What is checked of a plugin against the contract, and that each fault is named."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from support.fake_plugins import GOOD, backend, refused, registry
+
+from mellea_api import (
+    PluginError,
+    hookimpl,
+)
+from mellea_api.registry.loading import check_plugin
+
+WritePlugin = Callable[[str], str]
+IMPORT = "from mellea_api import *\nfrom mellea_api import hookimpl\n"
+
+
+# --- the contract ------------------------------------------------------------------------------
+
+
+DESCRIBE = """
+@hookimpl
+def describe_backend(name):
+    return BackendDescriptor(name=name, summary="", default_model="m")
+"""
+CREATE = """
+@hookimpl
+def create_session(request): ...
+"""
+BOTH = DESCRIBE + CREATE
+
+
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        (DESCRIBE, "it lacks the required hook create_session"),
+        (CREATE, "it lacks the required hook describe_backend"),
+        ("", "it lacks the required hook describe_backend; it lacks the required hook create_s"),
+        (
+            DESCRIBE + CREATE.replace("create_session", "create_sesion"),
+            "there is no hook 'create_sesion'; did you mean create_session?",
+        ),
+        (BOTH + "@hookimpl\ndef frobnicate(): ...", "there is no hook 'frobnicate'"),
+        (
+            BOTH + "@hookimpl(specname='list_model')\ndef f(): ...",
+            "there is no hook 'list_model'; did you mean list_models?",
+        ),
+        (BOTH + "@hookimpl(optionalhook=True)\ndef lists(): ...", "there is no hook 'lists'"),
+        (
+            DESCRIBE + CREATE.replace("request", "req"),
+            "create_session takes 'req'; its parameters are (request)",
+        ),
+        (
+            DESCRIBE + CREATE.replace("request", "request, extra"),
+            "create_session takes 'extra'; its parameters are (request)",
+        ),
+        (DESCRIBE + CREATE.replace("request", "*args"), "create_session takes '*args'"),
+        (DESCRIBE + CREATE.replace("request", "**kw"), "create_session takes '**kw'"),
+        (
+            DESCRIBE + CREATE.replace("request", "request=None"),
+            "create_session: request has a default, and would never be given a value",
+        ),
+        (DESCRIBE + CREATE.replace("def ", "async def "), "create_session is async"),
+        (
+            DESCRIBE + "@hookimpl\nasync def create_session(request):\n    yield 1",
+            "create_session is async",
+        ),
+        (
+            DESCRIBE + "def create_session(request): ...",
+            "create_session has no mark; mark it with @hookimpl from mellea_api",
+        ),
+        (
+            "import pluggy\nother = pluggy.HookimplMarker('llm')\n"
+            + DESCRIBE
+            + CREATE.replace("@hookimpl", "@other"),
+            "create_session is marked for 'llm'; mark it with @hookimpl from mellea_api",
+        ),
+        (
+            BOTH + "@hookimpl(wrapper=True)\ndef list_models(request): ...",
+            "list_models is a wrapper that never yields",
+        ),
+        (
+            BOTH + "@hookimpl(hookwrapper=True)\ndef list_models(request): ...",
+            "list_models is a wrapper that never yields",
+        ),
+        (
+            BOTH + "@hookimpl(wrapper=True)\ndef list_models(request):\n    yield",
+            "list_models is a wrapper without a return",
+        ),
+        (
+            BOTH
+            + "@hookimpl(wrapper=True)\ndef list_models(request):\n"
+            + "    def inner():\n        return 1\n    yield\n    return",
+            "list_models is a wrapper without a return",
+        ),
+    ],
+)
+def test_what_breaks_the_contract_is_named(
+    write_plugin: WritePlugin, source: str, reason: str
+) -> None:
+    assert reason in str(refused(write_plugin, IMPORT + source))
+
+
+def test_all_faults_of_a_plugin_are_named_at_once(write_plugin: WritePlugin) -> None:
+    text = str(refused(write_plugin, IMPORT + "@hookimpl\ndef a(): ...\n@hookimpl\ndef b(): ..."))
+    assert all(part in text for part in ("'a'", "'b'", "describe_backend", "create_session"))
+
+
+def test_other_functions_of_a_plugin_are_its_own_business(write_plugin: WritePlugin) -> None:
+    """Among them built-in ones, which have no attributes, and the contract's own."""
+    name = write_plugin(
+        GOOD
+        + "from math import floor\nfrom os import getcwd\nfrom mellea_api.hookspecs import list_models\n"
+        + "def helper(): ...\nclass Kept:\n    def create_session(self): ...\n"
+    )
+    assert registry(backend("fake", name)).backend("fake")
+
+
+def test_an_object_whose_parts_cannot_be_had_is_refused(write_plugin: WritePlugin) -> None:
+    source = "class Plugin:\n    @property\n    def part(self): raise RuntimeError('no')\nplugin = Plugin()"
+    assert "RuntimeError: no" in str(refused(write_plugin, source, attribute=":plugin"))
+
+
+def test_a_wrapper_that_only_raises_or_returns_later_is_fine() -> None:
+    class Wrappers:
+        @hookimpl(wrapper=True)
+        def list_models(self, request: Any) -> Any:
+            answer = yield
+            if answer is None:
+                raise RuntimeError
+            return answer
+
+        @hookimpl(hookwrapper=True)
+        def create_session(self, request: Any) -> Any:
+            yield
+
+    assert not list(check_plugin(Wrappers(), extension=True))
+
+
+# --- the description ---------------------------------------------------------------------------
+
+
+def describing(what: str) -> str:
+    return IMPORT + CREATE + f"@hookimpl\ndef describe_backend(name):\n    {what}\n"
+
+
+MADE = "BackendDescriptor(name={name}, summary='', default_model='m', contract_version={version})"
+
+
+@pytest.mark.parametrize(
+    ("what", "reason"),
+    [
+        ("return None", "describe_backend returned None"),
+        (
+            "return {'name': name}",
+            "describe_backend returned a dict instead of a BackendDescriptor",
+        ),
+        ("raise KeyError('x')", "describe_backend raised KeyError: 'x'"),
+        ("raise SystemExit(1)", "describe_backend raised SystemExit: 1"),
+        (
+            "return " + MADE.format(name="'other'", version=1),
+            "it is found as 'fake' and calls itself 'other'",
+        ),
+        (
+            "return " + MADE.format(name="name", version=2),
+            "version 2 of the contract, and this mellea-api speaks version 1; upgrade mellea-api",
+        ),
+        (
+            "return " + MADE.format(name="name", version=0),
+            "version 0 of the contract, and this mellea-api speaks version 1; upgrade dist-one",
+        ),
+        ("return " + MADE.format(name="name", version="'one'"), "cannot be read: TypeError"),
+        ("return " + MADE.format(name="[]", version=1), "cannot be read: TypeError"),
+        ("return BackendDescriptor(nam=name)", "describe_backend raised TypeError"),
+    ],
+)
+def test_a_description_that_is_none_is_the_reason(
+    write_plugin: WritePlugin, what: str, reason: str
+) -> None:
+    assert reason in str(refused(write_plugin, describing(what)))
+
+
+def test_an_alias_may_describe_itself_by_any_of_its_names(write_plugin: WritePlugin) -> None:
+    fixed = write_plugin(describing("return " + MADE.format(name="'hugging'", version=1)))
+    found = registry(
+        backend("hugging", fixed), backend("hug", fixed), backend("other", fixed, "d2")
+    )
+    assert found.backend("hug").descriptor.name == "hugging"
+    assert found.backend("hug").name == "hug"
+    with pytest.raises(PluginError, match="calls itself 'hugging'"):
+        found.backend("other")
+
+
+def test_each_name_of_a_plugin_is_a_backend_of_its_own(write_plugin: WritePlugin) -> None:
+    name = write_plugin(GOOD)
+    found = registry(backend("one", name), backend("two", name))
+    assert found.backend("one").descriptor.name == "one"
+    assert found.backend("two").descriptor.name == "two"

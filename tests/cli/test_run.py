@@ -320,6 +320,12 @@ def test_a_module_that_is_not_there(write: Any) -> None:
     assert (mine.returncode, mine.stderr) == (real.returncode, real.stderr)
 
 
+def test_m_without_a_module_is_wrong_usage() -> None:
+    done = ours("-m")
+    assert done.returncode == 2
+    assert "'-m' requires an argument" in done.stderr
+
+
 BELONGINGS = """
 import dataclasses, inspect, multiprocessing, pickle, sys, typing
 

@@ -1,10 +1,10 @@
 """What plugin authors need when they create sessions: small, and optional.
 
 `construct` builds one of Mellea's backend classes from a request's settings and names a wrong
-one, and `flag` reads one that is yes or no; `run_with_deadline` and `call_with_deadline` ask a
-server something before there is a session; `model_not_checked` says that nobody was asked for the
-model; `whole` sees to it that a stream has an end; `reading_answer` and `UnreadableAnswerError`
-say that what it answered is no answer.
+one, as `check_listing` does where models are listed, and `flag` reads one that is yes or no;
+`run_with_deadline` and `call_with_deadline` ask a server something before there is a session;
+`model_not_checked` says that nobody was asked for the model; `whole` sees to it that a stream has
+an end; `reading_answer` and `UnreadableAnswerError` say that what it answered is no answer.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import threading
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Iterator
 from typing import Any, Final, TypeVar
 
 from mellea_api.errors import ConfigurationError
@@ -21,6 +21,7 @@ from mellea_api.requests import SessionRequest, Target
 __all__ = [
     "UnreadableAnswerError",
     "call_with_deadline",
+    "check_listing",
     "construct",
     "flag",
     "model_not_checked",
@@ -105,6 +106,35 @@ def flag(target: Target, name: str, default: bool, hint: str) -> bool:
             backend=target.backend,
         )
     return value
+
+
+def check_listing(target: Target, *own: str, also: Iterable[str] = ()) -> None:
+    """Refuse arguments of `list_models` that the backend would pass over.
+
+    A misspelt filter would list everything.
+
+    Args:
+        target: Its settings are the arguments, without the credentials.
+        own: Names of those that the plugin uses.
+        also: Names that say nothing where models are listed, and may be there: they are for
+            sessions.
+
+    Raises:
+        ConfigurationError: If there is another one.
+    """
+    import difflib
+
+    for name in target.settings:
+        if name not in (*own, *also):
+            near = difflib.get_close_matches(name, own, n=1)
+            raise ConfigurationError(
+                f"Cannot list the models of the {target.backend} backend: it has no argument "
+                f"{name!r}.",
+                next_step=f"Did you mean {near[0]!r}?"
+                if near
+                else f"It takes {' and '.join(own) or 'nothing but credentials and base_url'}.",
+                backend=target.backend,
+            )
 
 
 def model_not_checked(request: SessionRequest, why: str) -> None:

@@ -390,3 +390,10 @@ def test_no_credentials_are_needed(server: OllamaServer) -> None:
     assert (report.status, report.usable, report.checked) == ("not-needed", True, False)
     assert [(field.name, field.status) for field in report.fields] == [("api_key", "not-needed")]
     assert server.requests == []
+
+
+def test_an_argument_that_a_list_of_models_would_pass_over_is_refused(server: OllamaServer) -> None:
+    with pytest.raises(mellea_api.ConfigurationError, match="no argument 'modle'"):
+        mellea_api.list_models("ollama", modle="tiny")
+    assert server.requests == []
+    assert mellea_api.list_models("ollama", pull=False)  # it is for sessions

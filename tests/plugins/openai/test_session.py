@@ -503,3 +503,10 @@ def test_a_compatible_server_takes_them_all_whatever_the_models_name() -> None:
         session = start("o3-mini", base_url=found.base_url, model_options=EVERYTHING)
         session.chat("Hello!")
         assert set(EVERYTHING) - {"max_tokens"} <= set(found.last.json)
+
+
+def test_an_argument_that_a_list_of_models_would_pass_over_is_refused(server: OpenAIServer) -> None:
+    with pytest.raises(mellea_api.ConfigurationError, match="no argument 'limit'"):
+        mellea_api.list_models("openai", limit=5)
+    assert server.requests == []
+    assert mellea_api.list_models("openai", check=False, max_retries=1)  # these are for sessions

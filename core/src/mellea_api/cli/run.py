@@ -20,7 +20,7 @@ class _RunCommand(click.Command):
         for i, arg in enumerate(args[:first]):
             if arg == "--":
                 break
-            if arg.startswith("-m"):
+            if arg.startswith("-m") and (arg != "-m" or i + 1 < len(args)):
                 end = i + (2 if arg == "-m" else 1)
                 args = [*args[:end], "--", *args[end:]]
                 break

@@ -5,13 +5,8 @@ from __future__ import annotations
 import time
 from typing import Any, Final
 
-from mellea_api import (
-    ConfigurationError,
-    ModelInfo,
-    ModelsRequest,
-    Target,
-)
-from mellea_api.authoring import UnreadableAnswerError
+from mellea_api import ModelInfo, ModelsRequest, Target
+from mellea_api.authoring import UnreadableAnswerError, check_listing
 from mellea_api_hf.http import ask, read
 from mellea_api_hf.settings import LISTING, LOADING, setting
 from mellea_api_hf.token import to_send
@@ -31,13 +26,7 @@ def list_models(request: ModelsRequest) -> list[ModelInfo]:
         ConfigurationError: If a setting is wrong.
     """
     target = request.target
-    for name in target.settings:
-        if name not in (*LISTING, *LOADING):
-            raise ConfigurationError(
-                f"Cannot list the models of the {target.backend} backend with {name}=.",
-                next_step=f"It takes {', '.join(LISTING)}.",
-                backend=target.backend,
-            )
+    check_listing(target, *LISTING, also=LOADING)
     hub, limit = setting(target, "hub", False), setting(target, "limit", _MOST)
     if hub:
         return _on_the_hub(request, hub, limit)

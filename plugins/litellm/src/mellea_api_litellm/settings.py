@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import Final
 
-from mellea_api import ConfigurationError, Target, authoring
+from mellea_api import Target, authoring
 
 __all__ = ["HANDED", "LISTING", "OPENING", "check_listing", "flag"]
 
@@ -42,14 +41,4 @@ def check_listing(target: Target) -> None:
         ConfigurationError: If there is one, or one of a wrong type.
     """
     flag(target, "usable", False)
-    for name in target.settings:
-        if name not in (*LISTING, *OPENING, *HANDED):
-            near = difflib.get_close_matches(name, LISTING, n=1)
-            raise ConfigurationError(
-                f"Cannot list the models of the {target.backend} backend: it has no argument "
-                f"{name!r}.",
-                next_step=f"Did you mean {near[0]!r}?"
-                if near
-                else f"It takes {' and '.join(LISTING)}.",
-                backend=target.backend,
-            )
+    authoring.check_listing(target, *LISTING, also=(*OPENING, *HANDED))

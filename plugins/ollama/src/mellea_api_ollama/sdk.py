@@ -19,6 +19,7 @@ from mellea_api import (
 )
 from mellea_api.authoring import (
     UnreadableAnswerError,
+    check_listing,
     construct,
     flag,
     reading_answer,
@@ -39,6 +40,7 @@ _PATIENCE = 30.0
 def list_models(request: ModelsRequest) -> list[ModelInfo]:
     """Ask the server which models it has (`GET /api/tags`)."""
     target = request.target
+    check_listing(target, also=("pull",))
 
     async def ask() -> ollama.ListResponse:
         async with _async_client(target, request.credential("api_key")) as client:

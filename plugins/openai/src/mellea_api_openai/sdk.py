@@ -21,6 +21,7 @@ from mellea_api import (
 from mellea_api.authoring import (
     UnreadableAnswerError,
     call_with_deadline,
+    check_listing,
     construct,
     flag,
     model_not_checked,
@@ -64,6 +65,7 @@ def _nobody_for_blank(client: openai.AsyncOpenAI) -> openai.AsyncOpenAI:
 def list_models(request: ModelsRequest) -> list[ModelInfo]:
     """Ask the server which models it has (`GET /models`)."""
     target = request.target
+    check_listing(target, also=("check", "max_retries"))
 
     async def ask() -> list[str]:
         async with _client(**_client_arguments(request)) as client:

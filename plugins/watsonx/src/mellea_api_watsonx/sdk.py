@@ -29,6 +29,7 @@ from mellea_api import (
 from mellea_api.authoring import (
     UnreadableAnswerError,
     call_with_deadline,
+    check_listing,
     construct,
     flag,
     model_not_checked,
@@ -157,6 +158,7 @@ def _arguments(params: Any, arguments: dict[str, Any]) -> dict[str, Any]:
 def list_models(request: ModelsRequest) -> list[ModelInfo]:
     """Ask the region which models write text; IBM Cloud tells everybody."""
     target = request.target
+    check_listing(target, also=("validate", "max_retries"))
     url = checked_url(target, APIClient.PLATFORM_URLS_MAP)
     token = None
     if not is_cloud(url):

@@ -212,6 +212,8 @@ def test_each_way_to_be_broken_is_one_error_that_says_why(
     [
         ("olama", ("olama", "did you mean 'ollama'")),
         ("opnai", ("opnai", "did you mean 'openai'")),
+        ("OpenAI", ("OpenAI", "did you mean 'openai'")),
+        ("OLLAMA", ("OLLAMA", "did you mean 'ollama'")),
         ("zzz", ("zzz", "ollama, openai")),
         (7, ("7",)),
         ("../evil", ("../evil",)),

@@ -187,3 +187,15 @@ def test_extensions_are_asked_in_the_order_of_their_names(write_plugin: WritePlu
     ]
     found = registry(backend("fake", write_plugin(GOOD)), *entries)
     assert explain_options("fake", {}, registry=found).wire == {"seed": 3}
+
+
+def test_two_names_of_one_extension_act_once(write_plugin: WritePlugin) -> None:
+    source = (
+        IMPORT + "asked = []\n@hookimpl\ndef review_options(request):\n    asked.append(1)\n"
+        "    return [OptionPatch(action='set', name='seed', value=len(asked), reason='once')]"
+    )
+    name = write_plugin(source)
+    found = registry(
+        backend("fake", write_plugin(GOOD)), extension("policy", name), extension("rules", name)
+    )
+    assert explain_options("fake", {}, registry=found).wire == {"seed": 1}

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import importlib
+import shutil
 import sys
 import threading
 import time
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from support.fake_plugins import GOOD, backend, extension, refused, registry
 from support.waiting import until
 
-from mellea_api import (
-    PluginError,
-)
+import mellea_api
+from mellea_api import PluginError
 
 WritePlugin = Callable[[str], str]
 IMPORT = "from mellea_api import *\nfrom mellea_api import hookimpl\n"
@@ -137,6 +138,52 @@ def test_finding_and_naming_imports_no_plugin(write_plugin: WritePlugin) -> None
     assert found.backends()
     assert found.extensions()
     assert name not in sys.modules
+
+
+# --- upgrades ----------------------------------------------------------------------------------
+
+
+def test_a_plugin_that_was_upgraded_in_a_running_process_is_warned_of_once(
+    write_plugin: WritePlugin, caplog: pytest.LogCaptureFixture
+) -> None:
+    name = write_plugin(GOOD)
+    for version in ("1.0", "1.0", "2.0", "2.0"):
+        registry(backend("fake", name, version=version)).backend("fake")
+    (record,) = caplog.records
+    assert record.getMessage() == (
+        f"dist-one 2.0 is installed, and this process has imported {name} of version 1.0, which "
+        "it goes on with. Start the program anew to use what was installed."
+    )
+    caplog.clear()
+    del sys.modules[name]  # imported anew, it is what is installed
+    registry(backend("fake", name, version="3.0")).backend("fake")
+    assert not caplog.records
+
+
+def test_what_is_installed_or_removed_is_seen_after_a_refresh(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    before = mellea_api.refresh()
+    try:
+        metadata = tmp_path / "late_fake-1.0.dist-info"
+        metadata.mkdir()
+        (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: late-fake\nVersion: 1.0\n")
+        (metadata / "entry_points.txt").write_text("[mellea_api.backends]\nlate = late_fake\n")
+        (tmp_path / "late_fake.py").write_text(GOOD)
+        assert "late" not in before
+        assert "late" not in mellea_api.shared_registry()
+        mellea_api.refresh()
+        assert mellea_api.explain_options("late", {"seed": 1}).wire == {"seed": 1}
+        shutil.rmtree(metadata)
+        assert "late" in mellea_api.shared_registry()
+        mellea_api.refresh()
+        with pytest.raises(mellea_api.BackendNotFoundError):
+            mellea_api.explain_options("late", {})
+    finally:
+        sys.modules.pop("late_fake", None)
+        monkeypatch.undo()
+        mellea_api.refresh()
 
 
 # --- concurrency -------------------------------------------------------------------------------

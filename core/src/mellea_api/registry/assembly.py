@@ -48,7 +48,8 @@ def assemble(
             *((name, extension) for name, extension, _ in reversed(loaded)),
         )
     except Exception as error:
-        raise broken(entry, f"pluggy refuses it: {error}") from error
+        said = str(error).partition("\n")[0]  # below, pluggy lists all plugins
+        raise broken(entry, f"pluggy refuses it: {said}") from error
     try:
         return Backend(record.name, entry, manager, aliases, sources, elsewhere)
     except MelleaAPIError:
@@ -60,7 +61,7 @@ def assemble(
 
 def _load_extensions(records: Iterable[PluginRecord]) -> list[tuple[str, object, EntryPoint]]:
     """Load all extensions; one that fails fails every session: policy fails closed."""
-    loaded = []
+    loaded: list[tuple[str, object, EntryPoint]] = []
     for record in records:
         if record.state == "disabled":
             continue
@@ -73,5 +74,7 @@ def _load_extensions(records: Iterable[PluginRecord]) -> list[tuple[str, object,
                 distributions=record.distributions,
             )
         plugin = load_plugin(record.entry_point, extension=True)
+        if any(plugin is other for _, other, _ in loaded):
+            continue  # a second name of the same, which would act twice
         loaded.append((f"extension {record.name}", plugin, record.entry_point))
     return loaded

@@ -11,6 +11,7 @@ import ast
 import difflib
 import importlib
 import inspect
+import sys
 import textwrap
 from collections.abc import Callable, Iterator
 from typing import Any, Final
@@ -19,6 +20,7 @@ import pluggy
 
 from mellea_api import hookspecs
 from mellea_api.errors import PluginError
+from mellea_api.logs import logger
 from mellea_api.registry.discovery import EntryPoint
 
 __all__ = ["REQUIRED", "check_plugin", "load_plugin", "new_manager"]
@@ -30,6 +32,8 @@ ADDITIVE: Final = ("find_credential", "review_options", "translate_error")
 """The hooks that an extension may implement beside a backend; all others it may only wrap."""
 
 _MARK: Final = "mellea_api_impl"
+_versions: Final[dict[str, list[str]]] = {}
+"""For each module: the version that was installed as it was imported, then later ones."""
 _SPECS: Final = {
     name: function
     for name, function in vars(hookspecs).items()
@@ -64,6 +68,7 @@ def load_plugin(entry: EntryPoint, *, extension: bool = False) -> object:
         PluginError: If it cannot be imported, for whatever reason, or breaks the contract.
     """
     module_name, _, attribute = entry.value.partition(":")
+    there = module_name.strip() in sys.modules
     try:
         plugin: object = importlib.import_module(module_name.strip())
         for part in filter(None, attribute.strip().split(".")):
@@ -81,7 +86,26 @@ def load_plugin(entry: EntryPoint, *, extension: bool = False) -> object:
         raise broken(entry, problem) from error
     if problems:
         raise broken(entry, "; ".join(problems))
+    _note_version(entry, module_name.strip(), there)
     return plugin
+
+
+def _note_version(entry: EntryPoint, module: str, there: bool) -> None:
+    """Warn, once, where a plugin was upgraded after it was imported: its old code goes on."""
+    versions = _versions.setdefault(module, [])
+    if not there:
+        versions.clear()
+    if entry.version not in versions:
+        versions.append(entry.version)
+        if len(versions) > 1:
+            logger.warning(
+                "%s %s is installed, and this process has imported %s of version %s, which it "
+                "goes on with. Start the program anew to use what was installed.",
+                entry.distribution,
+                entry.version,
+                module,
+                versions[0],
+            )
 
 
 def broken(entry: EntryPoint, reason: str, *others: EntryPoint) -> PluginError:

@@ -179,7 +179,9 @@ class Registry:
                 installed=tuple(names),
                 distribution=distribution,
             )
-        near = difflib.get_close_matches(str(name), [*names, *_KNOWN], n=1, cutoff=0.7)
+        known = {found.lower(): found for found in (*_KNOWN, *names)}
+        close = difflib.get_close_matches(str(name).lower(), known, n=1, cutoff=0.7)
+        near = [known[found] for found in close]
         return BackendNotFoundError(
             f"There is no backend {name!r}. {installed}",
             next_step=f"Did you mean {near[0]!r}?"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import threading
 
 from mellea_api.registry.registry import Registry
@@ -47,8 +48,10 @@ def given_or_shared(registry: Registry | None) -> Registry:
 def refresh() -> Registry:
     """Discover anew what is installed, for this and all later calls; return the new registry.
 
-    Sessions that are running keep what they have.
+    Sessions that are running keep what they have, and a plugin that was imported stays what it
+    was: one that was upgraded meanwhile takes a new process, which a warning in the log says.
     """
+    importlib.invalidate_caches()  # what was installed within the clock tick of the last look
     with _shared.lock:  # one after the other: an older view must not replace a newer one
         found = _shared.registry = Registry.discover()
     return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -454,6 +455,23 @@ def test_a_hook_that_would_end_the_program_is_an_error(
         report = made.validate_credentials(made.target(), probe=True)
         assert (report.status, report.checked) == ("unchecked", False)
         assert "SystemExit: 3" in report.message
+
+
+def test_a_probe_that_forgets_its_deadline_is_given_up(
+    found: Callable[..., Registry], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before it ends, which is all that can be said without a clock."""
+    monkeypatch.setattr("mellea_api.registry.credentials._GRACE", 0.05)
+    made = found(
+        "import threading\nended = threading.Event()\n"
+        "@hookimpl\ndef validate_credentials(request):\n    ended.wait(60)"
+    )
+    report = mellea_api.validate_credentials("fake", registry=made, probe=True, timeout=0.05)
+    assert (report.status, report.checked) == ("unreachable", False)
+    assert "did not answer within 0.05 s" in report.message
+    module = sys.modules[made.backends()[0].entry_point.value]
+    assert not module.ended.is_set()
+    module.ended.set()
 
 
 HOLDS = "@hookimpl(wrapper=True)\ndef normalize_options(request):\n    "

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from attrs import evolve
 
 from mellea_api import credentials
+from mellea_api.authoring import call_with_deadline
 from mellea_api.credentials import Found
 from mellea_api.descriptor import BackendDescriptor, CredentialField
 from mellea_api.errors import MelleaAPIError
@@ -19,11 +20,16 @@ from mellea_api.requests import (
     CredentialFieldsRequest,
     CredentialQuery,
     CredentialRequest,
+    ErrorRequest,
     Target,
 )
 from mellea_api.secrets import Secret
+from mellea_api.translation import timed_out
 
 __all__ = ["BackendCredentials"]
+
+_GRACE: Final = 1.0
+"""Seconds that a plugin has beyond a probe's timeout: its own error says more than ours."""
 
 
 class BackendCredentials:
@@ -147,9 +153,23 @@ class BackendCredentials:
         self, request: CredentialRequest, noted: Callable[[MelleaAPIError], None] | None
     ) -> Any:
         """Let the provider be asked; what that raises is an answer too."""
+        failure: MelleaAPIError
         try:
-            return self._hooks.ask_provider("validate_credentials", request)
+            # A plugin that forgets the deadline must not keep a caller for ever.
+            return call_with_deadline(
+                lambda: self._hooks.ask_provider("validate_credentials", request),
+                request.timeout + _GRACE,
+            )
         except MelleaAPIError as error:
-            if noted is not None:
-                noted(error)
-            return credentials.failed(request, error)
+            failure = error
+        except TimeoutError as error:
+            asked = ErrorRequest(
+                target=request.target,
+                operation="credentials",
+                error=error,
+                timeout=request.timeout,
+            )
+            failure = timed_out(asked)
+        if noted is not None:
+            noted(failure)
+        return credentials.failed(request, failure)

@@ -10,6 +10,8 @@ import pytest
 from support.fake_plugins import GOOD, backend, registry
 
 from mellea_api import Registry
+from mellea_api.model_lists import folder as cached
+from mellea_api.model_lists.cache import ModelCache
 
 _numbers = itertools.count()
 
@@ -46,3 +48,19 @@ def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Asked:
         return len(lines)
 
     return count
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "models"
+
+
+@pytest.fixture
+def cache(folder: Path) -> ModelCache:
+    return ModelCache(folder)
+
+
+@pytest.fixture(autouse=True)
+def nothing_reported() -> None:
+    """What another test was told of a damaged entry, which is said once, is not known here."""
+    cached._reported.clear()

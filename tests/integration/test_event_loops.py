@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from support.late import provider
-from support.messages import Recorded
+from support.load import echo
 from support.waiting import until
 
 pytest.importorskip("mellea_api_ollama")
@@ -19,10 +19,6 @@ pytest.importorskip("mellea_api_openai")
 from mellea_api.runtime import MelleaRuntime
 
 THREADS = 32
-
-
-def echo(request: Recorded) -> str:
-    return str(request.json["messages"][-1]["content"])
 
 
 @pytest.fixture(params=["ollama", "openai"])

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from support.load import echo
 from support.messages import Recorded
 from support.ollama_server import OllamaServer
 from support.waiting import until
@@ -17,10 +18,6 @@ pytest.importorskip("mellea_api_ollama")
 import mellea_api
 from mellea_api.runtime import MelleaRuntime
 from mellea_api.streaming import astream_chat, stream_chat
-
-
-def echo(request: Recorded) -> str:
-    return str(request.json["messages"][-1]["content"])
 
 
 @pytest.fixture

@@ -17,11 +17,14 @@ from support.waiting import until
 
 THREADS = 64
 TASKS = 256
+MODELS = ("granite4:micro", "llama3.2:3b", "phi4:14b", "qwen3:8b", "one", "two")
+"""Models of a loopback Ollama: more than a runtime keeps open."""
 
 
 def echo(request: Recorded) -> str:
     """Says what it was told last, so that answers cannot be taken for one another."""
-    return str(request.json["messages"][-1]["content"])
+    body = request.json
+    return str(body["messages"][-1]["content"] if "messages" in body else body["prompt"])
 
 
 class Ask:

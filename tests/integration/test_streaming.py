@@ -10,8 +10,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from support.messages import Reply
 from support.ollama_server import OllamaServer
 from support.openai_server import OpenAIServer
+from support.provider_errors import answering
 
 pytest.importorskip("mellea_api_ollama")
 pytest.importorskip("mellea_api_openai")
@@ -141,6 +143,48 @@ def test_closing_ends_the_generation(server: Server) -> None:
         return [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
 
     assert [task for task in asyncio.run(run()) if "queue" in repr(task.get_coro())] == []
+
+
+def in_part(session: Any) -> Any:
+    """The first of what a session streams, and all that follows."""
+
+    async def run() -> None:
+        async for _ in astream_chat(session, "Count."):
+            pass
+
+    return run()
+
+
+@pytest.mark.parametrize(
+    "way",
+    [
+        in_part,
+        lambda session: session.achat("Count."),
+        lambda session: session.ainstruct("Count."),
+        lambda session: asyncio.wait_for(session.achat("Count."), 0.3),
+    ],
+    ids=["stream", "achat", "ainstruct", "wait_for"],
+)
+def test_a_task_that_is_cancelled_ends_its_generation(server: Server, way: Any) -> None:
+    """It would hold its connection, and be paid for, without anybody who waits for it."""
+    session = start(server)
+
+    async def run() -> list[Any]:
+        with answering(server, lambda: Reply(chunks=[3600.0])) as asked:
+            task = asyncio.create_task(way(session))
+            while not asked and not task.done():  # noqa: ASYNC110 - the server has a thread
+                await asyncio.sleep(0.01)
+            task.cancel()
+            await asyncio.wait({task})
+            assert task.cancelled() or isinstance(task.exception(), TimeoutError)
+            left: set[Any] = asyncio.all_tasks() - {asyncio.current_task()}
+            if left:
+                await asyncio.wait(left, timeout=5)
+        assert [task for task in left if not task.done()] == []
+        assert (await session.achat("Count.")).content == TEXT
+        return told(session)
+
+    assert asyncio.run(run()) == ["Count.", TEXT]
 
 
 def test_an_interrupted_wait_ends_the_generation(

@@ -226,6 +226,11 @@ class Call:
                 if thunk.is_computed():
                     _remember(thunk.parsed_repr, self._rendered)
                 return text
+            except asyncio.CancelledError:
+                # As of a task that is waited for: it would else go on, and hold its connection.
+                if _was_told_to_stop(asyncio.current_task()):
+                    _mellea.abort(thunk, RuntimeError("whoever waited for it was cancelled"))
+                raise
             except Exception as error:
                 # Once computed, only the program's own parsing can fail: that is its own error.
                 foreign = thunk.is_computed() and not isinstance(error, MelleaAPIError)

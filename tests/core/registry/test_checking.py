@@ -199,3 +199,54 @@ def test_each_name_of_a_plugin_is_a_backend_of_its_own(write_plugin: WritePlugin
     found = registry(backend("one", name), backend("two", name))
     assert found.backend("one").descriptor.name == "one"
     assert found.backend("two").descriptor.name == "two"
+
+
+RULE = "options=(OptionRule(name='max_tokens', chat='n', {}),)"
+FIELD = "credentials=(CredentialField(name='key', {}),)"
+
+
+@pytest.mark.parametrize(
+    ("facts", "reason"),
+    [
+        ("summary=None", "its summary is no text"),
+        ("default_model=None", "its default_model is no text"),
+        ("default_model=''", "its default_model is empty"),
+        ("model_hint='use {it}'", "its model_hint holds braces with something else than {model}"),
+        ("models=('m',)", "'m' among its models is no ModelInfo with an id"),
+        ("credentials='key'", "'key' among its credentials is no CredentialField"),
+        (
+            FIELD.format("required='yes'"),
+            "'key' is required 'yes', and not always, official, never",
+        ),
+        (FIELD.replace("'key'", "'timeout'").format(""), "has the name of an argument of start_s"),
+        (FIELD.replace("'key'", "'api-key'").format(""), "has no name that an argument of start_s"),
+        (
+            FIELD.format("form=CredentialForm(pattern='(', words='', source='')"),
+            "the pattern of the credential field 'key' cannot be read: missing )",
+        ),
+        ("options=[{'name': 'x'}]", "{'name': 'x'} among its options is no OptionRule"),
+        ("options=(OptionRule(name=''),)", "an option rule has no name"),
+        (
+            "options=(OptionRule(name='max_new_tokens', chat='n'),)",
+            "'max_new_tokens' is never read, since that is a spelling of 'max_tokens': name it so",
+        ),
+        (RULE.replace("'n'", "{{'key': 'n'}}").format(""), "which is neither text nor a Native"),
+        (RULE.format("type='int'"), "'max_tokens' is of type 'int'; there are any, boolean"),
+        (RULE.format("server='mine'"), "holds for the server 'mine'; there are official, compat"),
+        (RULE.format("mellea='newest'"), "holds from Mellea 'newest' on, which is no version"),
+        (RULE.format("minimum=5, maximum=3"), "takes at least 5 and at most 3, which nothing is"),
+        (RULE.format("requires={'seed': 1}"), "requires something else than tuples of values"),
+    ],
+)
+def test_a_description_that_cannot_be_meant_is_the_reason(
+    write_plugin: WritePlugin, facts: str, reason: str
+) -> None:
+    """It would end far from its cause, or in nothing at all."""
+    given = f"return BackendDescriptor(**{{**dict(name=name, summary='', default_model='m'), **dict({facts})}})"
+    assert reason in str(refused(write_plugin, describing(given)))
+
+
+def test_all_that_is_wrong_with_a_description_is_named_at_once(write_plugin: WritePlugin) -> None:
+    given = "return BackendDescriptor(name=name, summary=1, default_model='', models=[3])"
+    text = str(refused(write_plugin, describing(given)))
+    assert all(part in text for part in ("summary", "default_model", "3 among its models"))

@@ -25,6 +25,7 @@ from mellea_api.model_lists.known import complete
 from mellea_api.options.pipeline import OptionPipeline
 from mellea_api.options.spelling import Unknown
 from mellea_api.registry.credentials import BackendCredentials
+from mellea_api.registry.describing import check_description
 from mellea_api.registry.discovery import EntryPoint
 from mellea_api.registry.hooks import Hooks
 from mellea_api.registry.loading import broken
@@ -101,6 +102,9 @@ class Backend:
                 self.entry_point,
                 f"it is found as {self.name!r} and calls itself {descriptor.name!r}",
             )
+        problems = list(check_description(descriptor))
+        if problems:
+            raise self._hooks.blamed("describe_backend", "; ".join(problems))
         return descriptor
 
     def target(

@@ -33,6 +33,7 @@ from mellea_api.options.plan import plan_for
 from mellea_api.options.spelling import canonicalise, merge
 from mellea_api.registry import Registry, Settings
 from mellea_api.registry.backend import Backend
+from mellea_api.registry.describing import check_rules
 from mellea_api.reports import NormalizedOptions
 from mellea_api.requests import Target
 from mellea_api.testing.apart import ask_apart
@@ -264,6 +265,9 @@ class BackendContract:
         assert all(model.source == "catalogue" for model in models)
         unsaid = [rule.name for rule in descriptor.options if not (rule.supported or rule.reason)]
         assert not unsaid, "a rule without a native name says why there is none"
+        for target in self._targets():
+            wrong = list(check_rules(target.descriptor.options))
+            assert not wrong, f"{target.model_id}: {'; '.join(wrong)}"
         unread = [rule.name for rule in descriptor.options if not rule.source]
         assert not unread, "each rule says where it was read"
 

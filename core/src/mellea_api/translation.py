@@ -14,6 +14,7 @@ from mellea_api import errors
 from mellea_api.address import shown_address
 from mellea_api.requests import ErrorRequest
 from mellea_api.secrets import redact
+from mellea_api.surroundings import wrong_surroundings
 from mellea_api.veil import chain, veiled
 from mellea_api.waiting import retry_after
 
@@ -319,6 +320,9 @@ def by_kind(request: ErrorRequest) -> errors.MelleaAPIError | None:
         if status is not None:
             headers = getattr(answer if answer is not None else error, "headers", None)
             return by_status(request, status, _reported(error, answer), headers)
+    wrong = wrong_surroundings(request.error)
+    if wrong is not None:
+        return wrong
     for error in chain(request.error):
         kinds = {kind.__name__ for kind in type(error).__mro__}
         if kinds & {"TimeoutError", "TimeoutException", "Timeout"}:

@@ -12,7 +12,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
+from support.reports import SECRET, schema
 
 pytest.importorskip("mellea_api_ollama")
 pytest.importorskip("mellea_api_openai")
@@ -51,6 +53,22 @@ def invoke_json(invoke: Invoke) -> Callable[..., Any]:
 
     def run(*arguments: str) -> Any:
         return json.loads(invoke(*arguments, "--json").stdout)
+
+    return run
+
+
+@pytest.fixture
+def reported(invoke: Invoke) -> Callable[..., Any]:
+    """Runs a command with --json; returns what it prints, held to its schema and its exit code."""
+
+    def run(name: str, *arguments: str) -> Any:
+        result = invoke(name, *arguments, "--json")
+        found = json.loads(result.stdout)
+        jsonschema.validate(found, schema(name))
+        assert result.stderr == ""
+        assert result.exit_code == found["exit_code"]
+        assert SECRET not in result.output
+        return found
 
     return run
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import jsonschema
 import pytest
+from support import installing
 from support.reports import SECRET, schema
 
 pytest.importorskip("mellea_api_ollama")
@@ -85,14 +86,14 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
         name: str, source: str, *, distribution: str = "", group: str = "mellea_api.backends"
     ) -> str:
         module = f"installed_plugin_{next(_numbers)}"
-        distribution = distribution or f"dist-{name}"
         (site / f"{module}.py").write_text(source)
-        metadata = site / f"{distribution.replace('-', '_')}-1.0.dist-info"
-        metadata.mkdir()
-        (metadata / "METADATA").write_text(
-            f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.0\nSummary: A test's own.\n"
+        installing.distribution(
+            site,
+            distribution or f"dist-{name}",
+            "1.0",
+            entry_points=f"[{group}]\n{name} = {module}\n",
+            extra="Summary: A test's own.\n",
         )
-        (metadata / "entry_points.txt").write_text(f"[{group}]\n{name} = {module}\n")
         mellea_api.refresh()
         return module
 

@@ -1,0 +1,58 @@
+"""What `doctor` knows by heart is what the tree says."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import jsonschema
+from support.reports import REFERENCE, schema
+
+from mellea_api.diagnosis.software import OURS, TESTED_MELLEA, TESTED_PYTHON
+from mellea_api.environment import VARIABLES
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def test_the_list_of_variables_is_that_of_the_code_and_of_the_reference() -> None:
+    source = ROOT / "core/src/mellea_api"
+    named = {
+        name
+        for path in source.rglob("*.py")
+        if "diagnosis" not in path.parts
+        for name in re.findall(r"\bMELLEA_[A-Z_]+\b", path.read_text("utf-8"))
+    }
+    assert named == set(VARIABLES)
+    documented = re.findall(
+        r"^\| `(MELLEA_\w+)`", (REFERENCE / "environment.md").read_text("utf-8"), re.MULTILINE
+    )
+    assert set(documented) == set(VARIABLES)
+
+
+def test_the_versions_that_are_tested_are_those_of_the_constraints() -> None:
+    lines = [
+        path.stem.removeprefix("mellea-") for path in (ROOT / "constraints").glob("mellea-*.txt")
+    ]
+    lines.sort(key=lambda line: [int(part) for part in line.split(".")])
+    assert (lines[0], lines[-1]) == TESTED_MELLEA
+    project = tomllib.loads((ROOT / "core/pyproject.toml").read_text("utf-8"))["project"]
+    pythons = [
+        tuple(map(int, found[1].split(".")))
+        for line in project["classifiers"]
+        if (found := re.fullmatch(r"Programming Language :: Python :: (3\.\d+)", line))
+    ]
+    assert (min(pythons), max(pythons)) == TESTED_PYTHON
+
+
+def test_the_distributions_of_this_project_are_those_of_the_tree() -> None:
+    names = {
+        tomllib.loads(path.read_text("utf-8"))["project"]["name"]
+        for folder in ("plugins", "examples")
+        for path in (ROOT / folder).glob("*/pyproject.toml")
+    }
+    assert names == set(OURS)
+
+
+def test_the_schema_is_one() -> None:
+    jsonschema.Draft202012Validator.check_schema(schema("doctor"))

@@ -16,7 +16,7 @@ import pytest
 
 import mellea_api
 from mellea_api.runtime import MelleaRuntime
-from mellea_api.streaming import astream_chat
+from mellea_api.streaming import astream_chat, stream_chat
 
 pytestmark = [pytest.mark.usefixtures("transformers_here"), pytest.mark.slow]
 
@@ -174,6 +174,25 @@ def test_cleanup_frees_the_model_also_while_the_runtime_object_lives(folder: Pat
     assert model() is not None
     runtime.cleanup()
     assert collected(model)
+
+
+def test_a_generation_that_was_given_up_leaves_nothing_to_complain_about(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A stream is stopped early, and its runtime cleaned up; or a call was late in the queue."""
+    runtime = MelleaRuntime("hf", str(folder), {"max_tokens": 1900})
+    late = mellea_api.start_session("hf", str(folder), timeout=0.2)
+    pieces = runtime.stream("Hi")
+    next(pieces)
+    for call in (late.chat, lambda text: list(stream_chat(late, text))):
+        with pytest.raises(mellea_api.RequestTimeoutError):
+            call("Hi")
+    pieces.close()
+    model = weakref.ref(runtime.session.backend._model)
+    runtime.cleanup()
+    late.backend.close()
+    assert collected(model)
+    assert [record for record in caplog.records if record.name == "asyncio"] == []
 
 
 def test_cleanup_leaves_the_model_to_another_session(folder: Path) -> None:

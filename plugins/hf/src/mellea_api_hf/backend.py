@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import functools
 import inspect
 from collections.abc import Callable, Coroutine, Mapping
@@ -131,10 +132,14 @@ class LocalHFBackend(Original):  # type: ignore[misc]
 
         def generate() -> Any:
             if generation.cancelled.is_set():
-                raise RuntimeError("nobody waits for this generation any more")
+                return None  # nobody waits for it any more, nor would for an error
             return generation.run(args[at], kwargs, inputs)
 
-        return super()._generate_with_adapter_lock(*args[:at], generate)
+        # A generation ends on what it began with: `close` may come meanwhile, as where a stream
+        # was stopped early, whose thread looks at the model once more when it is done.
+        steady = copy.copy(self)
+        steady._take(generation.weights)
+        return super(LocalHFBackend, steady)._generate_with_adapter_lock(*args[:at], generate)
 
     def _make_backend_specific_and_remove(self, *args: Any, **kwargs: Any) -> Any:
         generation = current()

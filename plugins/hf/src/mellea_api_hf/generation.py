@@ -75,6 +75,7 @@ class Generation:
         translate: Says an exception in this library's terms, or answers None.
 
     Attributes:
+        weights: What generates.
         cancelled: Set when nobody waits for the answer any more.
         raw: Whether the prompt goes past the chat template.
         stops: The texts at which it ends.
@@ -98,7 +99,7 @@ class Generation:
         self.stops: list[str] = list(options.get(_STOP) or ())
         self._seed: int | None = options.get(SEED)
         self._options = options
-        self._weights = weights
+        self.weights = weights
         self._model_id = model_id
         self._policy = policy
         self._translate = translate
@@ -129,7 +130,7 @@ class Generation:
         thinking = self._options.get(_THINKING)
         if not given and thinking is None:
             return given
-        declared = template_variables(getattr(self._weights.tokenizer, "chat_template", None))
+        declared = template_variables(getattr(self.weights.tokenizer, "chat_template", None))
         missing = [name for name in given if name not in declared | _GIVEN_VARIABLES]
         if thinking is not None:
             places = thinking_variables(thinking, declared)
@@ -166,7 +167,7 @@ class Generation:
             arguments = self._prepared(given, inputs)
             if streamer is not None and self.stops:
                 hold_back(streamer, self)
-            with randomness(self._seed, self._weights.device):
+            with randomness(self._seed, self.weights.device):
                 return _readable(generate(**arguments))
         except BaseException as error:
             # Who reads the stream would wait for ever; the error comes after its end.
@@ -191,7 +192,7 @@ class Generation:
             arguments["inputs"] = inputs
         tokens: Any = arguments.get("inputs", arguments.get("input_ids"))
         arguments.setdefault("attention_mask", torch.ones_like(tokens))
-        tokenizer = self._weights.tokenizer
+        tokenizer = self.weights.tokenizer
         arguments.setdefault("pad_token_id", tokenizer.pad_token_id)
         arguments.update(self._arguments)
         prompt = int(tokens.shape[-1])
@@ -212,7 +213,7 @@ class Generation:
                 backend="hf",
                 model_id=self._model_id,
             )
-        context = self._weights.context_length
+        context = self.weights.context_length
         if context is None:
             return
         if prompt >= context:
@@ -223,7 +224,7 @@ class Generation:
                 backend="hf",
                 model_id=self._model_id,
             )
-        own = self._weights.model.generation_config
+        own = self.weights.model.generation_config
         # Without a limit of anybody's, transformers stops after 20 tokens.
         unlimited = own.max_new_tokens is None and own.max_length in (None, 20)
         if "max_new_tokens" not in arguments and unlimited:

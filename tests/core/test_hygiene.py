@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from support.fake_plugins import GOOD
+from support.installing import distribution
 
 HEAVY = {
     "mellea": "seconds: it brings every SDK that is installed",
@@ -75,10 +76,8 @@ def unwanted(found: set[str], forbidden: dict[str, str]) -> dict[str, str]:
 def plugin(tmp_path: Path) -> Path:
     """A folder with an installed distribution whose plugin says when it is imported."""
     (tmp_path / "hygienic_plugin.py").write_text(GOOD)
-    info = tmp_path / "hygienic_dist-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: hygienic-dist\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[mellea_api.backends]\nhygienic = hygienic_plugin\n")
+    entry_points = "[mellea_api.backends]\nhygienic = hygienic_plugin\n"
+    distribution(tmp_path, "hygienic-dist", "1.0", entry_points=entry_points)
     return tmp_path
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support import installing
 from support.late import provider
 
 pytest.importorskip("mellea_api_ollama")
@@ -75,12 +76,8 @@ def install(folder: Path, distribution: str, name: str, source: str) -> None:
     """Installs a plugin as pip would: a module, and metadata beside it."""
     module = distribution.replace("-", "_")
     (folder / f"{module}.py").write_text(textwrap.dedent(source))
-    metadata = folder / f"{module}-1.2.dist-info"
-    metadata.mkdir()
-    (metadata / "METADATA").write_text(
-        f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.2\n"
-    )
-    (metadata / "entry_points.txt").write_text(f"[mellea_api.backends]\n{name} = {module}\n")
+    entry_points = f"[mellea_api.backends]\n{name} = {module}\n"
+    installing.distribution(folder, distribution, "1.2", entry_points=entry_points)
 
 
 PROGRAM = """

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from support.fake_plugins import GOOD, backend, extension, refused, registry
+from support.installing import distribution
 from support.waiting import until
 
 import mellea_api
@@ -166,16 +167,14 @@ def test_what_is_installed_or_removed_is_seen_after_a_refresh(
     monkeypatch.syspath_prepend(tmp_path)
     before = mellea_api.refresh()
     try:
-        metadata = tmp_path / "late_fake-1.0.dist-info"
-        metadata.mkdir()
-        (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: late-fake\nVersion: 1.0\n")
-        (metadata / "entry_points.txt").write_text("[mellea_api.backends]\nlate = late_fake\n")
+        entry_points = "[mellea_api.backends]\nlate = late_fake\n"
+        distribution(tmp_path, "late-fake", "1.0", entry_points=entry_points)
         (tmp_path / "late_fake.py").write_text(GOOD)
         assert "late" not in before
         assert "late" not in mellea_api.shared_registry()
         mellea_api.refresh()
         assert mellea_api.explain_options("late", {"seed": 1}).wire == {"seed": 1}
-        shutil.rmtree(metadata)
+        shutil.rmtree(tmp_path / "late_fake-1.0.dist-info")
         assert "late" in mellea_api.shared_registry()
         mellea_api.refresh()
         with pytest.raises(mellea_api.BackendNotFoundError):

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.installing import distribution
 
 import mellea_api
 
@@ -98,11 +99,7 @@ def test_an_address_is_refused_since_models_run_here() -> None:
 def installed(folder: Path, **versions: str) -> dict[str, str]:
     """The environment of a process that finds these versions installed, whatever else is."""
     for name, version in versions.items():
-        metadata = folder / f"{name}-{version}.dist-info"
-        metadata.mkdir()
-        (metadata / "METADATA").write_text(
-            f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n", "utf-8"
-        )
+        distribution(folder, name, version)
     return {**os.environ, "PYTHONPATH": str(folder)}
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-
 import pytest
 
 pytest.importorskip("mellea")
@@ -11,8 +9,7 @@ pytest.importorskip("mellea")
 import support.ways_functional
 import support.ways_session
 import support.ways_strategies  # noqa: F401 (each registers its ways)
-from support.messages import Recorded, Reply
-from support.stage import LIMITS, BackendName, Stage, stage
+from support.stage import BackendName, stage
 from support.way import WAYS, Way
 
 import mellea_api
@@ -21,19 +18,6 @@ pytest.importorskip("mellea_api_ollama")
 pytest.importorskip("mellea_api_openai")
 
 BACKENDS: tuple[BackendName, ...] = ("ollama", "openai")
-
-
-def refuse_from(here: Stage, number: int) -> None:
-    """Answer the call of that number, and those beside it or after it, with a rate limit."""
-    server, handle, calls = here.server, here.server.handle, itertools.count(1)
-
-    def limited(request: Recorded) -> Reply:
-        if request.path not in LIMITS or next(calls) < number:
-            good: Reply = handle(request)
-            return good
-        return Reply(429, json=server.error_json(429), headers={"retry-after": "7"})
-
-    server.handle = limited
 
 
 ELSEWHERE = ("many_threads",)
@@ -55,7 +39,7 @@ def test_a_refusal_reaches_the_program(
 ) -> None:
     context = "chat" if way.chat else "simple"
     with stage(backend, raw=way.raw, text=way.text, context_type=context) as here:
-        refuse_from(here, number)
+        here.refuse_from(number)
         if way.name in GOES_ON and number > 1:
             # The way itself is not content, and the log says why.
             with pytest.raises(AssertionError):

@@ -9,8 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from support.messages import Recorded, Reply
-from support.stage import LIMITS, BackendName, Stage, stage
+from support.stage import BackendName, Stage, stage
 from support.way import failing_first, judged, newer
 
 pytest.importorskip("mellea_api_ollama")
@@ -123,26 +122,13 @@ def test_an_error_in_a_sample_reaches_the_caller(
     backend: BackendName, name: str, failing: int
 ) -> None:
     with opened(backend, name) as here:
-        fail_at(here, failing)
+        here.refuse_from(failing)
         with pytest.raises(mellea_api.RateLimitError) as caught:
             LOOPS[name](here)
         assert len(here.requests) >= failing
         assert caught.value.retry_after == 7
         assert caught.value.backend == backend
         assert caught.value.__cause__ is not None
-
-
-def fail_at(here: Stage, number: int) -> None:
-    """Answer the call of that number, and those that come beside it or after, with a 429."""
-    server, handle, calls = here.server, here.server.handle, itertools.count(1)
-
-    def limited(request: Recorded) -> Reply:
-        if request.path not in LIMITS or next(calls) < number:
-            good: Reply = handle(request)
-            return good
-        return Reply(429, json=server.error_json(429), headers={"retry-after": "7"})
-
-    server.handle = limited
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -66,6 +67,18 @@ class Stage:
     def requests(self) -> list[Recorded]:
         """What asked the provider to generate, oldest first."""
         return [request for request in self.server.requests if request.path in LIMITS]
+
+    def refuse_from(self, number: int) -> None:
+        """Answers the generation of that number, and those beside it or after it, with a rate limit of 7 s."""
+        handle, calls = self.server.handle, itertools.count(1)
+
+        def limited(request: Recorded) -> Reply:
+            if request.path not in LIMITS or next(calls) < number:
+                good: Reply = handle(request)
+                return good
+            return Reply(429, json=self.server.error_json(429), headers={"retry-after": "7"})
+
+        self.server.handle = limited
 
     @property
     def sent(self) -> list[Mapping[str, Any]]:

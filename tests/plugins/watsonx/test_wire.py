@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from support.table import a_tool
 from support.watsonx_server import (
     CHAT_PATH,
     GENERATION_PATH,
@@ -216,23 +217,6 @@ def test_a_format_reaches_the_endpoint_as_a_schema(watsonx: WatsonxServer) -> No
     answer = start().instruct("2 + 2?", format=Sum)
     assert watsonx.last.json["response_format"]["type"] == "json_schema"
     assert Sum.model_validate_json(answer.value).result == 4
-
-
-def get_weather(city: str) -> str:
-    """Tells the weather of a city.
-
-    Args:
-        city: The city.
-    """
-    return f"sunny in {city}"
-
-
-def a_tool() -> Any:
-    try:
-        from mellea.backends.tools import MelleaTool
-    except ImportError:
-        return get_weather
-    return MelleaTool.from_callable(get_weather)
 
 
 @pytest.mark.parametrize(

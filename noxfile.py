@@ -58,7 +58,8 @@ MATRIX = [
 # Mellea and the SDKs, not on Python: the largest suites are run on every Mellea line on one Python.
 LARGEST = (
     *("test_canary.py", "test_errors_every_way.py", "test_event_loops.py", "test_faults.py"),
-    *("test_load.py", "test_provider_errors.py", "test_redirects.py", "test_table.py"),
+    *("test_load.py", "test_provider_errors.py", "test_redirects.py", "test_server_contract.py"),
+    *("test_table.py",),
 )
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator, Mapping
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -16,9 +18,14 @@ from mellea.core import CBlock
 from mellea.stdlib.components import Message
 from mellea.stdlib.context import ChatContext
 from pydantic import BaseModel
+from support.fake_plugins import backend as entry
+from support.fake_plugins import described, registry
+from support.waiting import until
 
+from mellea_api import BackendDescriptor, SessionRequest, hookimpl
 from mellea_api.backend import Prompt, TextBackend
 from mellea_api.errors import RequestRefusedError
+from mellea_api.runtime import MelleaRuntime
 
 
 class Words(TextBackend):
@@ -137,3 +144,38 @@ def test_a_format_is_refused_unless_the_backend_keeps_to_formats() -> None:
     backend = Formats('{"value": 1}')
     MelleaSession(backend).instruct("Hello", format=Answer, strategy=None)
     assert backend.asked[0][0].format is Answer
+
+
+class Holding(Words):
+    """Says how often it was asked to let go."""
+
+    released = 0
+
+    def release(self) -> None:
+        self.released += 1
+
+
+def test_a_backend_lets_go_when_its_runtime_is_cleaned_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    backends: list[Holding] = []
+
+    class Plugin:
+        @hookimpl
+        def describe_backend(self, name: str) -> BackendDescriptor:
+            return described(name)
+
+        @hookimpl
+        def create_session(self, request: SessionRequest) -> Any:
+            backends.append(Holding())
+            return MelleaSession(backends[-1])
+
+    module: Any = ModuleType("holding_fake")
+    module.plugin = Plugin()
+    monkeypatch.setitem(sys.modules, "holding_fake", module)
+    found = registry(entry("fake", "holding_fake:plugin"))
+    with MelleaRuntime("fake", registry=found) as runtime:
+        assert runtime.chat("Hello") == "onetwothree"
+        runtime.session.cleanup()  # which is not the end: Mellea's sessions may share a backend
+        assert backends[0].released == 0
+    until(lambda: backends[0].released == 1)

@@ -90,6 +90,13 @@ class TextBackend(FormatterBackend, abc.ABC):  # type: ignore[misc]
             this method.
         """
 
+    def release(self) -> None:
+        """Let go of what the backend holds open, such as weights or a process; nothing by default.
+
+        A runtime calls it when it is cleaned up and the last call has ended, from Mellea 0.8 on
+        also whoever closes the backend. It may be called more than once.
+        """
+
     def _conversation(self, action: Any, context: Any, options: Mapping[str, Any]) -> Prompt:
         history = context.view_for_generation() or []
         messages = self.formatter.to_chat_messages([*history, action])
@@ -216,6 +223,18 @@ async def _from_raw(
     return (results, None) if _mellea.raw_returns_usage() else results
 
 
+def _close(self: TextBackend) -> None:
+    self.release()
+
+
+async def _aclose(self: TextBackend) -> None:
+    self.release()
+
+
+if hasattr(FormatterBackend, "close"):
+    # Not where Mellea has none: its sessions' cleanup would call it while others use the backend.
+    setattr(TextBackend, "close", _close)  # noqa: B010
+    setattr(TextBackend, "aclose", _aclose)  # noqa: B010
 for _name, _endpoint in _mellea.seams(FormatterBackend):
     setattr(TextBackend, _name, _from_context if _endpoint == "chat" else _from_raw)
 abc.update_abstractmethods(cast(Any, TextBackend))

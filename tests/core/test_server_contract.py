@@ -217,6 +217,12 @@ BROKEN = {
         "test_a_session_works_in_every_event_loop",
         "[Ee]vent loop",
     ),
+    "changes its request": (
+        "    import contract_server_fake\n    if",
+        "    import contract_server_fake\n    request.target.settings['seen'] = True\n    if",
+        "test_what_was_asked_for_is_not_changed",
+        "create_session changed its request",
+    ),
     "shares one backend": (
         'contract_server_fake.backend_class()("tiny", request))',
         (

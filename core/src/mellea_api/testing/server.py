@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import copy
 import json
 import logging
 import os
@@ -214,6 +215,24 @@ class ServerContract:
             for _ in range(2):
                 asyncio.run(session.achat(_PROMPT))
             session.chat(_PROMPT)
+
+    def test_what_was_asked_for_is_not_changed(self) -> None:
+        """Build two sessions of one request, as two workers that are sent it would."""
+        with self._server() as server, _nothing_around():
+            arguments: dict[str, Any] = {**self._given(), **self.arguments}
+            request = mellea_api.session_request(
+                self.backend,
+                self.model,
+                base_url=f"{server.address}{self.path}",
+                registry=self._registry(),
+                **arguments,
+            )
+            before = copy.deepcopy((request.target.settings, request.options))
+            for _ in range(2):
+                session = mellea_api.build_session(request, registry=self._registry())
+                session.cleanup()
+                after = (request.target.settings, request.options)
+                assert after == before, "create_session changed its request"
 
     def test_a_session_that_is_closed_closes_no_other(self) -> None:
         """Open two, and clean up one."""

@@ -239,8 +239,9 @@ def test_errors_are_ours(server: Server, stream: Any) -> None:
     with pytest.raises(mellea_api.BackendUnavailableError):
         stream(session, "Count.")
     assert told(session) == []
-    with pytest.raises(mellea_api.OptionError):
-        stream(session, "Count.", model_options={"temperature": 9})
+    for wrong in ({"temperature": 9}, "temperature", [("temperature", 0)]):
+        with pytest.raises(mellea_api.OptionError):
+            stream(session, "Count.", model_options=wrong)
 
 
 def test_the_deadline_holds(server: Server, stream: Any) -> None:

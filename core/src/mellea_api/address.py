@@ -67,7 +67,10 @@ def find_address(
             next_step="Leave base_url out.",
             backend=descriptor.name,
         )
-    problem = _problem(str(plain(address)).strip(), full=descriptor.full_base_url)
+    if isinstance(plain(address), int | float | bytes):
+        problem: str | None = "it is no text"
+    else:
+        problem = _problem(str(plain(address)).strip(), full=descriptor.full_base_url)
     if problem is None:
         return str(plain(address)).strip(), source
     name = "base_url" if source == "argument" else source

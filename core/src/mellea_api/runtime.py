@@ -379,5 +379,6 @@ def _own_options(options: Any) -> dict[str, Any]:
     return dict(options)
 
 
-def _copy(options: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    return None if options is None else dict(options)
+def _copy(options: Any) -> Any:
+    # What is no dict is an error of the call, which says so.
+    return dict(options) if isinstance(options, Mapping) else options

@@ -51,7 +51,7 @@ async def astream_chat(
     """
     with session_turn(session):
         thunk, context = await _mellea.send_message(
-            session, prompt, _streamed(session, dict(model_options or {}))
+            session, prompt, _streamed(session, model_options or {})
         )
         _mellea.without_delay(thunk)
         accumulates = _mellea.astream_accumulates()
@@ -129,8 +129,11 @@ def stream_chat(
             run(stop(), 2 * _STOPPING)
 
 
-def _streamed(session: Any, options: dict[str, Any]) -> dict[str, Any]:
+def _streamed(session: Any, given: Any) -> Any:
     """Ask for a stream, unless the caller said something about it, or the backend has none."""
+    if not isinstance(given, Mapping):
+        return given  # the call says what is wrong with it
+    options = dict(given)
     adoption = adoption_of(session.backend)
     if adoption is None:
         return {"@@@stream@@@": True, **options}

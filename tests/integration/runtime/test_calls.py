@@ -12,6 +12,7 @@ from support.messages import Recorded
 from support.ollama_server import OllamaServer
 from support.waiting import until
 
+from mellea_api import OptionError
 from mellea_api.runtime import MelleaRuntime
 
 
@@ -31,6 +32,15 @@ def test_so_do_the_asynchronous_twins(runtime: MelleaRuntime) -> None:
         ]
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize("wrong", ["temperature", [("temperature", 0)], 5])
+def test_options_that_are_no_dict_are_an_error_of_the_call(
+    runtime: MelleaRuntime, wrong: Any
+) -> None:
+    for call in (runtime.chat, lambda text, **more: list(runtime.stream(text, **more))):
+        with pytest.raises(OptionError, match="must be a dict"):
+            call("Hello!", model_options=wrong)
 
 
 def test_the_session_is_the_real_one(runtime: MelleaRuntime) -> None:

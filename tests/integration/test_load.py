@@ -430,9 +430,9 @@ def test_after_a_refresh_nobody_is_given_an_older_registry(servers: tuple[Any, A
 
     def work() -> None:
         for _ in range(3):
-            mine = mellea_api.refresh()
-            latest.append(mine)
-            assert mellea_api.shared_registry() in latest[latest.index(mine) :]
+            older = list(latest)  # what was there before this refresh began
+            latest.append(mellea_api.refresh())
+            assert mellea_api.shared_registry() not in older
 
     in_threads([work] * 8)
     assert mellea_api.shared_registry() in latest

@@ -42,4 +42,16 @@ def test_the_environments_model_and_options_hold_for_its_backend_by_any_name(
     environment = RuntimeEnvironment(named, "large", {"seed": 7}, None)
     found = select(registry, environment, used, None, {"temperature": 0})
     assert found.request.target.model_id == ("large" if applies else "small")
+    assert found.model_variable == ("MELLEA_MODEL_ID" if applies else None)
     assert dict(found.request.options) == ({"seed": 7} if applies else {}) | {"temperature": 0}
+
+
+@pytest.mark.parametrize(("used", "given"), [("other", None), ("hub", "small")])
+def test_a_model_that_is_the_environments_by_chance_does_not_come_from_it(
+    registry: Registry, used: str, given: str | None
+) -> None:
+    """It is the default of another backend, or was given."""
+    environment = RuntimeEnvironment("hub", "small", {}, None)
+    found = select(registry, environment, used, given, {})
+    assert found.request.target.model_id == "small"
+    assert found.model_variable is None

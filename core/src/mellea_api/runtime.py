@@ -362,8 +362,7 @@ class MelleaRuntime:
 
     def _build(self, wanted: Selection, context: Any) -> MelleaSession:
         request = evolve(wanted.request, context=context)
-        from_environment = wanted.request.target.model_id == self._environment.model_id
-        with blame("MELLEA_MODEL_ID" if from_environment else None, ModelNotFoundError):
+        with blame(wanted.model_variable, ModelNotFoundError):
             session: MelleaSession = wanted.backend.create_session(request)
         return session
 

@@ -30,11 +30,14 @@ class Selection:
         backend: Its backend.
         request: What to build.
         key: By what a session that was built before is recognised.
+        model_variable: The variable that the model comes from; None if it was given, or is the
+            backend's default.
     """
 
     backend: Backend
     request: SessionRequest
     key: tuple[Any, ...] = field(repr=False)
+    model_variable: str | None = None
 
 
 def backend_name(explicit: str | None, environment: RuntimeEnvironment) -> str:
@@ -67,8 +70,12 @@ def select(
     with blame("MELLEA_BACKEND" if name == environment.backend else None, BackendNotFoundError):
         backend = registry.backend(name)
     request = session_request(backend, model_id, model_options=options, **arguments)
+    variable = None
     if (environment.backend or DEFAULT_BACKEND) in backend.names:
-        request = _with_environment(request, backend, environment, model_given=model_id is not None)
+        if environment.model_id is not None and model_id is None:
+            variable = "MELLEA_MODEL_ID"
+            request = evolve(request, target=evolve(request.target, model_id=environment.model_id))
+        request = _with_options(request, backend, environment)
     target = request.target
     key = (
         target.backend,
@@ -78,19 +85,13 @@ def select(
         repr(target.settings),
         frozenset(request.credentials.items()),
     )
-    return Selection(backend, request, key)
+    return Selection(backend, request, key, variable)
 
 
-def _with_environment(
-    request: SessionRequest,
-    backend: Backend,
-    environment: RuntimeEnvironment,
-    *,
-    model_given: bool,
+def _with_options(
+    request: SessionRequest, backend: Backend, environment: RuntimeEnvironment
 ) -> SessionRequest:
-    """Fill in what was not given; given options win over the environment's, one by one."""
-    if environment.model_id is not None and not model_given:
-        request = evolve(request, target=evolve(request.target, model_id=environment.model_id))
+    """Fill in the environment's options; those that were given win, one by one."""
     if environment.model_options:
         pipeline = backend.pipeline(request.target, policy="drop", unknown=request.unknown)
         with blame("MELLEA_MODEL_OPTIONS", OptionError):

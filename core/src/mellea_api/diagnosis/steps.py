@@ -170,7 +170,7 @@ class Look:
         fields = [field for field in backend.descriptor.credentials if field.secret]
         self._secrets += secrets_of(os.environ, (name for one in fields for name in one.variables))
         with self._step("settings"):
-            self._target = self._settings(backend)
+            self._target = self._settings()
         target = self._target
         if target is None:
             return
@@ -190,19 +190,18 @@ class Look:
             base_url=self._question.base_url,
         )
 
-    def _settings(self, backend: Backend) -> Target:
+    def _settings(self) -> Target:
         """See that the model and the address can be used; say where they come from."""
-        target = self._select(evolve(self._question.environment, model_options={})).request.target
+        found = self._select(evolve(self._question.environment, model_options={}))
+        target = found.request.target
         self._known["model_id"] = target.model_id
         address = target.base_url or target.descriptor.default_base_url
         if address:
             self._known["base_url"] = shown_address(address)
         if self._question.model_id is not None:
             source = "as given"
-        elif self._question.environment.model_id == target.model_id:
-            source = "MELLEA_MODEL_ID"
         else:
-            source = "the default"
+            source = found.model_variable or "the default"
         message = f"model {target.model_id} ({source})"
         if address:
             sources = {"argument": "as given", "default": "the default"}

@@ -55,3 +55,25 @@ def test_a_model_that_is_the_environments_by_chance_does_not_come_from_it(
     found = select(registry, environment, used, given, {})
     assert found.request.target.model_id == "small"
     assert found.model_variable is None
+
+
+OWN_RULES = """
+@hookimpl
+def option_rules(request):
+    if request.target.model_id == "large":
+        return (OptionRule(name="top_p", chat="top_p"),)
+    return request.target.descriptor.options
+"""
+
+
+def test_the_rules_are_those_of_the_environments_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They may depend on it, and the default model's are none of its business."""
+    (tmp_path / "routing_plugin.py").write_text(fake_plugins.GOOD + OWN_RULES)
+    monkeypatch.syspath_prepend(tmp_path)
+    registry = fake_plugins.registry(fake_plugins.backend("routing", "routing_plugin"))
+    environment = RuntimeEnvironment("routing", "large", {"top_p": 0.5}, None)
+    found = select(registry, environment, "routing", None, {}, unsupported="error")
+    assert found.request.target == found.backend.target("large")
+    assert found.backend.explain(found.request.options, found.request.target).wire == {"top_p": 0.5}

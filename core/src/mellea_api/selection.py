@@ -69,12 +69,12 @@ def select(
     """
     with blame("MELLEA_BACKEND" if name == environment.backend else None, BackendNotFoundError):
         backend = registry.backend(name)
-    request = session_request(backend, model_id, model_options=options, **arguments)
+    applies = (environment.backend or DEFAULT_BACKEND) in backend.names
     variable = None
-    if (environment.backend or DEFAULT_BACKEND) in backend.names:
-        if environment.model_id is not None and model_id is None:
-            variable = "MELLEA_MODEL_ID"
-            request = evolve(request, target=evolve(request.target, model_id=environment.model_id))
+    if applies and model_id is None and environment.model_id is not None:
+        model_id, variable = environment.model_id, "MELLEA_MODEL_ID"
+    request = session_request(backend, model_id, model_options=options, **arguments)
+    if applies:
         request = _with_options(request, backend, environment)
     target = request.target
     key = (

@@ -8,6 +8,7 @@ import json
 import logging
 import pickle
 import threading
+import traceback
 from typing import Any
 
 import attrs
@@ -214,3 +215,31 @@ def test_no_record_of_an_sdk_shows_a_living_secret(
         "nothing secret",
     ]
     assert secret.reveal() not in repr([vars(record) for record in caplog.records])
+
+
+def test_no_exception_on_a_record_of_an_sdk_shows_a_living_secret_in_a_variable(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Some handlers print the variables of its frames; its text stays, and an SDK's own object."""
+    secret = Secret("logged-secret-0123456789", source="a test")
+    sdk = logging.getLogger("openai._base_client")
+    mask_sdk_records()
+
+    def send(key: str | None) -> None:
+        raise ValueError(f"no {key and 'answer'}")
+
+    caught: list[ValueError] = []
+    with caplog.at_level(logging.DEBUG, sdk.name):
+        for key in (secret.reveal(), None):
+            try:
+                send(key)
+            except ValueError as error:
+                sdk.debug("failed", exc_info=True)
+                caught.append(error)
+    hidden, harmless = caplog.records
+    assert hidden.exc_info is None
+    assert "in send" in (hidden.exc_text or "")
+    assert "ValueError: no answer" in (hidden.exc_text or "")
+    assert harmless.exc_info is not None
+    assert harmless.exc_info[1] is caught[1]
+    assert all("send" in traceback.format_exception(error)[-2] for error in caught)

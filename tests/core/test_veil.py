@@ -158,6 +158,29 @@ def test_an_address_is_shown_without_what_stands_before_its_host(user: str, host
     assert shown_address(address) == redact(address) == f"https://[secret]@{host}/v1"
 
 
+def test_what_an_exception_does_not_show_itself_is_veiled_too() -> None:
+    """A context that has a cause beside it, and the parts of a group: error trackers go there."""
+    secret = Secret(CANARY, source="argument")
+
+    def refuse(secret: Secret) -> None:
+        key = secret.reveal()
+        raise ValueError(f"{len(key)} letters are not enough")
+
+    def fail() -> None:
+        try:
+            refuse(secret)
+        except ValueError:
+            group = ExceptionGroup("two", [raised(refuse, secret), TypeError("another")])
+            try:
+                raise KeyError("between") from group
+            except KeyError as between:
+                raise ConfigurationError("Cannot do it.", next_step="x") from between
+
+    error = veiled(raised(fail))
+    assert isinstance(error.__cause__.__context__, ValueError)
+    assert [name for name, text in shown(error) if found_in(text)] == []
+
+
 def test_a_chain_that_bites_its_tail_ends() -> None:
     first, second = ValueError("1"), ValueError("2")
     first.__cause__, second.__cause__ = second, first

@@ -9,10 +9,12 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import logging
+import traceback
 from collections.abc import Iterator
 from typing import Final
 
 from mellea_api.secrets import redact
+from mellea_api.veil import shows_secret_anywhere
 
 __all__ = [
     "current_run_id",
@@ -58,7 +60,7 @@ _filter: Final = _RunIdFilter()
 
 
 class _SecretFilter(logging.Filter):
-    """Masks living secrets in the text of each record; lets every record pass."""
+    """Masks living secrets in each record, and in its exception; lets every record pass."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         try:
@@ -68,6 +70,11 @@ class _SecretFilter(logging.Filter):
         masked = redact(text)
         if masked != text:
             record.msg, record.args = masked, ()
+        error = record.exc_info[1] if record.exc_info else None
+        if error is not None and shows_secret_anywhere(error):
+            # Some handlers print the variables of its frames; the SDK needs it as it is.
+            record.exc_text = redact("".join(traceback.format_exception(error))).rstrip()
+            record.exc_info = None
         return True
 
 

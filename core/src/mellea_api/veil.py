@@ -15,13 +15,23 @@ SDK that was called with it, and a caller's `api_key=` in frames of ours.
 from __future__ import annotations
 
 import os
+import traceback
 from collections.abc import Iterator, Mapping
 from types import FrameType, TracebackType
 from typing import Any, Final, TypeVar, cast
 
 from mellea_api.secrets import Secret, redact
 
-__all__ = ["chain", "environment", "hidden", "hide", "plain", "shows_secret", "veiled"]
+__all__ = [
+    "chain",
+    "environment",
+    "hidden",
+    "hide",
+    "plain",
+    "shows_secret",
+    "shows_secret_anywhere",
+    "veiled",
+]
 
 Error = TypeVar("Error", bound=BaseException)
 
@@ -139,14 +149,38 @@ def veiled(error: Error) -> Error:
         _take_out_frames(safe)
         error.__cause__, error.__context__ = safe, None
     else:
-        for found in chain(cause):
+        for found in _reachable(cause):
             _take_out_frames(found)
     return error
 
 
 def shows_secret(error: BaseException) -> bool:
     """Return whether the text of an exception, or of one that it came from, holds a secret."""
-    return any(_shows_secret(found) for found in chain(error))
+    return any(_shows_secret(found) for found in _reachable(error))
+
+
+def _reachable(error: BaseException) -> Iterator[BaseException]:
+    """Yield all that an exception leads to: an error tracker also shows a suppressed context."""
+    seen: set[int] = set()
+    pending: list[BaseException | None] = [error]
+    while pending:
+        found = pending.pop()
+        if found is None or id(found) in seen:
+            continue
+        seen.add(id(found))
+        yield found
+        pending += (found.__cause__, found.__context__)
+        if isinstance(found, BaseExceptionGroup):
+            pending += found.exceptions
+
+
+def shows_secret_anywhere(error: BaseException) -> bool:
+    """Return whether an exception on a log record shows a secret in a variable or its text."""
+    return any(
+        _shows_secret(found)
+        or any(_frame_shows_secret(frame) for frame, _ in traceback.walk_tb(found.__traceback__))
+        for found in _reachable(error)
+    )
 
 
 def _shows_secret(error: BaseException) -> bool:

@@ -9,7 +9,9 @@ from typing import Any
 
 import httpx
 import pytest
+from support import faults
 from support import provider_errors as table
+from support.canary import shown
 from support.litellm_proxy import KEY, LiteLLMProxy
 from support.ollama_server import OllamaServer
 from support.openai_server import OpenAIServer
@@ -18,6 +20,7 @@ from support.watsonx_server import API_KEY
 pytest.importorskip("mellea_api_litellm")
 
 import mellea_api
+from mellea_api.streaming import stream_chat
 
 pytestmark = pytest.mark.usefixtures("sdk")
 # To log a stream that failed, LiteLLM counts its tokens: with this model, without a network.
@@ -135,3 +138,23 @@ def test_an_answer_of_watsonx_is_its_error(watsonx: Any, row: dict[str, Any]) ->
         table.way_of(row)(session)
     table.check(caught.value, row, through="litellm")
     assert len(asked) == 1
+
+
+@pytest.mark.parametrize("route", ["gemini/gemini-2.0-flash", "anthropic/claude-3-5-haiku-latest"])
+def test_a_page_in_the_place_of_a_stream_is_no_answer(route: str) -> None:
+    """LiteLLM makes an empty answer of it, of which nobody says whose it is."""
+    with faults.html() as server:
+        session = mellea_api.start_session(
+            "litellm", route, base_url=server.base_url, api_key=table.SECRET
+        )
+        with pytest.raises(mellea_api.AnswerError):
+            list(stream_chat(session, "Hello!"))
+
+
+@pytest.mark.parametrize("route", ["gemini/gemini-2.0-flash", "mistral/mistral-small-latest"])
+def test_no_frame_of_litellms_own_client_shows_the_key(route: str) -> None:
+    with faults.named("refused") as url:
+        session = mellea_api.start_session("litellm", route, base_url=url, api_key=table.SECRET)
+        with pytest.raises(mellea_api.BackendUnavailableError) as caught:
+            session.chat("Hello!")
+    assert [name for name, text in shown(caught.value) if table.SECRET in text] == []

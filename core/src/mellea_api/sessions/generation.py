@@ -235,6 +235,9 @@ class Call:
                 # Once computed, only the program's own parsing can fail: that is its own error.
                 foreign = thunk.is_computed() and not isinstance(error, MelleaAPIError)
                 failure = error if foreign else adoption.translated(error)
+                if foreign and "Invalid role None" in str(error):
+                    # Mellea's words of an answer that LiteLLM made of a page without an event.
+                    failure = adoption.unreadable("nobody says whose words it has", error)
                 if isinstance(failure, AssertionError) and not reader.pieces:
                     failure = reader.nothing()
             finally:

@@ -10,10 +10,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from support.fake_plugins import GOOD, backend, extension, registry
+
+from mellea_api import Registry
 
 _numbers = itertools.count()
 
 WritePlugin = Callable[..., str]
+IMPORT = "from mellea_api import *\nfrom mellea_api import hookimpl\n"
 
 
 @pytest.fixture
@@ -32,3 +36,17 @@ def write_plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Wr
     yield write
     for name in written:
         sys.modules.pop(name, None)
+
+
+@pytest.fixture
+def found(write_plugin: WritePlugin) -> Callable[..., Registry]:
+    """Return a function that makes a registry of a good backend with more hooks, and extensions."""
+
+    def make(more: str = "", *extensions: str) -> Registry:
+        entries = [
+            extension(f"extension-{place}", write_plugin(IMPORT + source))
+            for place, source in enumerate(extensions)
+        ]
+        return registry(backend("fake", write_plugin(GOOD + IMPORT + more)), *entries)
+
+    return make

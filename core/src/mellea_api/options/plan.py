@@ -82,12 +82,16 @@ class Plan:
 
     Attributes:
         spellings: The name (canonical, or native) of every spelling that is understood here.
+        secrets: The names of credentials, which are no options: those are shown in reports.
     """
 
     def __init__(self, target: Target, endpoint: Endpoint) -> None:
         self.backend = target.backend
         self.rules = target.descriptor.options  # held, so that no other ones get their id
         self.what = _describe(target, endpoint)
+        self.secrets = frozenset(
+            field.name for field in target.descriptor.credentials if field.secret
+        )
         self._entries: dict[str, list[Entry]] = {}
         self._unmet: dict[str, str] = {}
         self.spellings: dict[str, str] = dict(SPELLINGS)

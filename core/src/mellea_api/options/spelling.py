@@ -23,6 +23,10 @@ Unknown = Literal["error", "pass"]
 _POLICIES: Final[tuple[Policy, ...]] = get_args(Policy)
 
 
+_CREDENTIAL: Final = (
+    "is a credential and no option, which reports show: give {name}= where the session is started, "
+    "or set its variable"
+)
 _LONGEST_NAME: Final = 60
 
 
@@ -101,10 +105,12 @@ def _canonicalise_slowly(
         elif key == "extra":
             if value is None:
                 continue
-            for name, item in _extra(value, problems):
+            for name, item in _extra(value, plan, problems):
                 groups.setdefault(EXTRA + name, []).append((f"extra[{name!r}]", item))
         elif key in plan.spellings:
             groups.setdefault(plan.spellings[key], []).append((key, value))
+        elif key in plan.secrets:
+            problems.append(OptionProblem(key, _CREDENTIAL.format(name=key)))
         elif key in INTERNAL or key.startswith("@@@"):
             groups.setdefault(key, []).append((key, value))
         elif unknown == "pass":
@@ -125,7 +131,7 @@ def _canonicalise_slowly(
     return Given(values, origins, policy, tuple(problems))
 
 
-def _extra(value: Any, problems: list[OptionProblem]) -> list[tuple[str, Any]]:
+def _extra(value: Any, plan: Plan, problems: list[OptionProblem]) -> list[tuple[str, Any]]:
     """Return the names and values inside `extra`, and note what is wrong with them."""
     try:
         items = list(value.items()) if isinstance(value, Mapping) else None
@@ -143,6 +149,8 @@ def _extra(value: Any, problems: list[OptionProblem]) -> list[tuple[str, Any]]:
                     "give it beside the other options",
                 )
             )
+        elif name in plan.secrets:
+            problems.append(OptionProblem(f"extra[{name!r}]", _CREDENTIAL.format(name=name)))
     return [item for item in items if not item[0].startswith("@@@")]
 
 

@@ -79,6 +79,21 @@ def test_a_secret_among_the_settings_makes_it_refuse_without_showing_it() -> Non
     assert KEY not in str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["default_headers", "extra_headers", "default_query"])
+@pytest.mark.parametrize("key", ["Authorization", "x-api-key", "Cookie", "subscription-key"])
+def test_a_header_that_may_be_a_secret_makes_it_refuse_without_showing_it(
+    name: str, key: str
+) -> None:
+    def request(key: str) -> SessionRequest:
+        settings = {name: {"x-team": "a", key: KEY}}
+        return SessionRequest(target=Target(descriptor=DESCRIPTOR, model_id="m", settings=settings))
+
+    with pytest.raises(TypeError, match=rf"settings\['{name}'\] has {key}") as caught:
+        pickle.dumps(request(key))
+    assert KEY not in str(caught.value)
+    assert pickle.loads(pickle.dumps(request("x-trace"))).target.settings[name]["x-team"] == "a"
+
+
 @pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy])
 def test_a_copy_in_this_process_keeps_its_credentials(copied: Any) -> None:
     """Copying is not sending: a plugin that copies its request must not lose the key."""

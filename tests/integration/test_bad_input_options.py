@@ -221,6 +221,7 @@ def test_what_is_wrong_in_the_given_options_is_not_blamed_on_it(
         ("timeout", -1),
         ("timeout", math.nan),
         ("timeout", math.inf),
+        ("timeout", 1e10),
         ("timeout", "5"),
         ("timeout", True),
         ("base_url", ""),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pickle
-from typing import TYPE_CHECKING, Any
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
 
 from mellea_api.address import shown_address
 
@@ -11,6 +13,9 @@ if TYPE_CHECKING:
     from mellea_api.requests import SessionRequest
 
 __all__ = ["portable_state"]
+
+_KEY: Final = re.compile(r"auth|cookie|key|token|secret|password", re.IGNORECASE)
+"""In the name of a header, or of what stands in a query."""
 
 
 def portable_state(request: SessionRequest) -> dict[str, Any]:
@@ -43,6 +48,13 @@ def portable_state(request: SessionRequest) -> dict[str, Any]:
             f"{shown_address(address)}. Start the session in the process "
             "that uses it, or leave the password to the environment there."
         )
+    for name, sent in request.target.settings.items():
+        keys = [key for key in sent if _KEY.search(str(key))] if isinstance(sent, Mapping) else []
+        if keys and name.endswith(("headers", "query")):
+            raise TypeError(
+                f"this session request does not pickle: settings[{name!r}] has {', '.join(keys)}, "
+                "which may be a secret. Start the session in the process that uses it."
+            )
     for part, held in (
         ("context", {"": request.context}),
         ("options", request.options),

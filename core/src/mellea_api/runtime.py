@@ -92,10 +92,10 @@ class MelleaRuntime:
         self._options = _own_options(model_options)
         self._switching = threading.Lock()
         name = backend_name(backend, self._environment)
-        # Arguments such as a key or an address belong to the backend that they were given for.
-        self._arguments = {name: {**backend_kwargs, "base_url": base_url}}
-        wanted = self._wanted(name, model_id, self._options, self._arguments[name])
-        self._arguments[name] |= wanted.request.credentials  # as secrets, which nothing shows
+        self._arguments: dict[str, dict[str, Any]] = {}
+        arguments = {**backend_kwargs, "base_url": base_url}
+        wanted = self._wanted(name, model_id, self._options, arguments)
+        self._keep(wanted, arguments)
         session = self._build(wanted, context)
         self._sessions = OpenSessions(OpenSession(wanted, session), self._run_id)
         self._conversation = not _mellea.is_simple(session.ctx)
@@ -284,7 +284,7 @@ class MelleaRuntime:
             found.adoption.set_options(wanted.request.options)
         self._sessions.change_to(found)
         self._options = options
-        self._arguments[name] = {**arguments, **wanted.request.credentials}
+        self._keep(wanted, arguments)
 
     def cleanup(self) -> None:
         """End the runtime: take no more calls, and close each backend as its last call ends.
@@ -359,6 +359,11 @@ class MelleaRuntime:
             run_id=self._run_id,
             **arguments,
         )
+
+    def _keep(self, wanted: Selection, arguments: Mapping[str, Any]) -> None:
+        """Keep a key, an address and the like for the backend that they were given for."""
+        kept = {**arguments, **wanted.request.credentials}  # as secrets, which nothing shows
+        self._arguments |= dict.fromkeys(wanted.backend.names, kept)
 
     def _build(self, wanted: Selection, context: Any) -> MelleaSession:
         request = evolve(wanted.request, context=context)

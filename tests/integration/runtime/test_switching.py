@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from support.fake_plugins import backend, registry
 from support.late import KEY
 from support.load import MODELS, generations
 from support.ollama_server import OllamaServer
@@ -123,6 +124,18 @@ def test_arguments_belong_to_the_backend_that_they_were_given_for(
         assert runtime.chat("Hello!") == "Hello!"
         runtime.switch_model("gpt-4.1", backend="openai")
         assert runtime.chat("Hello!") == "Hello!"
+
+
+def test_they_belong_to_it_by_any_of_its_names(
+    openai: OpenAIServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY")
+    names = ("openai", "gpt")
+    both = registry(*(backend(name, "mellea_api_openai") for name in names))
+    with MelleaRuntime("openai", api_key=KEY, registry=both) as runtime:
+        runtime.switch_model("gpt-4.1", backend="gpt")
+        assert runtime.chat("Hello!") == "Hello!"
+    assert generations(openai)[-1]["model"] == "gpt-4.1"
 
 
 def test_a_conversation_goes_on_with_the_new_model(

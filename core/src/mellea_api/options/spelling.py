@@ -151,7 +151,7 @@ def _extra(value: Any, plan: Plan, problems: list[OptionProblem]) -> list[tuple[
             )
         elif name in plan.secrets:
             problems.append(OptionProblem(f"extra[{name!r}]", _CREDENTIAL.format(name=name)))
-    return [item for item in items if not item[0].startswith("@@@")]
+    return [item for item in items if not item[0].startswith("@@@") and item[0] not in plan.secrets]
 
 
 def _settle(name: str, given: list[tuple[str, Any]]) -> tuple[str, Any, str]:

@@ -211,6 +211,13 @@ class ServerContract:
     def test_a_session_works_in_every_event_loop(self) -> None:
         """Use it without one, in two that end, and without one again."""
         with self._server() as server, self._session(server) as session:
+            at_once = server.answer
+
+            def late(asked: Asked) -> Any:
+                time.sleep(0.05)  # what belongs to another loop shows where it has to wait
+                return at_once(asked)
+
+            server.answer = late
             session.chat(_PROMPT)
             for _ in range(2):
                 asyncio.run(session.achat(_PROMPT))

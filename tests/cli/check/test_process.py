@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
@@ -60,6 +61,17 @@ def test_a_malformed_variable_about_plugins_is_one_line_too(command: Any) -> Non
     done = command("check", env={"MELLEA_API_PREFER": "nonsense"})
     assert done.returncode == 1
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_what_it_cannot_even_begin_with_is_json_of_the_schema_too(command: Any) -> None:
+    done = command("check", "--json", env={"MELLEA_API_PREFER": "nonsense"})
+    assert done.returncode == 1
+    found = json.loads(done.stdout)
+    jsonschema.validate(found, schema("check"))
+    assert "MELLEA_API_PREFER" in found["error"]["message"]
+    for both in ({**found, "ready": False}, {}):
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(both, schema("check"))
 
 
 # -------------------------------------------------------------------------------- as a function

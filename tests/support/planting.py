@@ -11,6 +11,7 @@ import contextlib
 import json
 import os
 import pickle
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -249,7 +250,27 @@ def leaks_of_command(planted: Planted, command: str, folder: Path, *more: str) -
             main([*words, *more])
         except Exception as error:  # a program's own error leaves `run` as it is
             watch.written["raised"] = "".join(text for _, text in shown(error))
+        finally:
+            _give_back()
     return watch.leaks(canaries=planted.canaries())
+
+
+def _give_back() -> None:
+    """Undo what `run` does to Mellea for the rest of its process, which here has more to do."""
+    from mellea_api.cli import takeover
+
+    if not any(isinstance(finder, takeover._Finder) for finder in sys.meta_path):
+        return
+    sys.meta_path[:] = [one for one in sys.meta_path if not isinstance(one, takeover._Finder)]
+    for module in list(sys.modules.values()):
+        for ours in (takeover.start_session, takeover.start_backend):
+            for key, value in list(getattr(module, "__dict__", {}).items()):
+                if value is ours and module is not takeover:
+                    setattr(module, key, ours.__wrapped__)  # type: ignore[attr-defined]
+    spawn = sys.modules.get("multiprocessing.spawn")
+    theirs = getattr(getattr(spawn, "get_preparation_data", None), "__wrapped__", None)
+    if theirs is not None:
+        spawn.get_preparation_data = theirs  # type: ignore[union-attr]
 
 
 @contextlib.contextmanager

@@ -178,6 +178,18 @@ def test_every_route_has_a_rule_for_every_name() -> None:
             assert all(found.reason for found in report.decisions if found.outcome == "dropped")
 
 
+def test_an_option_that_moves_the_request_to_another_api_is_refused() -> None:
+    """LiteLLM asks Bedrock's Converse where there is `stop`, and raises max_tokens to 16 there."""
+    route = "bedrock/global.openai.gpt-5.6-luna"
+    (stop,) = mellea_api.explain_options("litellm", {"stop": "x"}, route).decisions
+    assert stop.outcome == "dropped"
+    assert "another API of Bedrock's" in stop.reason
+    with pytest.raises(mellea_api.OptionError, match="16"):
+        mellea_api.explain_options("litellm", {"max_tokens": 15}, route)
+    found = mellea_api.explain_options("litellm", {"max_tokens": 16}, route)
+    assert found.wire == {"max_completion_tokens": 16}
+
+
 @given(data=st.data())
 @pytest.mark.usefixtures("sdk")
 def test_through_litellm_itself_the_body_is_the_report(data: st.DataObject) -> None:

@@ -33,6 +33,7 @@ from litellm.llms.custom_httpx.http_handler import (
 from litellm.llms.openai.completion import handler as raw_endpoint
 from litellm.types.llms.custom_http import httpxSpecialProvider
 
+from mellea_api.authoring import UnreadableAnswerError
 from mellea_api.http import careful
 
 __all__ = ["OWN_CLIENT", "Clients", "in_use"]
@@ -213,11 +214,17 @@ class Handler(AsyncHTTPHandler):  # type: ignore[misc, unused-ignore]
         """Make one of httpx; LiteLLM hands over a timeout with each call."""
         client = httpx.AsyncClient(
             timeout=timeout,
-            event_hooks={"response": [_close_with_its_task]},
+            event_hooks={"response": [_refuse_a_page, _close_with_its_task]},
             verify=get_ssl_configuration(ssl_verify),
             cert=os.getenv("SSL_CERTIFICATE", litellm.ssl_certificate),
         )
         return careful(client, end=self._end)
+
+
+async def _refuse_a_page(answer: httpx.Response) -> None:
+    """Refuse a web page; of one that comes as a stream LiteLLM makes an empty answer."""
+    if answer.is_success and answer.headers.get("content-type", "").startswith("text/html"):
+        raise UnreadableAnswerError("it is a web page")
 
 
 async def _close_with_its_task(answer: httpx.Response) -> None:

@@ -139,7 +139,9 @@ class _Rules:
         limit = str(self.route.places.get("limit", ""))
         effect = self.route.places.get(limit)
         raw = self.route.raw_places
-        facts = {"name": "max_tokens", "source": self.source}
+        facts: dict[str, Any] = {"name": "max_tokens", "source": self.source}
+        if self._has_two_apis():
+            facts["minimum"] = 16
         ends: tuple[Endpoint, ...] = ("chat", "completion") if raw is None else ("chat",)
         for end in ends:
             yield from self.seen.rules(effect, end, facts, key=_LIMIT, probed=limit)
@@ -152,6 +154,10 @@ class _Rules:
     def _plain(self, name: str) -> Iterator[OptionRule]:
         if name == "stop" and self._is_unstoppable():
             yield self.seen.refused(name, "OpenAI refuses it for this model, whatever LiteLLM says")
+            return
+        if name == "stop" and self._has_two_apis():
+            why = "with it LiteLLM asks another API of Bedrock's, which refuses it for this model"
+            yield self.seen.refused(name, why)
             return
         facts: dict[str, Any] = {"name": name, "type": _TYPES.get(name), "source": self.source}
         if name == "top_logprobs":
@@ -167,6 +173,16 @@ class _Rules:
         named = self.route.model.startswith(("o3", "o4-mini"))
         here = self.route.provider in ("openai", "azure") and not self.compatible
         return here and named and not self.route.model.startswith("o3-mini")
+
+    def _has_two_apis(self) -> bool:
+        """Return whether LiteLLM chooses between Bedrock's Chat Completions and its Converse.
+
+        So for newer GPTs (`bedrock_request_needs_converse`), by what a request holds; Converse has
+        the other options elsewhere, and there LiteLLM raises `max_tokens` below 16.
+        """
+        places = self.route.places
+        chat = places.get("max_completion_tokens") == "max_completion_tokens"
+        return self.route.provider == "bedrock" and chat and places.get("stop") == "stopSequences"
 
     def _why_not(self, name: str) -> str:
         if not self.route.provider:

@@ -13,6 +13,7 @@ from support import faults
 from support import provider_errors as table
 from support.canary import shown
 from support.litellm_proxy import KEY, LiteLLMProxy
+from support.messages import Reply
 from support.ollama_server import OllamaServer
 from support.openai_server import OpenAIServer
 from support.watsonx_server import API_KEY
@@ -148,6 +149,24 @@ def test_a_page_in_the_place_of_a_stream_is_no_answer(route: str) -> None:
             "litellm", route, base_url=server.base_url, api_key=table.SECRET
         )
         with pytest.raises(mellea_api.AnswerError):
+            list(stream_chat(session, "Hello!"))
+
+
+def test_half_a_stream_of_anthropic_is_no_answer() -> None:
+    events = (
+        {"type": "message_start", "message": {"id": "m", "type": "message", "role": "assistant"}},
+        {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
+        {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "4"}},
+    )
+    body = "".join(f"event: {one['type']}\ndata: {json.dumps(one)}\n\n" for one in events)
+    half = Reply(body=body.encode(), headers={"content-type": "text/event-stream"})
+    with faults.FaultServer(lambda request: half) as server:
+        session = mellea_api.start_session(
+            *("litellm", "anthropic/claude-3-5-haiku-latest"),
+            base_url=server.base_url,
+            api_key=table.SECRET,
+        )
+        with pytest.raises(mellea_api.BackendUnavailableError, match="broke off"):
             list(stream_chat(session, "Hello!"))
 
 

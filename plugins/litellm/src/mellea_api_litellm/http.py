@@ -41,11 +41,13 @@ __all__ = ["OWN_CLIENT", "Clients", "in_use"]
 OWN_CLIENT: Final = frozenset({"aiohttp_openai", "amazon_nova", "maritalk"})
 """Providers for which LiteLLM makes a client of its own, out of reach."""
 
-_END: Final = re.compile(rb'"finish_reason"\s*:\s*"|"done"\s*:\s*true|data:\s*\[DONE\]')
-_ENDS: Final = frozenset(
-    {"azure", "mistral", "ollama", "ollama_chat", "openai", "openrouter", "watsonx"}
+_END: Final = re.compile(
+    rb'"finish_reason"\s*:\s*"|"done"\s*:\s*true|data:\s*\[DONE\]|"type"\s*:\s*"message_stop"'
 )
-"""Providers whose streams end as OpenAI's or Ollama's do, beside those that LiteLLM lists."""
+_ENDS: Final = frozenset(
+    {"anthropic", "azure", "mistral", "ollama", "ollama_chat", "openai", "openrouter", "watsonx"}
+)
+"""Providers whose streams end in one of these ways, beside those that LiteLLM lists."""
 _BESIDE: Final = tuple(
     kind.value for kind in httpxSpecialProvider if not kind.value.startswith("a2a")
 )

@@ -3,8 +3,8 @@
 This module is what the entry point names: it is light, and holds the hooks. `routes` knows what
 follows from a model id, `needs` which credentials, `options` what becomes of each option by the
 `effects` that were seen, `settings` what else `start_session` takes, and `models` lists routes;
-`credentials` tries the key, `failures` reads errors; `sdk` alone imports LiteLLM and Mellea, with
-the help of `probe`.
+`credentials` tries the key, `failures` reads errors; `sdk` alone imports Mellea, and with `probe`
+(what LiteLLM does with parameters) and `http` (the clients that it works with) LiteLLM.
 """
 
 from __future__ import annotations

@@ -74,10 +74,6 @@ def translate_error(request: ErrorRequest) -> MelleaAPIError | None:
         kinds = [kind for kind in type(error).__mro__ if kind.__module__ == "litellm.exceptions"]
         if kinds:
             return _of_litellm(request, error, kinds[0].__name__)
-    answer = _answer(request.error)  # LiteLLM lets some of the SDKs' errors through as they are
-    if answer is not None:
-        text = str(request.error)
-        return translation.by_status(request, answer.status_code, text, answer.headers)
     return None
 
 

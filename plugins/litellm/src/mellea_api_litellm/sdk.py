@@ -1,4 +1,4 @@
-"""The one module of this plugin that imports LiteLLM, and Mellea."""
+"""Sessions through LiteLLM: the one module of this plugin that imports Mellea."""
 
 from __future__ import annotations
 

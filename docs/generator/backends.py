@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from mellea_api import BackendDescriptor, OptionRule
+from mellea_api.plugin import BackendDescriptor, OptionRule
 
 __all__ = ["ROOT", "descriptor", "routes", "rules_of", "use_sources"]
 

@@ -10,8 +10,8 @@ import attrs
 from generator.backends import descriptor, routes, rules_of, use_sources
 from generator.markdown import code, table
 from generator.rules import NO_SUCH, SILENT, bounds, by_name, cell, fate, that_count, when
-from mellea_api import OptionRule
-from mellea_api.options.canonical import CANONICAL, INTERNAL
+from mellea_api._options.canonical import CANONICAL, INTERNAL
+from mellea_api.plugin import OptionRule
 
 __all__ = [
     "by_route",

@@ -13,8 +13,8 @@ import click
 
 from generator.backends import ROOT
 from generator.markdown import code, table
-from mellea_api import errors
-from mellea_api.cli.app import app
+from mellea_api._cli.app import app
+from mellea_api._contract import errors
 
 __all__ = ["commands", "errors_table", "json_fields", "provider_errors"]
 
@@ -24,8 +24,7 @@ _REFERENCE: Final = ROOT / "docs/reference"
 def errors_table() -> str:
     """Every error, its standard type and its facts."""
     rows = []
-    for name in errors.__all__:
-        cls = getattr(errors, name)
+    for name, cls in vars(errors).items():
         if not (isinstance(cls, type) and issubclass(cls, errors.MelleaAPIError)):
             continue
         parents = [code(base.__name__) for base in cls.__bases__]

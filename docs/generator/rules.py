@@ -9,9 +9,9 @@ import attrs
 
 from generator.markdown import code
 from generator.signatures import value_text
-from mellea_api import OptionRule
-from mellea_api.options.canonical import CANONICAL
-from mellea_api.options.checks import THINKING_LEVELS
+from mellea_api._options.canonical import CANONICAL
+from mellea_api._options.checks import THINKING_LEVELS
+from mellea_api.plugin import OptionRule
 
 __all__ = [
     "NO_SUCH",

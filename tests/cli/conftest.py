@@ -24,7 +24,7 @@ pytest.importorskip("mellea_api_ngram")
 from click.testing import CliRunner, Result
 
 import mellea_api
-from mellea_api.cli.app import app
+from mellea_api._cli.app import app
 
 _numbers = itertools.count()
 

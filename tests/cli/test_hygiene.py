@@ -18,7 +18,7 @@ DRAWING = ("rich",)
 
 PROBE = """
 import sys
-from mellea_api.cli import main
+from mellea_api._cli import main
 assert not {"click", "rich", "cattrs", "attrs"} & set(sys.modules), "imported before it runs"
 try:
     main(sys.argv[2:])
@@ -70,7 +70,10 @@ def test_what_needs_no_model_list_touches_no_cache(line: str) -> None:
 
 def test_the_list_of_backends_imports_none_of_them() -> None:
     plugins = ("mellea_api_ollama", "mellea_api_openai", "mellea_api_ngram", "pluggy", "cattrs")
-    plugins += ("mellea_api.api", "mellea_api.requests")  # a quarter of what the command would cost
+    plugins += (
+        "mellea_api._api.functions",
+        "mellea_api._contract.requests",
+    )  # a quarter of what the command would cost
     assert imported(plugins, "backends") == ""
     assert imported(plugins, "backends", "--json") == ""
 
@@ -187,10 +190,10 @@ def test_tables_on_a_terminal_are_drawn_and_no_color_is_respected() -> None:
 def test_a_program_that_calls_the_command_goes_on_after_it(tmp_path: Path) -> None:
     """Also where a thread is left that nobody waits for: only the command's own process ends so."""
     program = (
-        "import threading, mellea_api.cli\n"
+        "import threading, mellea_api._cli\n"
         "hung = threading.Event()\n"
         "threading.Thread(target=hung.wait, daemon=True, name='mellea-api-models-x').start()\n"
-        "print(mellea_api.cli.main(['backends']), 'and on')\n"
+        "print(mellea_api._cli.main(['backends']), 'and on')\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=tmp_path

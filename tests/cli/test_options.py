@@ -9,8 +9,8 @@ import click
 import pytest
 
 from mellea_api import explain_options
-from mellea_api.cli.values import parse_assignments
-from mellea_api.options.canonical import CANONICAL
+from mellea_api._cli.values import parse_assignments
+from mellea_api._options.canonical import CANONICAL
 
 GUIDE = ("temperature=0.7", "max_tokens=1024", "top_p=0.9", 'stop=["\\n\\n"]')
 

@@ -15,14 +15,13 @@ pytest.importorskip("mellea")
 
 from support.fake_plugins import backend, registry
 
-from mellea_api import PluginError, start_session
-from mellea_api.streaming import stream_chat
+from mellea_api import PluginError, start_session, stream_chat
 
 KEY = "sk-canary-0123456789-abcdefgh"
 PLUGIN = """
 import asyncio
-from mellea_api import BackendDescriptor, CredentialField, OptionRule, hookimpl
-from mellea_api.options.text import TEXT_RULES
+from mellea_api.plugin import BackendDescriptor, CredentialField, OptionRule, hookimpl
+from mellea_api._options.text import TEXT_RULES
 
 @hookimpl
 def describe_backend(name):
@@ -37,7 +36,7 @@ def describe_backend(name):
 @hookimpl
 def create_session(request):
     from mellea import MelleaSession
-    from mellea_api.backend import TextBackend
+    from mellea_api.plugin import TextBackend
 
     key = request.credential("api_key")
 

@@ -16,8 +16,9 @@ from mellea_api.testing.contract import BackendContract
 TESTS = sorted(name for name in vars(BackendContract) if name.startswith("test_"))
 HEAD = """
 from attrs import evolve
-from mellea_api import BackendDescriptor, ModelInfo, OptionRule, hookimpl
-from mellea_api.options.plan import apply_rules
+from mellea_api.plugin import BackendDescriptor, OptionRule, hookimpl
+from mellea_api import ModelInfo
+from mellea_api._options.plan import apply_rules
 
 @hookimpl
 def describe_backend(name):
@@ -76,7 +77,8 @@ BROKEN = {
     "test_it_is_asked_without_an_sdk_and_without_a_network": "    return found\nimport mellea",
     "test_credentials_are_reported_and_shown_nowhere": (
         "    return found\n"
-        "from mellea_api import CredentialField, CredentialReport\n"
+        "from mellea_api import CredentialReport\n"
+        "from mellea_api.plugin import CredentialField\n"
         "@hookimpl\n"
         "def credential_fields(request):\n"
         "    return [CredentialField(name='key', secret=False)]\n"
@@ -159,7 +161,8 @@ def test_a_plugin_may_import_what_its_author_calls_light(suite: Any) -> None:
 
 def test_a_secret_that_is_shown_is_found_out(suite: Any) -> None:
     end = """
-from mellea_api import CredentialField, CredentialReport, CredentialFinding
+from mellea_api.plugin import CredentialField
+from mellea_api import CredentialReport, CredentialFinding
 @hookimpl
 def credential_fields(request):
     return [CredentialField(name='api_key', required='never')]

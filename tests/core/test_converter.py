@@ -15,19 +15,10 @@ from cattrs.errors import ClassValidationError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mellea_api import (
-    BackendUnavailableError,
-    OptionError,
-    OptionProblem,
-    OptionRule,
-    Secret,
-    SessionRequest,
-    Target,
-    descriptor,
-    reports,
-    requests,
-)
-from mellea_api.converter import converter
+from mellea_api import BackendUnavailableError, OptionError, OptionProblem, Secret, SessionRequest
+from mellea_api._contract import descriptor, reports, requests
+from mellea_api._contract.converter import converter
+from mellea_api.plugin import OptionRule, Target
 from mellea_api.testing.strategies import json_values
 
 LIVE = {requests.ErrorRequest, reports.ModelListing}

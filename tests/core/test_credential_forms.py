@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.fake_options import described
 
-from mellea_api import CredentialField, CredentialForm, Target
-from mellea_api.credentials.forms import problem
+from mellea_api._credentials.forms import problem
+from mellea_api.plugin import CredentialField, CredentialForm, Target
 
 FORM = CredentialForm(
     pattern=r"sk-.{8,}", words="a key begins with sk-", source="its page", unless=("FAKE_ENDPOINT",)

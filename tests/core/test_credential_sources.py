@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from support.canary import CANARY
 from support.fake_options import described
 
-from mellea_api import ConfigurationError, CredentialField, CredentialQuery, Secret, Target
-from mellea_api.credentials import findings, from_token_file, look, look_up, values
-from mellea_api.credentials.files import MOST_BYTES, token_path
+from mellea_api import ConfigurationError, Secret
+from mellea_api._credentials import findings, from_token_file, look, look_up, values
+from mellea_api._credentials.files import MOST_BYTES, token_path
+from mellea_api.plugin import CredentialField, CredentialQuery, Target
 
 FIELD = CredentialField(
     name="api_key",

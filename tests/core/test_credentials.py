@@ -14,15 +14,14 @@ from mellea_api import (
     AnswerError,
     BackendUnavailableError,
     CredentialError,
-    CredentialField,
     ModelNotFoundError,
     PermissionDeniedError,
     RateLimitError,
     RequestTimeoutError,
-    Target,
 )
-from mellea_api.converter import converter
-from mellea_api.credentials import (
+from mellea_api._contract.converter import converter
+from mellea_api._contract.requests import CredentialRequest
+from mellea_api._credentials import (
     accepted,
     failed,
     findings,
@@ -34,7 +33,7 @@ from mellea_api.credentials import (
     unchecked,
     values,
 )
-from mellea_api.requests import CredentialRequest
+from mellea_api.plugin import CredentialField, Target
 
 FIELDS = (
     CredentialField(

@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 
-from mellea_api import OptionProblem, Secret, errors
-from mellea_api.errors import MelleaAPIError, OptionError
+from mellea_api import OptionProblem, Secret
+from mellea_api._contract import errors
+from mellea_api._contract.errors import MelleaAPIError, OptionError
 
 CLASSES = [
     found
-    for name in errors.__all__
-    if isinstance(found := getattr(errors, name), type) and issubclass(found, MelleaAPIError)
+    for found in vars(errors).values()
+    if isinstance(found, type) and issubclass(found, MelleaAPIError)
 ]
 STANDARD = {
     "BackendNotFoundError": LookupError,

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from support.fault_table import inflating
 from support.http import LoopbackServer, Recorded, Reply
 
-from mellea_api.authoring import UnreadableAnswerError, reading_answer, whole
-from mellea_api.http import LARGEST_ANSWER, careful
+from mellea_api._provider.authoring import UnreadableAnswerError, reading_answer, whole
+from mellea_api._provider.http import LARGEST_ANSWER, careful
 
 GZIP, DEFLATE = 31, 15
 

@@ -129,7 +129,7 @@ def test_what_needs_no_server_imports_neither_mellea_nor_an_sdk(plugin: Path, us
 def test_a_session_request_pickles_and_comes_back_without_mellea(plugin: Path) -> None:
     found = loaded(
         "import pickle, mellea_api\n"
-        "from mellea_api.api import session_request\n"
+        "from mellea_api._api.functions import session_request\n"
         "backend = mellea_api.shared_registry().backend('hygienic')\n"
         "request = session_request(backend, 'm', model_options={'seed': 1})\n"
         "assert pickle.loads(pickle.dumps(request)) == request",
@@ -145,6 +145,6 @@ def test_importing_starts_no_thread_and_reads_no_variable() -> None:
         "    def _refuse(self, *args): raise AssertionError(args)\n"
         "    __getitem__ = get = __contains__ = __iter__ = items = keys = _refuse\n"
         "os.environ = Environment()\n"
-        "import mellea_api, mellea_api.registry, mellea_api.api\n"
+        "import mellea_api, mellea_api._registry, mellea_api._api.functions\n"
         "assert threading.active_count() == 1"
     )

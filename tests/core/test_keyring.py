@@ -22,9 +22,10 @@ from support.fake_plugins import GOOD, backend, registry
 from support.keyrings import MemoryKeyring
 
 import mellea_api
-from mellea_api import CredentialError, CredentialField, Registry, Secret
-from mellea_api.credentials import look, require, system_keyring
-from mellea_api.credentials.system_keyring import KeyringUnusableError, NoKeyringError
+from mellea_api import CredentialError, Registry, Secret
+from mellea_api._credentials import look, require, system_keyring
+from mellea_api._credentials.system_keyring import KeyringUnusableError, NoKeyringError
+from mellea_api.plugin import CredentialField
 
 KEY = "sk-0123456789abcdefghij"
 NEEDED = GOOD.replace('required="never"', 'required="always"')

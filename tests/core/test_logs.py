@@ -9,7 +9,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from mellea_api.logs import current_run_id, logger, mark_records, run_id_var
+from mellea_api import current_run_id
+from mellea_api._secrecy.logs import logger, mark_records, run_id_var
 
 
 @pytest.fixture

@@ -17,16 +17,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.fake_options import target
 
-from mellea_api import (
-    CredentialRequest,
-    MelleaAPIError,
-    ModelsRequest,
-    Secret,
-    SessionRequest,
-    secrets,
-)
-from mellea_api.logs import mask_sdk_records
-from mellea_api.secrets import redact
+from mellea_api import MelleaAPIError, Secret, SessionRequest
+from mellea_api._secrecy import secrets
+from mellea_api._secrecy.logs import mask_sdk_records
+from mellea_api._secrecy.secrets import redact
+from mellea_api.plugin import CredentialRequest, ModelsRequest
 
 TEXT = "sk-not-for-anybody-0123456789"
 

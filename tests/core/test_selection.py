@@ -8,8 +8,8 @@ import pytest
 from support import fake_plugins
 
 from mellea_api import Registry
-from mellea_api.environment import RuntimeEnvironment
-from mellea_api.selection import select
+from mellea_api._api.environment import RuntimeEnvironment
+from mellea_api._api.selection import select
 
 
 @pytest.fixture

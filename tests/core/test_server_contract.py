@@ -20,8 +20,9 @@ from mellea_api.testing.server import ServerContract
 
 TESTS = sorted(name for name in vars(ServerContract) if name.startswith("test_"))
 PLUGIN = """
-from mellea_api import BackendDescriptor, CredentialField, ModelInfo, OptionRule, hookimpl
-from mellea_api.options.text import TEXT_RULES
+from mellea_api.plugin import BackendDescriptor, CredentialField, OptionRule, hookimpl
+from mellea_api import ModelInfo
+from mellea_api._options.text import TEXT_RULES
 
 @hookimpl
 def describe_backend(name):
@@ -60,14 +61,14 @@ def create_session(request):
 
 def client(request):
     import httpx
-    from mellea_api.http import careful
+    from mellea_api._provider.http import careful
     headers = {"Authorization": f"Bearer {request.credential('api_key')}"}
     return careful(httpx.AsyncClient(
         base_url=request.target.base_url, headers=headers, timeout=None, trust_env=False
     ))
 
 def names(request):
-    from mellea_api.authoring import UnreadableAnswerError, reading_answer, run_with_deadline
+    from mellea_api._provider.authoring import UnreadableAnswerError, reading_answer, run_with_deadline
 
     async def ask():
         async with client(request) as http:
@@ -79,8 +80,8 @@ def names(request):
     return run_with_deadline(ask, request.timeout)
 
 def backend_class():
-    from mellea_api.authoring import reading_answer
-    from mellea_api.backend import TextBackend
+    from mellea_api._provider.authoring import reading_answer
+    from mellea_api.plugin import TextBackend
 
     class Fake(TextBackend):
         provider = "fake"

@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.fake_options import DESCRIPTOR, target
 
-from mellea_api import Secret, SessionRequest, Target
+from mellea_api import Secret, SessionRequest
+from mellea_api.plugin import Target
 from mellea_api.testing.strategies import json_values, option_dicts
 
 KEY = "sk-0123456789abcdefghij"

@@ -22,9 +22,9 @@ from support.fake_plugins import backend as entry
 from support.fake_plugins import described, registry
 from support.waiting import until
 
-from mellea_api import BackendDescriptor, SessionRequest, hookimpl
-from mellea_api.backend import Prompt, TextBackend
-from mellea_api.errors import RequestRefusedError
+from mellea_api import SessionRequest
+from mellea_api._contract.errors import RequestRefusedError
+from mellea_api.plugin import BackendDescriptor, Prompt, TextBackend, hookimpl
 from mellea_api.runtime import MelleaRuntime
 
 

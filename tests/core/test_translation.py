@@ -14,15 +14,14 @@ from mellea_api import (
     BackendUnavailableError,
     ContextLengthError,
     CredentialError,
-    ErrorRequest,
     ModelNotFoundError,
     PermissionDeniedError,
     ProviderError,
     RateLimitError,
-    Target,
 )
+from mellea_api._provider.refusals import by_kind
+from mellea_api.plugin import ErrorRequest, Target
 from mellea_api.testing.loopback import LoopbackServer, Reply
-from mellea_api.translation import by_kind
 
 
 def with_httpx(url: str) -> None:

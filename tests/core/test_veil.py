@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from support.canary import CANARY, drawn, found_in, shown
 
 from mellea_api import ConfigurationError, Secret
-from mellea_api.address import shown_address
-from mellea_api.secrets import redact
-from mellea_api.veil import chain, environment, hidden, hide, plain, veiled
+from mellea_api._contract.address import shown_address
+from mellea_api._secrecy.secrets import redact
+from mellea_api._secrecy.veil import chain, environment, hidden, hide, plain, veiled
 
 
 def raised(function: Any, *arguments: Any) -> BaseException:

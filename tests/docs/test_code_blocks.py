@@ -197,7 +197,7 @@ class Workshop:
 @pytest.fixture
 def workshop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workshop]:
     import mellea_api
-    from mellea_api import _mellea
+    from mellea_api._sessions import _mellea
     from mellea_api_ollama.models import CATALOGUE
 
     answer = "2 + 2 is 4."

@@ -20,11 +20,11 @@ pytest.importorskip("mellea_api_openai")
 
 import mellea_api
 from mellea_api import Registry
-from mellea_api.registry.discovery import BACKENDS, EntryPoint
+from mellea_api._registry.discovery import BACKENDS, EntryPoint
 from mellea_api.runtime import MelleaRuntime
 
 GOOD = """
-from mellea_api import BackendDescriptor, hookimpl
+from mellea_api.plugin import BackendDescriptor, hookimpl
 
 @hookimpl
 def describe_backend(name):

@@ -20,8 +20,8 @@ pytest.importorskip("mellea_api_ollama")
 pytest.importorskip("mellea_api_openai")
 
 import mellea_api
+from mellea_api import stream_chat
 from mellea_api.runtime import MelleaRuntime
-from mellea_api.streaming import stream_chat
 
 TIMEOUT = 1.0
 

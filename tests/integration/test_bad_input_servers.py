@@ -19,9 +19,9 @@ pytest.importorskip("mellea_api_ollama")
 pytest.importorskip("mellea_api_openai")
 
 import mellea_api
+from mellea_api import stream_chat
+from mellea_api._sessions.adoption import adoption_of
 from mellea_api.runtime import MelleaRuntime
-from mellea_api.sessions.adoption import adoption_of
-from mellea_api.streaming import stream_chat
 
 TIMEOUT = 0.4
 LATEST = 15 * TIMEOUT  # far beyond the deadline: these machines are busy
@@ -60,7 +60,7 @@ def raw(session: Any) -> str:
 
 def thunk_stream(session: Any) -> str:
     """As a program does that drives Mellea's own streaming."""
-    from mellea_api import _mellea
+    from mellea_api._sessions import _mellea
 
     async def read() -> str:
         thunk, _ = await _mellea.send_message(session, "Hello!", {"stream": True})

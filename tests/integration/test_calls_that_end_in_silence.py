@@ -12,7 +12,7 @@ from support.ollama_server import OllamaServer
 pytest.importorskip("mellea_api_ollama")
 
 import mellea_api
-from mellea_api.streaming import stream_chat
+from mellea_api import stream_chat
 
 WAYS: dict[str, Callable[[Any], Any]] = {
     "chat": lambda session: session.chat("Hello!"),

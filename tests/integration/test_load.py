@@ -300,7 +300,7 @@ def test_many_conversations_go_on_beside_each_other(servers: tuple[Any, Any]) ->
 
 def close(session: Any) -> None:
     """As `MelleaRuntime.cleanup` does for its own."""
-    from mellea_api import _mellea
+    from mellea_api._sessions import _mellea
 
     _mellea.close(session.backend)
 

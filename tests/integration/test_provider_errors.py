@@ -17,8 +17,8 @@ pytest.importorskip("mellea_api_ollama")
 pytest.importorskip("mellea_api_openai")
 
 import mellea_api
+from mellea_api._sessions.adoption import adoption_of
 from mellea_api.runtime import MelleaRuntime
-from mellea_api.sessions.adoption import adoption_of
 
 BACKENDS = ("ollama", "openai")
 KINDS = {

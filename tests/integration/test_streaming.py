@@ -1,4 +1,4 @@
-"""`mellea_api.streaming` through real Mellea and the real SDKs, on loopback providers."""
+"""`mellea_api._sessions.streaming` through real Mellea and the real SDKs, on loopback providers."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ pytest.importorskip("mellea_api_ollama")
 pytest.importorskip("mellea_api_openai")
 
 import mellea_api
-from mellea_api import _mellea
-from mellea_api.streaming import astream_chat, stream_chat
+from mellea_api import astream_chat, stream_chat
+from mellea_api._sessions import _mellea
 
 Server = OllamaServer | OpenAIServer
 TEXT = "one two three four five six"

@@ -11,8 +11,8 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from support.canary import span_exporter
 from support.ollama_server import OllamaServer
 
+from mellea_api._sessions.telemetry import RUN_ID
 from mellea_api.runtime import MelleaRuntime
-from mellea_api.telemetry import RUN_ID
 
 
 @pytest.fixture

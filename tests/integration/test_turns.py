@@ -16,8 +16,8 @@ from support.waiting import until
 pytest.importorskip("mellea_api_ollama")
 
 import mellea_api
+from mellea_api import astream_chat, stream_chat
 from mellea_api.runtime import MelleaRuntime
-from mellea_api.streaming import astream_chat, stream_chat
 
 
 @pytest.fixture

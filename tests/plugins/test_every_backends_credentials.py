@@ -11,8 +11,8 @@ import pytest
 from attrs import evolve
 
 import mellea_api
-from mellea_api import CredentialField, Target
-from mellea_api.credentials import is_required
+from mellea_api._credentials import is_required
+from mellea_api.plugin import CredentialField, Target
 
 BACKENDS = mellea_api.shared_registry().names()
 every_backend = pytest.mark.parametrize("name", BACKENDS)
@@ -94,7 +94,7 @@ def test_a_placeholder_is_no_credential(name: str) -> None:
 
 @every_backend
 def test_every_secret_has_a_place_of_its_own_in_the_keyring(name: str) -> None:
-    from mellea_api.credentials.system_keyring import entry
+    from mellea_api._credentials.system_keyring import entry
 
     entries = [entry(target, field) for target, field in fields(name)]
     assert len(set(entries)) == len(entries)

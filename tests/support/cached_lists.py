@@ -6,8 +6,9 @@ from typing import Any
 
 from support.fake_plugins import described
 
-from mellea_api import BackendUnavailableError, ModelInfo, Target
-from mellea_api.model_lists.cache import ModelCache
+from mellea_api import BackendUnavailableError, ModelInfo
+from mellea_api._models.cache import ModelCache
+from mellea_api.plugin import Target
 
 
 def target(**facts: Any) -> Target:

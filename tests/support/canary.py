@@ -105,7 +105,7 @@ def _repr(value: object) -> str:
 
 def _converted(error: BaseException) -> Any:
     from mellea_api import MelleaAPIError
-    from mellea_api.converter import converter
+    from mellea_api._contract.converter import converter
 
     return converter().unstructure(error) if isinstance(error, MelleaAPIError) else None
 

@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 
-from mellea_api import BackendDescriptor, PluginError, Registry
-from mellea_api.registry.discovery import BACKENDS, EXTENSIONS, EntryPoint
+from mellea_api import PluginError, Registry
+from mellea_api._registry.discovery import BACKENDS, EXTENSIONS, EntryPoint
+from mellea_api.plugin import BackendDescriptor
 
 GOOD = """
-from mellea_api import BackendDescriptor, CredentialField, ModelInfo, OptionRule, hookimpl
+from mellea_api.plugin import BackendDescriptor, CredentialField, OptionRule, hookimpl
+from mellea_api import ModelInfo
 
 @hookimpl
 def describe_backend(name):

@@ -75,8 +75,8 @@ class Subject:
     def do(self, operation: str, timeout: float) -> Any:
         """Asks the server for something."""
         import mellea_api
-        from mellea_api.sessions.adoption import adoption_of
-        from mellea_api.streaming import stream_chat
+        from mellea_api import stream_chat
+        from mellea_api._sessions.adoption import adoption_of
 
         self.server.only = self.places.get(operation, "")
         operation = operation.partition(":")[0]

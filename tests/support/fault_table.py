@@ -50,7 +50,7 @@ class Fault:
 
     Attributes:
         name: For example "black_hole".
-        kind: The error's class in `mellea_api.errors`.
+        kind: The error's class in `mellea_api._contract.errors`.
         answer: What the server does with a request; None for what happens before there is one.
         certificate: Which wrong certificate is shown; the others need no https.
         hangs: Whether only the caller's own timeout ends it.

@@ -29,7 +29,7 @@ def descriptors() -> Counter[str]:
 
 def tasks() -> int:
     """How many tasks Mellea's own event loop has."""
-    from mellea_api import _mellea
+    from mellea_api._sessions import _mellea
 
     return len(asyncio.all_tasks(_mellea.event_loop()))
 

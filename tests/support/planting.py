@@ -96,7 +96,7 @@ class _Calls:
         return asyncio.run(session.backend.generate_from_raw([CBlock("x")], ctx=session.ctx))
 
     def stream_chat(self) -> Any:
-        from mellea_api.streaming import stream_chat
+        from mellea_api import stream_chat
 
         return list(stream_chat(self.session(), "Hello!"))
 
@@ -239,7 +239,7 @@ def leaks_of_call(
 
 def leaks_of_command(planted: Planted, command: str, folder: Path, *more: str) -> list[str]:
     """Where the secret was seen when one command ran, and what it wrote into a folder."""
-    from mellea_api.cli import main
+    from mellea_api._cli import main
 
     program = folder / "program.py"
     program.write_text(PROGRAM.format(backend=planted.backend, model=planted.model))
@@ -257,7 +257,7 @@ def leaks_of_command(planted: Planted, command: str, folder: Path, *more: str) -
 
 def _give_back() -> None:
     """Undo what `run` does to Mellea for the rest of its process, which here has more to do."""
-    from mellea_api.cli import takeover
+    from mellea_api._cli import takeover
 
     if not any(isinstance(finder, takeover._Finder) for finder in sys.meta_path):
         return
@@ -286,7 +286,7 @@ def _environment(variables: Mapping[str, str]) -> Iterator[None]:
 
 def _texts(result: Any) -> Iterator[tuple[str, str]]:
     """What there is to show of a result."""
-    from mellea_api.converter import converter
+    from mellea_api._contract.converter import converter
 
     for value in result if isinstance(result, list) else [result]:
         kind = type(value).__name__

@@ -159,13 +159,13 @@ def ainstruct(session: Any) -> Any:
 
 
 def stream(session: Any) -> Any:
-    from mellea_api.streaming import stream_chat
+    from mellea_api import stream_chat
 
     return "".join(stream_chat(session, "What is 2+2?"))
 
 
 def astream(session: Any) -> Any:
-    from mellea_api.streaming import astream_chat
+    from mellea_api import astream_chat
 
     async def run() -> str:
         return "".join([piece async for piece in astream_chat(session, "What is 2+2?")])

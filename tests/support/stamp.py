@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import count
 
-from mellea_api import OptionPatch, OptionsRequest, Registry, hookimpl
-from mellea_api.registry.discovery import EXTENSIONS, EntryPoint, installed_entry_points
+from mellea_api import Registry
+from mellea_api._registry.discovery import EXTENSIONS, EntryPoint, installed_entry_points
+from mellea_api.plugin import OptionPatch, OptionsRequest, hookimpl
 
 _numbers = [count(1)]
 

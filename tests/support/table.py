@@ -16,14 +16,14 @@ from generator.rules import Line, fate, lines
 from support.http import LoopbackServer
 
 import mellea_api
-from mellea_api.descriptor import OptionRule
-from mellea_api.errors import OptionError
-from mellea_api.options.canonical import CANONICAL
-from mellea_api.options.checks import THINKING_LEVELS
-from mellea_api.options.plan import plan_for
-from mellea_api.options.rules import canonical_check, compile_rule, why_not
-from mellea_api.requests import Target
-from mellea_api.streaming import stream_chat
+from mellea_api import stream_chat
+from mellea_api._contract.descriptor import OptionRule
+from mellea_api._contract.errors import OptionError
+from mellea_api._contract.requests import Target
+from mellea_api._options.canonical import CANONICAL
+from mellea_api._options.checks import THINKING_LEVELS
+from mellea_api._options.plan import plan_for
+from mellea_api._options.rules import canonical_check, compile_rule, why_not
 
 PROMPT = "What is 2 + 2?"
 SYSTEM = "Be brief."

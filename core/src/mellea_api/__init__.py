@@ -5,7 +5,9 @@
     session = mellea_api.start_session("ollama", model_options={"max_tokens": 100})
     print(session.chat("Hello!"))
 
-Importing this package imports nothing else: each name is loaded when it is first used.
+This is what programs use; `mellea_api.plugin` is for who writes a backend or an extension, and
+`mellea_api.testing` for who tests one. Importing this package imports nothing else: each name is
+loaded when it is first used.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from mellea_api.api import (
+    from mellea_api._api.functions import (
         build_session,
         explain_options,
         list_all_models,
@@ -25,18 +27,8 @@ if TYPE_CHECKING:
         start_session,
         validate_credentials,
     )
-    from mellea_api.descriptor import (
-        CONTRACT_VERSION,
-        BackendDescriptor,
-        CredentialField,
-        CredentialForm,
-        ModelInfo,
-        Native,
-        OptionRule,
-    )
-    from mellea_api.diagnosis.doctor import diagnose
-    from mellea_api.diagnosis.readiness import check_readiness
-    from mellea_api.errors import (
+    from mellea_api._contract.descriptor import ModelInfo
+    from mellea_api._contract.errors import (
         AnswerError,
         BackendNotFoundError,
         BackendUnavailableError,
@@ -57,108 +49,57 @@ if TYPE_CHECKING:
         RequestTimeoutError,
         SessionClosedError,
     )
-    from mellea_api.hookspecs import hookimpl
-    from mellea_api.registry import Registry
-    from mellea_api.registry.shared import refresh, shared_registry
-    from mellea_api.reports import (
+    from mellea_api._contract.reports import (
         CredentialFinding,
         CredentialReport,
         ModelListing,
         NormalizedOptions,
         OptionDecision,
-        OptionPatch,
     )
-    from mellea_api.requests import (
-        CredentialFieldsRequest,
-        CredentialQuery,
-        CredentialRequest,
-        ErrorRequest,
-        ModelsRequest,
-        OptionsRequest,
-        Origin,
-        RulesRequest,
-        SessionRequest,
-        Target,
-    )
-    from mellea_api.secrets import Secret
-    from mellea_api.sessions.adoption import options_report, sampling_errors
+    from mellea_api._contract.requests import SessionRequest
+    from mellea_api._diagnosis.doctor import diagnose
+    from mellea_api._diagnosis.readiness import check_readiness
+    from mellea_api._registry.registry import Registry
+    from mellea_api._registry.shared import refresh, shared_registry
+    from mellea_api._secrecy.logs import current_run_id
+    from mellea_api._secrecy.secrets import Secret
+    from mellea_api._sessions._mellea.sampling import sampling_errors
+    from mellea_api._sessions.adoption import options_report
+    from mellea_api._sessions.streaming import astream_chat, stream_chat
+    from mellea_api.runtime import MelleaRuntime
 
 __version__ = "0.1.0"
 
-_MODULES = {
-    "sessions.adoption": ("options_report", "sampling_errors"),
-    "api": (
-        "build_session",
-        "explain_options",
-        "list_all_models",
-        "list_models",
-        "session_request",
-        "start_session",
-        "validate_credentials",
+_HOMES = {
+    "_api.functions": (
+        "build_session explain_options list_all_models list_models session_request "
+        "start_session validate_credentials"
     ),
-    "descriptor": (
-        "CONTRACT_VERSION",
-        "BackendDescriptor",
-        "CredentialField",
-        "CredentialForm",
-        "ModelInfo",
-        "Native",
-        "OptionRule",
+    "_contract.descriptor": "ModelInfo",
+    "_contract.errors": (
+        "AnswerError BackendNotFoundError BackendUnavailableError ConcurrentUseError "
+        "ConfigurationError ContentRefusedError ContextLengthError CredentialError "
+        "MelleaAPIError ModelNotFoundError OptionError OptionProblem PermissionDeniedError "
+        "PluginError ProviderError RateLimitError RequestRefusedError RequestTimeoutError "
+        "SessionClosedError"
     ),
-    "diagnosis.doctor": ("diagnose",),
-    "diagnosis.readiness": ("check_readiness",),
-    "errors": (
-        "AnswerError",
-        "BackendNotFoundError",
-        "BackendUnavailableError",
-        "ConcurrentUseError",
-        "ConfigurationError",
-        "ContentRefusedError",
-        "ContextLengthError",
-        "CredentialError",
-        "MelleaAPIError",
-        "ModelNotFoundError",
-        "OptionError",
-        "OptionProblem",
-        "PermissionDeniedError",
-        "PluginError",
-        "ProviderError",
-        "RateLimitError",
-        "RequestRefusedError",
-        "RequestTimeoutError",
-        "SessionClosedError",
+    "_contract.reports": (
+        "CredentialFinding CredentialReport ModelListing NormalizedOptions OptionDecision"
     ),
-    "hookspecs": ("hookimpl",),
-    "registry": ("Registry",),
-    "registry.shared": ("refresh", "shared_registry"),
-    "reports": (
-        "CredentialFinding",
-        "CredentialReport",
-        "ModelListing",
-        "NormalizedOptions",
-        "OptionDecision",
-        "OptionPatch",
-    ),
-    "requests": (
-        "CredentialFieldsRequest",
-        "CredentialQuery",
-        "CredentialRequest",
-        "ErrorRequest",
-        "ModelsRequest",
-        "OptionsRequest",
-        "Origin",
-        "RulesRequest",
-        "SessionRequest",
-        "Target",
-    ),
-    "secrets": ("Secret",),
+    "_contract.requests": "SessionRequest",
+    "_diagnosis.doctor": "diagnose",
+    "_diagnosis.readiness": "check_readiness",
+    "_registry.registry": "Registry",
+    "_registry.shared": "refresh shared_registry",
+    "_secrecy.logs": "current_run_id",
+    "_secrecy.secrets": "Secret",
+    "_sessions._mellea.sampling": "sampling_errors",
+    "_sessions.adoption": "options_report",
+    "_sessions.streaming": "astream_chat stream_chat",
+    "runtime": "MelleaRuntime",
 }
-_HOME = {name: module for module, names in _MODULES.items() for name in names}
-
 __all__ = [
-    "CONTRACT_VERSION",
     "AnswerError",
-    "BackendDescriptor",
     "BackendNotFoundError",
     "BackendUnavailableError",
     "ConcurrentUseError",
@@ -166,28 +107,17 @@ __all__ = [
     "ContentRefusedError",
     "ContextLengthError",
     "CredentialError",
-    "CredentialField",
-    "CredentialFieldsRequest",
     "CredentialFinding",
-    "CredentialForm",
-    "CredentialQuery",
     "CredentialReport",
-    "CredentialRequest",
-    "ErrorRequest",
     "MelleaAPIError",
+    "MelleaRuntime",
     "ModelInfo",
     "ModelListing",
     "ModelNotFoundError",
-    "ModelsRequest",
-    "Native",
     "NormalizedOptions",
     "OptionDecision",
     "OptionError",
-    "OptionPatch",
     "OptionProblem",
-    "OptionRule",
-    "OptionsRequest",
-    "Origin",
     "PermissionDeniedError",
     "PluginError",
     "ProviderError",
@@ -195,17 +125,16 @@ __all__ = [
     "Registry",
     "RequestRefusedError",
     "RequestTimeoutError",
-    "RulesRequest",
     "Secret",
     "SessionClosedError",
     "SessionRequest",
-    "Target",
     "__version__",
+    "astream_chat",
     "build_session",
     "check_readiness",
+    "current_run_id",
     "diagnose",
     "explain_options",
-    "hookimpl",
     "list_all_models",
     "list_models",
     "options_report",
@@ -214,6 +143,7 @@ __all__ = [
     "session_request",
     "shared_registry",
     "start_session",
+    "stream_chat",
     "validate_credentials",
 ]
 
@@ -221,12 +151,12 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     import importlib
 
-    module = _HOME.get(name)
-    if module is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"{__name__}.{module}"), name)
-    globals()[name] = value
-    return value
+    for module, names in _HOMES.items():
+        if name in names.split():
+            value = getattr(importlib.import_module(f"mellea_api.{module}"), name)
+            globals()[name] = value
+            return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from mellea_api.cli import main
+from mellea_api._cli import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -4,7 +4,7 @@ A plugin is a module (or object) with functions marked by `hookimpl`; it impleme
 required hooks and those of the others where it knows better than the core's defaults. Each call
 reaches one backend's plugin only. Hooks report; the core alone raises.
 
-    from mellea_api import BackendDescriptor, hookimpl
+    from mellea_api.plugin import BackendDescriptor, hookimpl
 
     @hookimpl
     def describe_backend(name):
@@ -23,10 +23,15 @@ from typing import TYPE_CHECKING
 
 import pluggy
 
-from mellea_api.descriptor import BackendDescriptor, CredentialField, ModelInfo, OptionRule
-from mellea_api.errors import MelleaAPIError
-from mellea_api.reports import CredentialReport, NormalizedOptions, OptionPatch
-from mellea_api.requests import (
+from mellea_api._contract.descriptor import (
+    BackendDescriptor,
+    CredentialField,
+    ModelInfo,
+    OptionRule,
+)
+from mellea_api._contract.errors import MelleaAPIError
+from mellea_api._contract.reports import CredentialReport, NormalizedOptions, OptionPatch
+from mellea_api._contract.requests import (
     CredentialFieldsRequest,
     CredentialQuery,
     CredentialRequest,
@@ -36,7 +41,7 @@ from mellea_api.requests import (
     RulesRequest,
     SessionRequest,
 )
-from mellea_api.secrets import Secret
+from mellea_api._secrecy.secrets import Secret
 
 if TYPE_CHECKING:
     from mellea import MelleaSession
@@ -135,7 +140,7 @@ def normalize_options(request: OptionsRequest) -> NormalizedOptions | None:
     """Say options in the backend's terms.
 
     Without it, or where it returns None, the core reads the target's rules. Write it only
-    for what rules cannot say, best on top of `mellea_api.options.plan.apply_rules(request)`.
+    for what rules cannot say, best on top of `mellea_api._options.plan.apply_rules(request)`.
 
     Args:
         request: Canonical options. It must not touch the network, nor import an SDK.

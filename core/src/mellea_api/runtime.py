@@ -15,19 +15,19 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from attrs import evolve
 
-from mellea_api import _mellea
-from mellea_api.environment import RuntimeEnvironment, checked_run_id
-from mellea_api.errors import ConfigurationError, ModelNotFoundError
-from mellea_api.logs import logger, under_run
-from mellea_api.registry import Registry
-from mellea_api.registry.shared import given_or_shared
-from mellea_api.requests import Policy
-from mellea_api.selection import Selection, backend_name, blame, select
-from mellea_api.sessions.calls import session_turn
-from mellea_api.sessions.owned import OpenSession, OpenSessions
-from mellea_api.sessions.turns import turn
-from mellea_api.streaming import astream_chat, stream_chat
-from mellea_api.veil import hidden, hide
+from mellea_api._api.environment import RuntimeEnvironment, checked_run_id
+from mellea_api._api.selection import Selection, backend_name, blame, select
+from mellea_api._contract.errors import ConfigurationError, ModelNotFoundError
+from mellea_api._contract.requests import Policy
+from mellea_api._registry import Registry
+from mellea_api._registry.shared import given_or_shared
+from mellea_api._secrecy.logs import logger, under_run
+from mellea_api._secrecy.veil import hidden, hide
+from mellea_api._sessions import _mellea
+from mellea_api._sessions.calls import session_turn
+from mellea_api._sessions.owned import OpenSession, OpenSessions
+from mellea_api._sessions.streaming import astream_chat, stream_chat
+from mellea_api._sessions.turns import turn
 
 if TYPE_CHECKING:
     from mellea import MelleaSession

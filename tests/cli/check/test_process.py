@@ -13,7 +13,7 @@ from support.faults import black_hole, refused
 from support.reports import schema
 
 import mellea_api
-from mellea_api.diagnosis.readiness import check_readiness
+from mellea_api._diagnosis.readiness import check_readiness
 
 # ------------------------------------------------------------- the process, as a container runs it
 

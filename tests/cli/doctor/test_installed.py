@@ -12,7 +12,7 @@ from support.installing import distribution
 from support.reports import row
 
 import mellea_api
-from mellea_api.diagnosis.software import software
+from mellea_api._diagnosis.software import software
 
 
 def test_damaged_metadata_are_told_and_hide_nothing(
@@ -115,7 +115,7 @@ def test_a_plugin_of_this_project_has_the_cores_version(
 
 
 def test_where_nothing_is_installed_that_is_the_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    from mellea_api.diagnosis import doctor
+    from mellea_api._diagnosis import doctor
 
     monkeypatch.setattr(doctor, "installed_entry_points", list)
     found = doctor.diagnose()

@@ -9,8 +9,8 @@ from pathlib import Path
 import jsonschema
 from support.reports import REFERENCE, schema
 
-from mellea_api.diagnosis.software import OURS, TESTED_MELLEA, TESTED_PYTHON
-from mellea_api.environment import VARIABLES
+from mellea_api._api.environment import VARIABLES
+from mellea_api._diagnosis.software import OURS, TESTED_MELLEA, TESTED_PYTHON
 
 ROOT = Path(__file__).resolve().parents[3]
 

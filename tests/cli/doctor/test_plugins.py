@@ -12,10 +12,11 @@ from support.fake_plugins import GOOD
 from support.reports import row
 
 import mellea_api
+import mellea_api.plugin
 
 EXTENSIONS = "mellea_api.extensions"
 POLICY = """
-from mellea_api import hookimpl
+from mellea_api.plugin import hookimpl
 
 @hookimpl
 def review_options(request):
@@ -33,7 +34,7 @@ def test_what_is_installed_is_told_with_versions_and_load_times(doctor: Any) -> 
         plugin = row(found, "backends", name)
         assert plugin["distribution"] == f"mellea-api-{name}"
         assert plugin["version"] == mellea_api.__version__
-        assert plugin["contract_version"] == mellea_api.CONTRACT_VERSION
+        assert plugin["contract_version"] == mellea_api.plugin.CONTRACT_VERSION
         assert plugin["state"] == "ok"
         assert plugin["load_ms"] > 0
     assert [one["name"] for one in found["software"][:3]] == ["python", "mellea-api", "mellea"]

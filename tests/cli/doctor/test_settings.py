@@ -10,9 +10,9 @@ import pytest
 from support.fake_plugins import GOOD, backend, extension
 from support.reports import SECRET, row
 
-from mellea_api.diagnosis.trial import Reads
-from mellea_api.diagnosis.variables import Variables, usable_settings
-from mellea_api.registry import Registry
+from mellea_api._diagnosis.trial import Reads
+from mellea_api._diagnosis.variables import Variables, usable_settings
+from mellea_api._registry import Registry
 
 
 def test_two_distributions_with_one_name_are_an_error_until_one_is_preferred(

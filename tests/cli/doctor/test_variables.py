@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from support.fake_plugins import GOOD
 from support.reports import SECRET, row
 
-from mellea_api.diagnosis.trial import Reads, Trouble
-from mellea_api.diagnosis.variables import Variables, secrets_of
-from mellea_api.environment import VARIABLES
-from mellea_api.registry import Registry
+from mellea_api._api.environment import VARIABLES
+from mellea_api._diagnosis.trial import Reads, Trouble
+from mellea_api._diagnosis.variables import Variables, secrets_of
+from mellea_api._registry import Registry
 
 OTHER_SECRET = "another-canary-of-which-only-the-plugin-knows"
 

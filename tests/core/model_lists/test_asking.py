@@ -26,7 +26,7 @@ from mellea_api import (
     Registry,
     RequestTimeoutError,
 )
-from mellea_api.model_lists import asking
+from mellea_api._models import asking
 
 Found = Callable[..., Registry]
 Asked = Callable[[], int]
@@ -315,7 +315,7 @@ def test_a_plugin_that_hangs_does_not_keep_the_program_from_ending(
     (entry,) = [record.entry_point for record in found(hangs=HANGS).backends()]
     program = (
         "import sys\nsys.path[:0] = sys.argv[2:]\n"
-        "import mellea_api\nfrom mellea_api.model_lists import asking\n"
+        "import mellea_api\nfrom mellea_api._models import asking\n"
         "from support.fake_plugins import backend, registry\n"
         "asking.GRACE = 0.1\n"
         "made = registry(backend('hangs', sys.argv[1]))\n"

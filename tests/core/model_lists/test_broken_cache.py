@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.cached_lists import down, key_of, lists, target
 
-from mellea_api.model_lists.cache import ModelCache
+from mellea_api._models.cache import ModelCache
 
 # -------------------------------------------------------------------------- what it may meet
 
@@ -202,8 +202,9 @@ WORKER = """
 import random, sys
 from pathlib import Path
 sys.path[:0] = sys.argv[3:]
-from mellea_api import BackendDescriptor, BackendUnavailableError, ModelInfo, Target
-from mellea_api.model_lists.cache import ModelCache
+from mellea_api.plugin import BackendDescriptor, Target
+from mellea_api import BackendUnavailableError, ModelInfo
+from mellea_api._models.cache import ModelCache
 
 cache, me = ModelCache(Path(sys.argv[1])), sys.argv[2]
 descriptor = BackendDescriptor(name="fake", summary="", default_model="small")
@@ -246,7 +247,7 @@ def test_a_process_that_dies_while_it_writes_spoils_nothing(folder: Path) -> Non
     killed = (
         "import os, sys\nsys.path[:0] = sys.argv[3:]\n"
         "from pathlib import Path\nfrom mellea_api import ModelInfo\n"
-        "from mellea_api.model_lists.cache import ModelCache\n"
+        "from mellea_api._models.cache import ModelCache\n"
         "os.replace = lambda *places: os.kill(os.getpid(), 9)\n"
         "cache = ModelCache(Path(sys.argv[1]))\n"
         "with cache.alone(sys.argv[2], 5):\n"

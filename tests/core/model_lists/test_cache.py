@@ -15,14 +15,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 from support.cached_lists import down, key_of, lists, target
 
-from mellea_api import (
-    ModelInfo,
-    ModelNotFoundError,
-    ProviderError,
-    RateLimitError,
-    Secret,
-)
-from mellea_api.model_lists.cache import ModelCache
+from mellea_api import ModelInfo, ModelNotFoundError, ProviderError, RateLimitError, Secret
+from mellea_api._models.cache import ModelCache
 
 CANARY = 'canary/"Zm9v"\\0123456789'
 

@@ -10,8 +10,8 @@ import pytest
 from support.fake_options import problems, render, target
 
 from mellea_api import OptionError
-from mellea_api.options.canonical import CANONICAL
-from mellea_api.options.pipeline import OptionPipeline
+from mellea_api._options.canonical import CANONICAL
+from mellea_api._options.pipeline import OptionPipeline
 
 
 class BrokenError(Exception):

@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 from support.fake_options import described, problems, render, target
 
-from mellea_api import BackendDescriptor, OptionError, OptionRule, Target
-from mellea_api.options.canonical import INTERNAL
-from mellea_api.options.pipeline import OptionPipeline
+from mellea_api import OptionError
+from mellea_api._options.canonical import INTERNAL
+from mellea_api._options.pipeline import OptionPipeline
+from mellea_api.plugin import BackendDescriptor, OptionRule, Target
 
 # --- names -------------------------------------------------------------------------------------
 

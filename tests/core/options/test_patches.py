@@ -9,16 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.fake_options import DESCRIPTOR, described, target
 
-from mellea_api import (
-    NormalizedOptions,
-    OptionDecision,
-    OptionError,
-    OptionPatch,
-    OptionRule,
-    OptionsRequest,
-    PluginError,
-)
-from mellea_api.options.pipeline import OptionPipeline
+from mellea_api import NormalizedOptions, OptionDecision, OptionError, PluginError
+from mellea_api._options.pipeline import OptionPipeline
+from mellea_api.plugin import OptionPatch, OptionRule, OptionsRequest
 from mellea_api.testing.strategies import option_dicts
 
 

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 from support.fake_options import DESCRIPTOR, MODULE, described, problems, render, target
 
-from mellea_api import OptionError, OptionRule, PluginError
-from mellea_api.options.pipeline import OptionPipeline
-from mellea_api.options.spelling import overlay
+from mellea_api import OptionError, PluginError
+from mellea_api._options.pipeline import OptionPipeline
+from mellea_api._options.spelling import overlay
+from mellea_api.plugin import OptionRule
 
 # --- policies ----------------------------------------------------------------------------------
 
@@ -168,8 +169,8 @@ def test_a_conversion_refuses_a_value_with_its_own_words() -> None:
 
 
 def test_plans_of_two_backends_with_the_same_rules_keep_their_names() -> None:
-    from mellea_api.descriptor import BackendDescriptor
-    from mellea_api.options.plan import plan_for
+    from mellea_api._contract.descriptor import BackendDescriptor
+    from mellea_api._options.plan import plan_for
 
     for name in ("one", "other") * 50:  # the id of a descriptor may come again
         descriptor = BackendDescriptor(

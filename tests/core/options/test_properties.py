@@ -12,13 +12,14 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from support.fake_options import DESCRIPTOR, RULES, described, target
 
-from mellea_api import Native, OptionError, OptionRule, Target
-from mellea_api.descriptor import Endpoint
-from mellea_api.options.canonical import CANONICAL
-from mellea_api.options.checks import CHECKS
-from mellea_api.options.pipeline import OptionPipeline
-from mellea_api.options.plan import plan_for
-from mellea_api.options.spelling import canonicalise, merge
+from mellea_api import OptionError
+from mellea_api._contract.descriptor import Endpoint
+from mellea_api._options.canonical import CANONICAL
+from mellea_api._options.checks import CHECKS
+from mellea_api._options.pipeline import OptionPipeline
+from mellea_api._options.plan import plan_for
+from mellea_api._options.spelling import canonicalise, merge
+from mellea_api.plugin import Native, OptionRule, Target
 from mellea_api.testing.strategies import (
     invalid_values,
     json_values,

@@ -9,12 +9,7 @@ import pytest
 from support.fake_plugins import GOOD, backend, registry
 
 import mellea_api
-from mellea_api import (
-    BackendNotFoundError,
-    CredentialError,
-    PluginError,
-    Registry,
-)
+from mellea_api import BackendNotFoundError, CredentialError, PluginError, Registry
 
 WritePlugin = Callable[[str], str]
 
@@ -38,7 +33,7 @@ def test_what_a_probe_raises_is_a_status(
     found: Callable[..., Registry], raised: str, status: str, checked: bool
 ) -> None:
     own = (
-        "\nfrom mellea_api.authoring import UnreadableAnswerError\n"
+        "\nfrom mellea_api._provider.authoring import UnreadableAnswerError\n"
         f"@hookimpl\ndef validate_credentials(request):\n    if request.probe: raise {raised}\n"
     )
     made = found(own)
@@ -91,7 +86,7 @@ def test_a_probe_that_forgets_its_deadline_is_given_up(
     found: Callable[..., Registry], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Before it ends, which is all that can be said without a clock."""
-    monkeypatch.setattr("mellea_api.registry.credentials._GRACE", 0.05)
+    monkeypatch.setattr("mellea_api._registry.credentials._GRACE", 0.05)
     made = found(
         "import threading\nended = threading.Event()\n"
         "@hookimpl\ndef validate_credentials(request):\n    ended.wait(60)"
@@ -116,7 +111,7 @@ HOLDS = "@hookimpl(wrapper=True)\ndef normalize_options(request):\n    "
         ),
         (
             (
-                "from mellea_api.options.plan import apply_rules\n"
+                "from mellea_api._options.plan import apply_rules\n"
                 "@hookimpl\ndef normalize_options(request):\n"
                 "    request.options.pop('max_tokens')\n    return apply_rules(request)"
             ),

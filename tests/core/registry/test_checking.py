@@ -8,14 +8,12 @@ from typing import Any
 import pytest
 from support.fake_plugins import GOOD, backend, refused, registry
 
-from mellea_api import (
-    PluginError,
-    hookimpl,
-)
-from mellea_api.registry.loading import check_plugin
+from mellea_api import PluginError
+from mellea_api._registry.loading import check_plugin
+from mellea_api.plugin import hookimpl
 
 WritePlugin = Callable[[str], str]
-IMPORT = "from mellea_api import *\nfrom mellea_api import hookimpl\n"
+IMPORT = "from mellea_api import *\nfrom mellea_api.plugin import (BackendDescriptor, CredentialField, CredentialForm, CredentialQuery, ErrorRequest, Native, OptionPatch, OptionRule, hookimpl)\n"
 
 
 # --- the contract ------------------------------------------------------------------------------

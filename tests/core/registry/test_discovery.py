@@ -13,7 +13,7 @@ import pytest
 from support.fake_plugins import backend, extension, registry
 
 from mellea_api import BackendNotFoundError, ConfigurationError, PluginError, Registry
-from mellea_api.registry import Settings
+from mellea_api._registry import Settings
 
 
 def test_names_are_sorted_and_iteration_and_membership_agree() -> None:

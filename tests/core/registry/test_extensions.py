@@ -8,14 +8,10 @@ from typing import Any
 import pytest
 from support.fake_plugins import GOOD, backend, extension, registry
 
-from mellea_api import (
-    PluginError,
-    explain_options,
-    start_session,
-)
+from mellea_api import PluginError, explain_options, start_session
 
 WritePlugin = Callable[[str], str]
-IMPORT = "from mellea_api import *\nfrom mellea_api import hookimpl\n"
+IMPORT = "from mellea_api import *\nfrom mellea_api.plugin import (BackendDescriptor, CredentialField, CredentialForm, CredentialQuery, ErrorRequest, Native, OptionPatch, OptionRule, hookimpl)\n"
 
 
 @pytest.mark.parametrize(
@@ -121,7 +117,7 @@ def test_an_answer_of_the_wrong_type_is_laid_at_the_door_of_those_that_had_a_par
 ) -> None:
     """Where the backend's plugin has no such hook, an extension alone can have answered."""
     own = GOOD + (
-        "from mellea_api.options.plan import apply_rules\n"
+        "from mellea_api._options.plan import apply_rules\n"
         "@hookimpl\ndef normalize_options(request): return apply_rules(request)"
     )
     policy = extension("policy", write_plugin(IMPORT + WRAPPING))

@@ -14,17 +14,18 @@ import pytest
 from support.fake_plugins import GOOD, backend, registry
 
 import mellea_api
+import mellea_api.plugin
 from mellea_api import (
     BackendUnavailableError,
     CredentialError,
-    ErrorRequest,
     PluginError,
     RateLimitError,
     Registry,
     hookspecs,
 )
-from mellea_api.options.listing import list_options
-from mellea_api.registry import Backend
+from mellea_api._options.listing import list_options
+from mellea_api._registry import Backend
+from mellea_api.plugin import ErrorRequest
 
 WritePlugin = Callable[[str], str]
 SPECS = {
@@ -59,7 +60,7 @@ def test_every_hook_says_what_it_does_and_takes_one_frozen_request(name: str) ->
     assert (inspect.getdoc(SPECS[name]) or "").partition("\n")[0].endswith(".")
     (parameter,) = inspect.signature(SPECS[name]).parameters.values()
     if name != "describe_backend":
-        kind = getattr(mellea_api, parameter.annotation)
+        kind = getattr(mellea_api.plugin, parameter.annotation)
         assert parameter.name == "request"
         with pytest.raises(attrs.exceptions.FrozenInstanceError):
             object.__new__(kind).target = None
@@ -250,7 +251,7 @@ ASKED = []
 def create_session(request):
     global LEARNT
     from mellea import MelleaSession
-    from mellea_api.backend import TextBackend
+    from mellea_api.plugin import TextBackend
     class Fake(TextBackend):
         provider = "fake"
         async def generate(self, prompt, options):
@@ -272,7 +273,7 @@ def create_session(request):
 def test_hook_normalize_options(found: Callable[..., Registry]) -> None:
     """Without it the rules decide; with it the plugin does, best on top of the rules."""
     own = (
-        "\nfrom attrs import evolve\nfrom mellea_api.options.plan import apply_rules\n"
+        "\nfrom attrs import evolve\nfrom mellea_api._options.plan import apply_rules\n"
         "@hookimpl\ndef normalize_options(request):\n"
         "    if request.target.model_id != 'big': return None\n"
         "    report = apply_rules(request)\n"

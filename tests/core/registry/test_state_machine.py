@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from support.fake_plugins import GOOD, backend, extension
 
 from mellea_api import BackendNotFoundError, PluginError, Registry
-from mellea_api.registry.discovery import BACKENDS, EntryPoint
+from mellea_api._registry.discovery import BACKENDS, EntryPoint
 
 NAMES = ("one", "two", "three", "ollama")
 DISTRIBUTIONS = ("dist-a", "Dist_B", "dist.c")

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from support.ollama_server import OllamaServer
 
-from mellea_api import _mellea
+from mellea_api._sessions import _mellea
 from mellea_api.runtime import MelleaRuntime
 
 
@@ -59,7 +59,7 @@ def test_the_run_id_is_on_the_records_of_the_library_and_of_mellea(
 
 def test_run_ids_of_two_runtimes_do_not_mix(ollama: OllamaServer) -> None:
     """Nor does one stay behind with the program, while a stream is read or after it."""
-    from mellea_api.logs import current_run_id
+    from mellea_api import current_run_id
 
     with MelleaRuntime(run_id="a") as one, MelleaRuntime(run_id="b") as other:
         first, second = one.stream("one two three"), other.stream("one two three")

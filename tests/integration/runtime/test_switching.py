@@ -15,7 +15,7 @@ from support.openai_server import OpenAIServer
 from support.waiting import until
 
 import mellea_api
-from mellea_api import _mellea
+from mellea_api._sessions import _mellea
 from mellea_api.runtime import MelleaRuntime
 
 

@@ -25,7 +25,7 @@ BAD = "hf_badbadbadbadbadbadbadbad"
 
 PROGRAM = """
 import json, sys, mellea_api
-from mellea_api.converter import converter
+from mellea_api._contract.converter import converter
 
 for steps in json.loads(sys.argv[1]):
     report = mellea_api.validate_credentials("hf", probe=True, **steps)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import mellea_api
-from mellea_api.streaming import stream_chat
+from mellea_api import stream_chat
 
 pytestmark = [
     pytest.mark.usefixtures("transformers_here"),

@@ -12,12 +12,12 @@ import pytest
 
 pytest.importorskip("mellea_api_hf", reason="mellea-api-hf is not installed")
 
-from mellea_api.descriptor import BackendDescriptor, Endpoint, OptionRule
-from mellea_api.errors import OptionError
-from mellea_api.options.canonical import CANONICAL, SPELLINGS
-from mellea_api.options.checks import CHECKS
-from mellea_api.reports import NormalizedOptions
-from mellea_api.requests import OptionsRequest, Target
+from mellea_api._contract.descriptor import BackendDescriptor, Endpoint, OptionRule
+from mellea_api._contract.errors import OptionError
+from mellea_api._contract.reports import NormalizedOptions
+from mellea_api._contract.requests import OptionsRequest, Target
+from mellea_api._options.canonical import CANONICAL, SPELLINGS
+from mellea_api._options.checks import CHECKS
 from mellea_api_hf.models import CATALOGUE
 from mellea_api_hf.options import RULES, SAMPLING, normalize
 

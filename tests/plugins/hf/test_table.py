@@ -17,7 +17,7 @@ from generator.rules import fate
 from support.table import Case, Column, Seen, ask, prove
 
 import mellea_api
-from mellea_api.streaming import stream_chat
+from mellea_api import stream_chat
 
 pytest.importorskip("mellea_api_hf", reason="mellea-api-hf is not installed")
 

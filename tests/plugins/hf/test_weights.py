@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 import mellea_api
+from mellea_api import astream_chat, stream_chat
 from mellea_api.runtime import MelleaRuntime
-from mellea_api.streaming import astream_chat, stream_chat
 
 pytestmark = [pytest.mark.usefixtures("transformers_here"), pytest.mark.slow]
 

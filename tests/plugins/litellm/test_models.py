@@ -10,7 +10,7 @@ pytest.importorskip("mellea_api_litellm")
 from click.testing import CliRunner
 
 import mellea_api
-from mellea_api.cli.app import app
+from mellea_api._cli.app import app
 from mellea_api_litellm.routes import find
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 pytest.importorskip("mellea_api_litellm")
 
 import mellea_api
-from mellea_api.options.listing import list_options
+from mellea_api._options.listing import list_options
 from mellea_api_litellm import conversions, probe
 from mellea_api_litellm.options import OWN, RULES
 from mellea_api_litellm.routes import find, snapshot

@@ -21,7 +21,7 @@ from support.watsonx_server import API_KEY
 pytest.importorskip("mellea_api_litellm")
 
 import mellea_api
-from mellea_api.streaming import stream_chat
+from mellea_api import stream_chat
 
 pytestmark = pytest.mark.usefixtures("sdk")
 # To log a stream that failed, LiteLLM counts its tokens: with this model, without a network.

@@ -10,7 +10,7 @@ from support.litellm_proxy import ANSWER, KEY, MODELS, LiteLLMProxy
 pytest.importorskip("mellea_api_litellm")
 
 import mellea_api
-from mellea_api.streaming import stream_chat
+from mellea_api import stream_chat
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("sdk")]
 

@@ -21,7 +21,7 @@ from support.provider_errors import raw
 pytest.importorskip("mellea_api_litellm")
 
 import mellea_api
-from mellea_api.streaming import stream_chat
+from mellea_api import stream_chat
 
 pytestmark = pytest.mark.usefixtures("sdk")
 

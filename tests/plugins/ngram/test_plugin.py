@@ -9,14 +9,15 @@ import sys
 import pytest
 
 import mellea_api
-from mellea_api.options.canonical import CANONICAL
+import mellea_api.plugin
+from mellea_api._options.canonical import CANONICAL
 from mellea_api_ngram.options import RULES
 from mellea_api_ngram.sampling import Sampling
 
 FORBIDDEN = {
     "mellea": "it costs half a second",
     "asyncio": "only a call needs it",
-    "mellea_api.backend": "it imports Mellea",
+    "mellea_api._sessions.text_backend": "it imports Mellea",
     "mellea_api_ngram.model": "describing a model is not training it",
 }
 
@@ -50,7 +51,7 @@ def test_every_argument_of_the_sampler_is_an_option_and_nothing_else_is_sent() -
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: f"{rule.name}-{rule.supported}")
 def test_a_rule_says_where_it_was_read_and_why_it_sends_nothing(
-    rule: mellea_api.OptionRule,
+    rule: mellea_api.plugin.OptionRule,
 ) -> None:
     assert rule.source
     assert rule.supported or rule.reason

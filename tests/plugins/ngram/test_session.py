@@ -25,8 +25,8 @@ from mellea_api import (
     RequestRefusedError,
     RequestTimeoutError,
     options_report,
+    stream_chat,
 )
-from mellea_api.streaming import stream_chat
 from mellea_api_ngram.model import tokenize
 
 SEA = "Tell me about the sea."

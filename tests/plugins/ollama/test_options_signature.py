@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 from support.ollama_schema import OPTION_TYPES, REQUEST_FIELDS
 
-from mellea_api.descriptor import BackendDescriptor, Endpoint, OptionRule
-from mellea_api.errors import OptionError
-from mellea_api.options.canonical import CANONICAL, INTERNAL, SPELLINGS
-from mellea_api.options.checks import CHECKS
-from mellea_api.options.convert import find_conversion
-from mellea_api.options.plan import Plan
-from mellea_api.reports import NormalizedOptions
-from mellea_api.requests import Target
+from mellea_api._contract.descriptor import BackendDescriptor, Endpoint, OptionRule
+from mellea_api._contract.errors import OptionError
+from mellea_api._contract.reports import NormalizedOptions
+from mellea_api._contract.requests import Target
+from mellea_api._options.canonical import CANONICAL, INTERNAL, SPELLINGS
+from mellea_api._options.checks import CHECKS
+from mellea_api._options.convert import find_conversion
+from mellea_api._options.plan import Plan
 from mellea_api_ollama.models import CATALOGUE
 from mellea_api_ollama.options import LIFTED, RULES
 

@@ -21,8 +21,8 @@ from support.ollama_server import OllamaServer
 pytest.importorskip("mellea_api_ollama")
 
 import mellea_api
+from mellea_api import stream_chat
 from mellea_api.runtime import MelleaRuntime
-from mellea_api.streaming import stream_chat
 
 
 @pytest.fixture

@@ -18,13 +18,13 @@ from openai.types import chat, completion_create_params
 from openai.types.chat.completion_create_params import CompletionCreateParamsStreaming as ChatTypes
 from typing_extensions import is_typeddict
 
-from mellea_api.descriptor import BackendDescriptor, Endpoint, OptionRule
-from mellea_api.errors import OptionError
-from mellea_api.options.canonical import CANONICAL, SPELLINGS
-from mellea_api.options.checks import CHECKS, THINKING_LEVELS
-from mellea_api.options.plan import apply_rules
-from mellea_api.reports import NormalizedOptions
-from mellea_api.requests import OptionsRequest, Target
+from mellea_api._contract.descriptor import BackendDescriptor, Endpoint, OptionRule
+from mellea_api._contract.errors import OptionError
+from mellea_api._contract.reports import NormalizedOptions
+from mellea_api._contract.requests import OptionsRequest, Target
+from mellea_api._options.canonical import CANONICAL, SPELLINGS
+from mellea_api._options.checks import CHECKS, THINKING_LEVELS
+from mellea_api._options.plan import apply_rules
 from mellea_api_openai.families import FAMILIES
 from mellea_api_openai.models import CATALOGUE
 from mellea_api_openai.options import RULES

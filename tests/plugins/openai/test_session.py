@@ -15,7 +15,8 @@ from support.openai_server import OpenAIServer
 pytest.importorskip("mellea_api_openai")
 
 import mellea_api
-from mellea_api.streaming import stream_chat
+import mellea_api.plugin
+from mellea_api import stream_chat
 
 
 @pytest.fixture
@@ -173,7 +174,7 @@ def test_an_empty_variable_names_no_server(monkeypatch: pytest.MonkeyPatch, valu
 
     monkeypatch.setenv("OPENAI_BASE_URL", value)
     target = mellea_api.shared_registry().backend("openai").target()
-    request = mellea_api.ModelsRequest(target=target)
+    request = mellea_api.plugin.ModelsRequest(target=target)
     client = sdk._client(**sdk._client_arguments(request))
     assert str(client.base_url) == "https://api.openai.com/v1/"
 

@@ -20,13 +20,13 @@ pytest.importorskip("ibm_watsonx_ai", reason="the watsonx.ai SDK is not installe
 from ibm_watsonx_ai.foundation_models import ModelInference
 from ibm_watsonx_ai.foundation_models.schema import TextChatParameters, TextGenParameters
 
-from mellea_api.descriptor import Endpoint, OptionRule
-from mellea_api.errors import OptionError
-from mellea_api.options.canonical import CANONICAL, SPELLINGS
-from mellea_api.options.checks import CHECKS, THINKING_LEVELS
-from mellea_api.options.plan import apply_rules
-from mellea_api.reports import NormalizedOptions
-from mellea_api.requests import OptionsRequest, Target
+from mellea_api._contract.descriptor import Endpoint, OptionRule
+from mellea_api._contract.errors import OptionError
+from mellea_api._contract.reports import NormalizedOptions
+from mellea_api._contract.requests import OptionsRequest, Target
+from mellea_api._options.canonical import CANONICAL, SPELLINGS
+from mellea_api._options.checks import CHECKS, THINKING_LEVELS
+from mellea_api._options.plan import apply_rules
 from mellea_api.testing.strategies import option_dicts
 from mellea_api_watsonx import describe_backend
 from mellea_api_watsonx.models import CATALOGUE

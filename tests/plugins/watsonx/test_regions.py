@@ -13,8 +13,8 @@ pytest.importorskip("ibm_watsonx_ai", reason="the watsonx.ai SDK is not installe
 
 from ibm_watsonx_ai import APIClient
 
-from mellea_api.errors import ConfigurationError
-from mellea_api.requests import Target
+from mellea_api._contract.errors import ConfigurationError
+from mellea_api._contract.requests import Target
 from mellea_api_watsonx import describe_backend
 from mellea_api_watsonx.regions import REGIONS, checked_url, is_cloud
 

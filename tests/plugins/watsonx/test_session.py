@@ -24,7 +24,7 @@ pytest.importorskip("ibm_watsonx_ai", reason="the watsonx.ai SDK is not installe
 pytest.importorskip("trustme", reason="trustme, which makes certificates, is not installed")
 
 import mellea_api
-from mellea_api.errors import ConfigurationError, CredentialError, ModelNotFoundError
+from mellea_api._contract.errors import ConfigurationError, CredentialError, ModelNotFoundError
 from mellea_api.runtime import MelleaRuntime
 
 pytestmark = DEPRECATED

@@ -21,8 +21,8 @@ pytest.importorskip("ibm_watsonx_ai", reason="the watsonx.ai SDK is not installe
 pytest.importorskip("trustme", reason="trustme, which makes certificates, is not installed")
 
 import mellea_api
-from mellea_api.errors import OptionError
-from mellea_api.streaming import stream_chat
+from mellea_api import stream_chat
+from mellea_api._contract.errors import OptionError
 
 pytestmark = DEPRECATED
 

@@ -14,8 +14,8 @@ from typing import Any, Final
 
 from attrs import asdict, frozen
 
-from mellea_api.registry import Registry, Settings
-from mellea_api.registry.discovery import BACKENDS, EntryPoint
+from mellea_api._registry import Registry, Settings
+from mellea_api._registry.discovery import BACKENDS, EntryPoint
 
 __all__ = ["Apart", "ask_apart", "run"]
 
@@ -98,7 +98,7 @@ def run(job: dict[str, Any]) -> None:
 
 
 def _questions(entry: EntryPoint) -> None:
-    from mellea_api.options.listing import list_options
+    from mellea_api._options.listing import list_options
 
     backend = Registry([entry], Settings()).backend(entry.name)
     target = backend.target()
@@ -110,7 +110,8 @@ def _questions(entry: EntryPoint) -> None:
 
 def _plain() -> EntryPoint:
     """Return a plugin that imports nothing."""
-    from mellea_api import BackendDescriptor, hookimpl
+    from mellea_api._contract.descriptor import BackendDescriptor
+    from mellea_api.hookspecs import hookimpl
 
     plugin: Any = ModuleType("mellea_api_plain")
 

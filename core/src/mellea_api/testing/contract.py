@@ -24,18 +24,18 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import mellea_api
-from mellea_api.descriptor import Endpoint
-from mellea_api.errors import OptionError, OptionProblem
-from mellea_api.options.canonical import CANONICAL
-from mellea_api.options.listing import list_options
-from mellea_api.options.pipeline import OptionPipeline
-from mellea_api.options.plan import plan_for
-from mellea_api.options.spelling import canonicalise, merge
-from mellea_api.registry import Registry, Settings
-from mellea_api.registry.backend import Backend
-from mellea_api.registry.describing import check_rules
-from mellea_api.reports import NormalizedOptions
-from mellea_api.requests import Target
+from mellea_api._contract.descriptor import Endpoint
+from mellea_api._contract.errors import OptionError, OptionProblem
+from mellea_api._contract.reports import NormalizedOptions
+from mellea_api._contract.requests import Target
+from mellea_api._options.canonical import CANONICAL
+from mellea_api._options.listing import list_options
+from mellea_api._options.pipeline import OptionPipeline
+from mellea_api._options.plan import plan_for
+from mellea_api._options.spelling import canonicalise, merge
+from mellea_api._registry import Registry, Settings
+from mellea_api._registry.backend import Backend
+from mellea_api._registry.describing import check_rules
 from mellea_api.testing.apart import ask_apart
 from mellea_api.testing.strategies import invalid_values, option_dicts, spelled
 

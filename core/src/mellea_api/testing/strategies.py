@@ -17,12 +17,12 @@ from typing import Any, Final
 
 from hypothesis import strategies as st
 
-from mellea_api.descriptor import BackendDescriptor, Endpoint, OptionRule
-from mellea_api.errors import OptionError
-from mellea_api.options.canonical import CANONICAL
-from mellea_api.options.checks import THINKING_LEVELS, same
-from mellea_api.options.plan import Plan, plan_for
-from mellea_api.requests import Target
+from mellea_api._contract.descriptor import BackendDescriptor, Endpoint, OptionRule
+from mellea_api._contract.errors import OptionError
+from mellea_api._contract.requests import Target
+from mellea_api._options.canonical import CANONICAL
+from mellea_api._options.checks import THINKING_LEVELS, same
+from mellea_api._options.plan import Plan, plan_for
 
 __all__ = ["invalid_values", "json_values", "option_dicts", "spelled", "valid_values"]
 

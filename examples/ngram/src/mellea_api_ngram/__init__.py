@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mellea_api import BackendDescriptor, SessionRequest, hookimpl
+from mellea_api import SessionRequest
+from mellea_api.plugin import BackendDescriptor, hookimpl
 from mellea_api_ngram.models import CATALOGUE
 from mellea_api_ngram.options import RULES
 

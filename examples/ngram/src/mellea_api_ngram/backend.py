@@ -9,8 +9,8 @@ from typing import Any
 from mellea import MelleaSession
 
 from mellea_api import ModelNotFoundError, SessionRequest
-from mellea_api.authoring import construct
-from mellea_api.backend import Prompt, TextBackend
+from mellea_api._provider.authoring import construct
+from mellea_api.plugin import Prompt, TextBackend
 from mellea_api_ngram.model import END, TURN, load, tokenize
 from mellea_api_ngram.models import ORDERS
 from mellea_api_ngram.sampling import Sampling, complete

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from mellea_api.descriptor import OptionRule
-from mellea_api.options.text import TEXT_RULES
+from mellea_api._options.text import TEXT_RULES
+from mellea_api.plugin import OptionRule
 
 __all__ = ["RULES"]
 

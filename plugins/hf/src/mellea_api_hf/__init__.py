@@ -12,16 +12,18 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from mellea_api import (
-    BackendDescriptor,
     CredentialReport,
-    CredentialRequest,
-    ErrorRequest,
     MelleaAPIError,
     ModelInfo,
-    ModelsRequest,
     NormalizedOptions,
-    OptionsRequest,
     SessionRequest,
+)
+from mellea_api.plugin import (
+    BackendDescriptor,
+    CredentialRequest,
+    ErrorRequest,
+    ModelsRequest,
+    OptionsRequest,
     hookimpl,
 )
 from mellea_api_hf.models import CATALOGUE

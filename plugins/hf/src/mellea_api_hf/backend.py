@@ -12,8 +12,8 @@ from typing import Any
 from mellea.backends.huggingface import LocalHFBackend as Original
 from mellea.core import Component
 
-from mellea_api.logs import logger
-from mellea_api.requests import Policy
+from mellea_api._contract.requests import Policy
+from mellea_api._secrecy.logs import logger
 from mellea_api_hf.generation import SEED, Generation, Translate, current, unheard
 from mellea_api_hf.options import TEMPLATE
 from mellea_api_hf.weights import Weights

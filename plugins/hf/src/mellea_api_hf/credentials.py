@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import os
 
-from mellea_api import CredentialReport, CredentialRequest
-from mellea_api.authoring import UnreadableAnswerError
-from mellea_api.credentials import accepted, unchecked
+from mellea_api import CredentialReport
+from mellea_api._credentials import accepted, unchecked
+from mellea_api._provider.authoring import UnreadableAnswerError
+from mellea_api.plugin import CredentialRequest
 from mellea_api_hf.http import ask
 from mellea_api_hf.token import to_send
 

@@ -8,14 +8,14 @@ from typing import Any, Final
 from mellea_api import (
     BackendUnavailableError,
     CredentialError,
-    ErrorRequest,
     MelleaAPIError,
     ModelNotFoundError,
     PermissionDeniedError,
     RequestRefusedError,
-    Target,
-    translation,
 )
+from mellea_api._provider import refusals as translation
+from mellea_api._secrecy.veil import chain
+from mellea_api.plugin import ErrorRequest, Target
 from mellea_api_hf.token import VARIABLES
 
 __all__ = ["translate_error"]
@@ -23,7 +23,7 @@ __all__ = ["translate_error"]
 
 def translate_error(request: ErrorRequest) -> MelleaAPIError | None:
     """Say what huggingface_hub, transformers and torch raise in the library's terms."""
-    found = list(translation.chain(request.error))
+    found = list(chain(request.error))
     for error in found:
         if isinstance(error, MelleaAPIError):
             return error

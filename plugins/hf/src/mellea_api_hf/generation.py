@@ -15,11 +15,16 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
-from mellea_api import ContextLengthError, MelleaAPIError, OptionError, RequestRefusedError
-from mellea_api.errors import OptionProblem
-from mellea_api.logs import logger
-from mellea_api.requests import Policy
-from mellea_api.translation import caused
+from mellea_api import (
+    ContextLengthError,
+    MelleaAPIError,
+    OptionError,
+    OptionProblem,
+    RequestRefusedError,
+)
+from mellea_api._contract.requests import Policy
+from mellea_api._provider.refusals import caused
+from mellea_api._secrecy.logs import logger
 from mellea_api_hf.options import TEMPLATE
 from mellea_api_hf.stopping import cut, hold_back, in_the_answer, when_set
 from mellea_api_hf.template import template_variables, thinking_variables

@@ -10,8 +10,8 @@ import ssl
 from collections.abc import Mapping
 from typing import Any
 
-from mellea_api.authoring import UnreadableAnswerError, run_with_deadline
-from mellea_api.http import careful
+from mellea_api._provider.authoring import UnreadableAnswerError, run_with_deadline
+from mellea_api.plugin import careful
 
 __all__ = ["ask", "read"]
 

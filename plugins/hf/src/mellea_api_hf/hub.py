@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from typing import Any, Final
 
-from mellea_api import ModelInfo, ModelsRequest, Target
-from mellea_api.authoring import UnreadableAnswerError, check_listing
+from mellea_api import ModelInfo
+from mellea_api._provider.authoring import UnreadableAnswerError, check_listing
+from mellea_api.plugin import ModelsRequest, Target
 from mellea_api_hf.http import ask, read
 from mellea_api_hf.settings import LISTING, LOADING, setting
 from mellea_api_hf.token import to_send

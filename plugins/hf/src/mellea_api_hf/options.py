@@ -17,12 +17,11 @@ from typing import Any, Final
 
 from attrs import evolve
 
-from mellea_api.descriptor import Native, OptionRule
-from mellea_api.options.convert import Converted
-from mellea_api.options.mellea import ONE_ANSWER, RAW_STREAM, STREAM_TIMEOUT
-from mellea_api.options.plan import apply_rules
-from mellea_api.reports import NormalizedOptions
-from mellea_api.requests import OptionsRequest
+from mellea_api import NormalizedOptions
+from mellea_api._options.convert import Converted
+from mellea_api._options.mellea import ONE_ANSWER, RAW_STREAM, STREAM_TIMEOUT
+from mellea_api._options.plan import apply_rules
+from mellea_api.plugin import Native, OptionRule, OptionsRequest
 
 __all__ = ["RULES", "SAMPLING", "TEMPLATE", "greedy", "normalize"]
 

@@ -6,8 +6,9 @@ import importlib.metadata
 import inspect
 from typing import Any
 
-from mellea_api import ErrorRequest, MelleaAPIError, PluginError, SessionRequest, Target
-from mellea_api.authoring import construct
+from mellea_api import MelleaAPIError, PluginError, SessionRequest
+from mellea_api._provider.authoring import construct
+from mellea_api.plugin import ErrorRequest, Target
 from mellea_api_hf.failures import translate_error
 from mellea_api_hf.settings import LOADING, setting
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from mellea_api import ConfigurationError, Target
+from mellea_api import ConfigurationError
+from mellea_api.plugin import Target
 
 __all__ = ["LISTING", "LOADING", "setting"]
 

@@ -15,8 +15,8 @@ from urllib.parse import quote
 from attrs import define, field, frozen
 
 from mellea_api import ModelNotFoundError, Secret
-from mellea_api.authoring import UnreadableAnswerError
-from mellea_api.logs import logger
+from mellea_api._provider.authoring import UnreadableAnswerError
+from mellea_api._secrecy.logs import logger
 from mellea_api_hf.http import ask, read
 from mellea_api_hf.token import to_send
 

@@ -13,20 +13,22 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from mellea_api import (
+    CredentialReport,
+    MelleaAPIError,
+    ModelInfo,
+    NormalizedOptions,
+    SessionRequest,
+)
+from mellea_api.plugin import (
     BackendDescriptor,
     CredentialField,
     CredentialFieldsRequest,
-    CredentialReport,
     CredentialRequest,
     ErrorRequest,
-    MelleaAPIError,
-    ModelInfo,
     ModelsRequest,
-    NormalizedOptions,
     OptionRule,
     OptionsRequest,
     RulesRequest,
-    SessionRequest,
     hookimpl,
 )
 from mellea_api_litellm.models import CATALOGUE

@@ -6,17 +6,10 @@ import difflib
 from collections.abc import Mapping
 from typing import Any, Final
 
-from mellea_api import (
-    CredentialError,
-    ModelInfo,
-    ModelNotFoundError,
-    ModelsRequest,
-    Target,
-    translation,
-)
-from mellea_api.errors import ProviderError
-from mellea_api.logs import logger
-from mellea_api.requests import ErrorRequest
+from mellea_api import CredentialError, ModelInfo, ModelNotFoundError, ProviderError
+from mellea_api._provider import refusals as translation
+from mellea_api._secrecy.logs import logger
+from mellea_api.plugin import ErrorRequest, ModelsRequest, Target
 from mellea_api_litellm.needs import Finding, findings, needs_of, spell
 from mellea_api_litellm.routes import Route
 from mellea_api_litellm.settings import check_listing
@@ -118,7 +111,7 @@ def ask(target: Target, reached: Access, seconds: float) -> list[str] | None:
     """
     if not reached.address or not can_ask(reached.route):
         return None
-    from mellea_api.authoring import UnreadableAnswerError, run_with_deadline
+    from mellea_api._provider.authoring import UnreadableAnswerError, run_with_deadline
 
     ollama = reached.route.provider in ("ollama", "ollama_chat")
     url = reached.address.rstrip("/") + ("/api/tags" if ollama else "/models")
@@ -127,7 +120,7 @@ def ask(target: Target, reached: Access, seconds: float) -> list[str] | None:
     async def get() -> Any:
         import httpx
 
-        from mellea_api.http import careful
+        from mellea_api.plugin import careful
 
         headers = {"authorization": f"Bearer {key}"} if key else {}
         async with careful(httpx.AsyncClient()) as client:

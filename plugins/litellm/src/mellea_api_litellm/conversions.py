@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from mellea_api.options.convert import Conversion, Converted, effort
+from mellea_api._options.convert import Conversion, Converted, effort
 
 __all__ = ["in_its_terms", "named"]
 

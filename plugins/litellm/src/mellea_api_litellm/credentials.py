@@ -11,12 +11,12 @@ from urllib.parse import urlsplit
 
 from attrs import evolve
 
-from mellea_api import CredentialFinding, CredentialReport, CredentialRequest, Secret
-from mellea_api.address import shown_address
-from mellea_api.authoring import UnreadableAnswerError, run_with_deadline
-from mellea_api.credentials import accepted, report_from_fields, unchecked
-from mellea_api.errors import PermissionDeniedError
-from mellea_api.reports import CredentialStatus
+from mellea_api import CredentialFinding, CredentialReport, PermissionDeniedError, Secret
+from mellea_api._contract.address import shown_address
+from mellea_api._contract.reports import CredentialStatus
+from mellea_api._credentials import accepted, report_from_fields, unchecked
+from mellea_api._provider.authoring import UnreadableAnswerError, run_with_deadline
+from mellea_api.plugin import CredentialRequest
 from mellea_api_litellm.check import Access, access, ask, can_ask, missing, no_route, refused
 from mellea_api_litellm.needs import NO_KEYS, Finding, needs_of, variable_of
 from mellea_api_litellm.routes import find

@@ -13,8 +13,9 @@ from typing import Any, Final
 
 from attrs import frozen
 
-from mellea_api.descriptor import Endpoint, Native, OptionRule
-from mellea_api.options.checks import THINKING_LEVELS
+from mellea_api._contract.descriptor import Endpoint
+from mellea_api._options.checks import THINKING_LEVELS
+from mellea_api.plugin import Native, OptionRule
 from mellea_api_litellm import conversions
 from mellea_api_litellm.probe import PROBED
 from mellea_api_litellm.routes import Route

@@ -11,13 +11,13 @@ from attrs import evolve
 from mellea_api import (
     ContentRefusedError,
     ContextLengthError,
-    ErrorRequest,
     MelleaAPIError,
     ModelNotFoundError,
     ProviderError,
-    Target,
-    translation,
 )
+from mellea_api._provider import refusals as translation
+from mellea_api._secrecy.veil import chain
+from mellea_api.plugin import ErrorRequest, Target
 from mellea_api_litellm.needs import key_field, needs_of
 from mellea_api_litellm.routes import Route, find
 
@@ -68,7 +68,7 @@ def translate_error(request: ErrorRequest) -> MelleaAPIError | None:
     route = find(request.target.model_id)
     if route is not None:
         request = evolve(request, target=named(request.target, route))
-    for error in translation.chain(request.error):
+    for error in chain(request.error):
         if isinstance(error, MelleaAPIError):
             return error
         kinds = [kind for kind in type(error).__mro__ if kind.__module__ == "litellm.exceptions"]
@@ -98,7 +98,7 @@ def _of_litellm(request: ErrorRequest, error: Any, kind: str) -> MelleaAPIError 
     if kind in ("APIResponseValidationError", "JSONSchemaValidationError"):
         return translation.unreadable(request, text)
     lowered = text.lower()
-    names = {type(found).__name__ for found in translation.chain(error)}
+    names = {type(found).__name__ for found in chain(error)}
     if answer is None and (
         names & _UNREACHED or "cannot connect" in lowered or "connection error" in lowered
     ):
@@ -115,7 +115,7 @@ def _of_litellm(request: ErrorRequest, error: Any, kind: str) -> MelleaAPIError 
 
 def _answer(error: BaseException) -> Any:
     """Return the server's refusal as the HTTP client has it; LiteLLM makes up answers too."""
-    for found in translation.chain(error):
+    for found in chain(error):
         if type(found).__module__.partition(".")[0] in _CLIENTS:
             answer = getattr(found, "response", None)
             if getattr(answer, "status_code", 200) >= 300:
@@ -125,7 +125,7 @@ def _answer(error: BaseException) -> Any:
 
 def _unreadable(error: BaseException, text: str) -> object:
     """Return what was wrong with an answer that LiteLLM calls a failure of the server."""
-    for found in translation.chain(error):
+    for found in chain(error):
         if type(found).__name__ in _UNREADABLE:
             return found
     return text if any(words in text for words in _STUMBLED) else None
@@ -133,7 +133,7 @@ def _unreadable(error: BaseException, text: str) -> object:
 
 def _headers(error: Any) -> Mapping[str, str] | None:
     """Return the answer's headers, which LiteLLM keeps in one of two places, or in neither."""
-    for found in translation.chain(error):
+    for found in chain(error):
         for headers in (
             getattr(found, "litellm_response_headers", None),
             getattr(getattr(found, "response", None), "headers", None),

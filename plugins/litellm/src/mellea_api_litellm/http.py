@@ -33,8 +33,8 @@ from litellm.llms.custom_httpx.http_handler import (
 from litellm.llms.openai.completion import handler as raw_endpoint
 from litellm.types.llms.custom_http import httpxSpecialProvider
 
-from mellea_api.authoring import UnreadableAnswerError
-from mellea_api.http import careful
+from mellea_api._provider.authoring import UnreadableAnswerError
+from mellea_api.plugin import careful
 
 __all__ = ["OWN_CLIENT", "Clients", "in_use"]
 

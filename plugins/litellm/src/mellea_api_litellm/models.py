@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from mellea_api import ConfigurationError, ModelInfo
-from mellea_api.requests import ModelsRequest
+from mellea_api.plugin import ModelsRequest
 from mellea_api_litellm.needs import findings
 from mellea_api_litellm.options import DEFAULT_MODEL
 from mellea_api_litellm.routes import Route, listed, snapshot

@@ -14,11 +14,10 @@ from typing import Final, Literal
 
 from attrs import field, frozen
 
-from mellea_api.credentials import look
-from mellea_api.descriptor import CredentialField
-from mellea_api.requests import Target
-from mellea_api.secrets import Secret
-from mellea_api.veil import environment
+from mellea_api import Secret
+from mellea_api._credentials import look
+from mellea_api._secrecy.veil import environment
+from mellea_api.plugin import CredentialField, Target
 from mellea_api_litellm.routes import Route, leaves_openai, snapshot
 
 __all__ = [

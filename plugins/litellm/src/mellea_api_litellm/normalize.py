@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from mellea_api.errors import OptionProblem
-from mellea_api.options.plan import EXTRA, apply_rules, option_error, spelled
-from mellea_api.reports import NormalizedOptions
-from mellea_api.requests import OptionsRequest
+from mellea_api import NormalizedOptions, OptionProblem
+from mellea_api._options.plan import apply_rules, option_error, spelled
+from mellea_api._options.rules import EXTRA
+from mellea_api.plugin import OptionsRequest
 from mellea_api_litellm.routes import find, snapshot
 
 __all__ = ["normalize"]

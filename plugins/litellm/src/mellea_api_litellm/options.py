@@ -11,9 +11,9 @@ import functools
 from collections.abc import Iterator
 from typing import Any, Final
 
-from mellea_api.descriptor import Endpoint, Native, OptionRule
-from mellea_api.options.mellea import ONE_ANSWER, RAW_STREAM, STREAM_TIMEOUT
-from mellea_api.requests import Target
+from mellea_api._contract.descriptor import Endpoint
+from mellea_api._options.mellea import ONE_ANSWER, RAW_STREAM, STREAM_TIMEOUT
+from mellea_api.plugin import Native, OptionRule, Target
 from mellea_api_litellm.effects import Effects, an
 from mellea_api_litellm.routes import Route, find, leaves_openai, snapshot
 

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from attrs import field, frozen
 
-from mellea_api.requests import Target
+from mellea_api.plugin import Target
 
 __all__ = [
     "Listed",

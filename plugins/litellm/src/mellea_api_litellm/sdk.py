@@ -13,9 +13,10 @@ os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
 
 import litellm
 
-from mellea_api import ConfigurationError, PluginError, Secret, SessionRequest, Target
-from mellea_api.authoring import construct, model_not_checked
-from mellea_api.logs import logger
+from mellea_api import ConfigurationError, PluginError, Secret, SessionRequest
+from mellea_api._provider.authoring import construct, model_not_checked
+from mellea_api._secrecy.logs import logger
+from mellea_api.plugin import Target
 from mellea_api_litellm import check, probe
 from mellea_api_litellm.http import OWN_CLIENT, Clients, in_use
 from mellea_api_litellm.needs import NO_KEYS, variable_of

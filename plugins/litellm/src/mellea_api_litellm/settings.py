@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from mellea_api import Target, authoring
+from mellea_api._provider import authoring
+from mellea_api.plugin import Target
 
 __all__ = ["HANDED", "LISTING", "OPENING", "check_listing", "flag"]
 

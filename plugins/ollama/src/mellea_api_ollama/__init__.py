@@ -10,16 +10,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from mellea_api import (
+from mellea_api import CredentialReport, MelleaAPIError, ModelInfo, SessionRequest
+from mellea_api.plugin import (
     BackendDescriptor,
     CredentialField,
-    CredentialReport,
     CredentialRequest,
     ErrorRequest,
-    MelleaAPIError,
-    ModelInfo,
     ModelsRequest,
-    SessionRequest,
     hookimpl,
 )
 from mellea_api_ollama.models import CATALOGUE

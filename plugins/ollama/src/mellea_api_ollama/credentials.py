@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from mellea_api import CredentialReport, CredentialRequest, ModelsRequest
-from mellea_api.address import shown_address
-from mellea_api.credentials import accepted
+from mellea_api import CredentialReport
+from mellea_api._contract.address import shown_address
+from mellea_api._credentials import accepted
+from mellea_api.plugin import CredentialRequest, ModelsRequest
 from mellea_api_ollama import sdk
 
 __all__ = ["probe"]

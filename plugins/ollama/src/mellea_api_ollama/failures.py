@@ -6,7 +6,10 @@ import re
 
 import httpx
 
-from mellea_api import ErrorRequest, MelleaAPIError, ModelNotFoundError, translation
+from mellea_api import MelleaAPIError, ModelNotFoundError
+from mellea_api._provider import refusals as translation
+from mellea_api._secrecy.veil import chain
+from mellea_api.plugin import ErrorRequest
 from mellea_api_ollama.loading import ollama
 
 __all__ = ["translate_error"]
@@ -17,7 +20,7 @@ def translate_error(request: ErrorRequest) -> MelleaAPIError | None:
 
     `ollama.ResponseError` has the HTTP status, or -1 where the error came inside a stream.
     """
-    found = list(translation.chain(request.error))
+    found = list(chain(request.error))
     # The SDK keeps the text and the status; what it came from has the headers.
     headers = next((error.response.headers for error in found if hasattr(error, "response")), None)
     for error in found:

@@ -19,10 +19,10 @@ import re
 from collections.abc import Iterator
 from typing import Any, Final
 
-from mellea_api.descriptor import Native, OptionRule
-from mellea_api.options.checks import shown
-from mellea_api.options.convert import Converted
-from mellea_api.options.mellea import STREAM_TIMEOUT
+from mellea_api._options.checks import shown
+from mellea_api._options.convert import Converted
+from mellea_api._options.mellea import STREAM_TIMEOUT
+from mellea_api.plugin import Native, OptionRule
 
 __all__ = ["LIFTED", "RULES", "base64_images", "keep_alive", "no_thinking"]
 

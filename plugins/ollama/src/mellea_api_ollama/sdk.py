@@ -9,25 +9,16 @@ import time
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from typing import Any
 
-from mellea_api import (
-    ModelInfo,
-    ModelNotFoundError,
-    ModelsRequest,
-    Secret,
-    SessionRequest,
-    Target,
-)
-from mellea_api.authoring import (
+from mellea_api import ModelInfo, ModelNotFoundError, Secret, SessionRequest
+from mellea_api._provider.authoring import (
     UnreadableAnswerError,
     check_listing,
     construct,
     flag,
-    reading_answer,
     run_with_deadline,
-    whole,
 )
-from mellea_api.http import careful
-from mellea_api.logs import logger
+from mellea_api._secrecy.logs import logger
+from mellea_api.plugin import ModelsRequest, Target, careful, reading_answer, whole
 from mellea_api_ollama.loading import ollama
 from mellea_api_ollama.options import LIFTED
 

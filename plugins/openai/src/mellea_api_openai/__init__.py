@@ -10,17 +10,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from mellea_api import (
+from mellea_api import CredentialReport, MelleaAPIError, ModelInfo, SessionRequest
+from mellea_api.plugin import (
     BackendDescriptor,
     CredentialField,
     CredentialForm,
-    CredentialReport,
     CredentialRequest,
     ErrorRequest,
-    MelleaAPIError,
-    ModelInfo,
     ModelsRequest,
-    SessionRequest,
     hookimpl,
 )
 from mellea_api_openai.models import CATALOGUE

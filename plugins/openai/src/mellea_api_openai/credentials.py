@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import openai
 
-from mellea_api import CredentialReport, CredentialRequest, ModelsRequest, translation
-from mellea_api.address import shown_address
-from mellea_api.credentials import accepted, unchecked
+from mellea_api import CredentialReport
+from mellea_api._contract.address import shown_address
+from mellea_api._credentials import accepted, unchecked
+from mellea_api._provider import refusals as translation
+from mellea_api.plugin import CredentialRequest, ModelsRequest
 from mellea_api_openai import sdk
 
 __all__ = ["probe"]

@@ -11,15 +11,16 @@ from mellea_api import (
     ContentRefusedError,
     ContextLengthError,
     CredentialError,
-    ErrorRequest,
     MelleaAPIError,
     ModelNotFoundError,
     ProviderError,
     RateLimitError,
     RequestRefusedError,
-    translation,
 )
-from mellea_api.address import shown_address
+from mellea_api._contract.address import shown_address
+from mellea_api._provider import refusals as translation
+from mellea_api._secrecy.veil import chain
+from mellea_api.plugin import ErrorRequest
 from mellea_api_openai.sdk import NO_KEY
 
 __all__ = ["translate_error"]
@@ -43,7 +44,7 @@ _IN_A_STREAM: Final[Mapping[str, type[ProviderError]]] = {
 
 def translate_error(request: ErrorRequest) -> MelleaAPIError | None:
     """Say what the SDK raises in the library's terms."""
-    for error in translation.chain(request.error):
+    for error in chain(request.error):
         if isinstance(error, openai.APIStatusError):
             words, meaning = _read(error)
             status, answer = error.status_code, error.response

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
-from mellea_api.descriptor import Native, OptionRule, Server
+from mellea_api._contract.descriptor import Server
+from mellea_api.plugin import Native, OptionRule
 
 __all__ = ["EFFORT", "FAMILIES", "FAMILY_RULES", "convert", "levels"]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from mellea_api.descriptor import ModelInfo
+from mellea_api import ModelInfo
 
 __all__ = ["CATALOGUE"]
 

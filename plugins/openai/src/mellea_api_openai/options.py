@@ -15,8 +15,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from mellea_api.descriptor import Native, OptionRule, Server
-from mellea_api.options.mellea import ONE_ANSWER, RAW_STREAM, STREAM_TIMEOUT
+from mellea_api._contract.descriptor import Server
+from mellea_api._options.mellea import ONE_ANSWER, RAW_STREAM, STREAM_TIMEOUT
+from mellea_api.plugin import Native, OptionRule
 from mellea_api_openai.families import EFFORT, FAMILY_RULES, convert, levels
 
 __all__ = ["RULES"]

@@ -11,14 +11,9 @@ from typing import Any
 import openai
 from openai.resources.chat.completions import AsyncCompletions
 
-from mellea_api import (
-    ModelInfo,
-    ModelNotFoundError,
-    ModelsRequest,
-    SessionRequest,
-    translation,
-)
-from mellea_api.authoring import (
+from mellea_api import ModelInfo, ModelNotFoundError, SessionRequest
+from mellea_api._provider import refusals as translation
+from mellea_api._provider.authoring import (
     UnreadableAnswerError,
     call_with_deadline,
     check_listing,
@@ -26,10 +21,9 @@ from mellea_api.authoring import (
     flag,
     model_not_checked,
     run_with_deadline,
-    whole,
 )
-from mellea_api.http import careful
-from mellea_api.logs import logger
+from mellea_api._secrecy.logs import logger
+from mellea_api.plugin import ModelsRequest, careful, whole
 
 __all__ = ["NO_KEY", "create_session", "list_models"]
 

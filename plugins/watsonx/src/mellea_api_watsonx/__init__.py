@@ -13,17 +13,14 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve
 
-from mellea_api import (
+from mellea_api import CredentialReport, MelleaAPIError, ModelInfo, SessionRequest
+from mellea_api.plugin import (
     BackendDescriptor,
     CredentialField,
     CredentialFieldsRequest,
-    CredentialReport,
     CredentialRequest,
     ErrorRequest,
-    MelleaAPIError,
-    ModelInfo,
     ModelsRequest,
-    SessionRequest,
     hookimpl,
 )
 from mellea_api_watsonx.models import CATALOGUE

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from mellea_api import CredentialReport, CredentialRequest
-from mellea_api.credentials import accepted
+from mellea_api import CredentialReport
+from mellea_api._credentials import accepted
+from mellea_api.plugin import CredentialRequest
 from mellea_api_watsonx import sdk
 
 __all__ = ["probe"]

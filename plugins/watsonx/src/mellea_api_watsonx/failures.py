@@ -16,16 +16,16 @@ from attrs import frozen
 from mellea_api import (
     ConfigurationError,
     CredentialError,
-    ErrorRequest,
     MelleaAPIError,
     ModelNotFoundError,
     PermissionDeniedError,
     ProviderError,
     RateLimitError,
     RequestRefusedError,
-    translation,
 )
-from mellea_api.requests import Target
+from mellea_api._provider import refusals as translation
+from mellea_api._secrecy.veil import chain
+from mellea_api.plugin import ErrorRequest, Target
 from mellea_api_watsonx.http import PROJECTS
 
 __all__ = ["translate_error"]
@@ -91,7 +91,7 @@ def translate_error(request: ErrorRequest) -> MelleaAPIError | None:
     from ibm_watsonx_ai import wml_client_error
 
     strange: wml_client_error.WMLClientError | None = None
-    for error in translation.chain(request.error):
+    for error in chain(request.error):
         if isinstance(error, httpx.HTTPStatusError | wml_client_error.ApiRequestFailure):
             answer: Any = error.response
             if PROJECTS in str(answer.request.url):

@@ -13,7 +13,7 @@ from typing import Any, Final, Generic, TypeVar
 import httpx
 
 from mellea_api import ConfigurationError
-from mellea_api.http import careful
+from mellea_api.plugin import careful
 
 __all__ = ["AsyncClient", "PerLoop", "sync_client", "trusted"]
 

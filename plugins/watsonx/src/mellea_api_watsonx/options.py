@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
-from mellea_api.descriptor import Native, OptionRule
-from mellea_api.options.mellea import ONE_ANSWER, RAW_STREAM, STREAM_TIMEOUT
+from mellea_api._options.mellea import ONE_ANSWER, RAW_STREAM, STREAM_TIMEOUT
+from mellea_api.plugin import Native, OptionRule
 
 __all__ = ["EXTRA_PARAMETERS", "RULES"]
 

@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from typing import Final, NoReturn
 from urllib.parse import urlsplit
 
-from mellea_api.errors import ConfigurationError
-from mellea_api.requests import Target
+from mellea_api import ConfigurationError
+from mellea_api.plugin import Target
 
 __all__ = ["OFFICIAL_HOSTS", "REGIONS", "checked_url", "is_cloud"]
 

@@ -18,25 +18,19 @@ import httpx
 from ibm_watsonx_ai import APIClient, Credentials, wml_client_error
 from ibm_watsonx_ai.foundation_models import ModelInference
 
-from mellea_api import (
-    ModelInfo,
-    ModelsRequest,
-    Secret,
-    SessionRequest,
-    Target,
-    credentials,
-)
-from mellea_api.authoring import (
+from mellea_api import ModelInfo, Secret, SessionRequest
+from mellea_api import _credentials as credentials
+from mellea_api._provider.authoring import (
     UnreadableAnswerError,
     call_with_deadline,
     check_listing,
     construct,
     flag,
     model_not_checked,
-    whole,
 )
-from mellea_api.logs import logger
-from mellea_api.secrets import redact
+from mellea_api._secrecy.logs import logger
+from mellea_api._secrecy.secrets import redact
+from mellea_api.plugin import ModelsRequest, Target, whole
 from mellea_api_watsonx import specs
 from mellea_api_watsonx.http import AsyncClient, PerLoop, sync_client, trusted
 from mellea_api_watsonx.options import EXTRA_PARAMETERS

@@ -8,10 +8,10 @@ from typing import Any, Final
 
 import httpx
 
-from mellea_api import ModelInfo, ModelNotFoundError, Target
-from mellea_api.authoring import UnreadableAnswerError, run_with_deadline
-from mellea_api.http import careful
-from mellea_api.logs import logger
+from mellea_api import ModelInfo, ModelNotFoundError
+from mellea_api._provider.authoring import UnreadableAnswerError, run_with_deadline
+from mellea_api._secrecy.logs import logger
+from mellea_api.plugin import Target, careful
 from mellea_api_watsonx.http import trusted
 
 __all__ = ["check_model", "models"]

@@ -1,0 +1,1 @@
+"""What stands behind the functions of `mellea_api`: arguments, environment, defaults."""

@@ -1,0 +1,100 @@
+"""What callers give to the functions of `mellea_api`, told apart and checked before its use."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final, get_args
+
+from mellea_api._contract.errors import ConfigurationError
+from mellea_api._contract.requests import Policy, Target
+from mellea_api._secrecy.veil import environment, plain
+
+if TYPE_CHECKING:
+    from mellea_api._registry.backend import Backend
+
+
+LONGEST: Final = 366 * 24 * 3600.0
+"""Seconds of the longest timeout: none was ever meant that is longer, and no clock takes all."""
+
+
+def target_and_credentials(
+    backend: Backend, model_id: Any, base_url: str | None, arguments: Mapping[str, Any]
+) -> tuple[Target, dict[str, Any]]:
+    """Tell the credentials among a backend's arguments from the rest, which is the target's.
+
+    Args:
+        backend: The backend.
+        model_id: The model, as it was given.
+        base_url: The server; None for the environment's or the default one.
+        arguments: What else was given by name: credentials, `server`, and settings.
+
+    Raises:
+        ConfigurationError: If the model, the address or `server` cannot be used.
+        ModelNotFoundError: If a `ModelIdentifier` has no name for this backend.
+    """
+    fields = {field.name for field in backend.descriptor.credentials}
+    given = {
+        name: value for name, value in arguments.items() if name in fields and value is not None
+    }
+    settings = {
+        name: plain(value)
+        for name, value in arguments.items()
+        if name not in fields and name != "server"
+    }
+    server = plain(arguments.get("server"))
+    return backend.target(model_id, base_url, settings, server=server), given
+
+
+def policy_of(given: Policy | None, environ: Mapping[str, str] | None = None) -> Policy:
+    """Return the policy for unsupported options: what is given, else the environment's.
+
+    Args:
+        given: What was given; None takes MELLEA_API_UNSUPPORTED, then `warn`.
+        environ: The environment; None for the process's own.
+
+    Raises:
+        ConfigurationError: If it is none.
+    """
+    variable = "MELLEA_API_UNSUPPORTED"
+    environ = environment(environ)
+    value = given if given is not None else environ.get(variable, "").strip() or "warn"
+    name = "unsupported" if given is not None else variable
+    found: Policy = one_of(name, value, get_args(Policy))
+    return found
+
+
+def one_of(name: str, value: Any, allowed: tuple[str, ...]) -> Any:
+    """Return a value that is one of those allowed.
+
+    Args:
+        name: Its name: an argument's, or a variable's, which is in capitals.
+        value: What was given.
+        allowed: What may be.
+
+    Raises:
+        ConfigurationError: If it is another.
+    """
+    if value in allowed:
+        return value
+    raise ConfigurationError(
+        f"Cannot use {name}={value!r}.",
+        next_step=f"Use one of {', '.join(allowed)}.",
+        variable=name if name.isupper() else None,
+    )
+
+
+def seconds(value: Any) -> float | None:
+    """Return what was given as `timeout=`, in seconds; None is no limit.
+
+    Raises:
+        ConfigurationError: If it is no number above 0, or more than `LONGEST`.
+    """
+    if value is None:
+        return None
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not 0 < value <= LONGEST:
+        raise ConfigurationError(
+            f"Cannot use timeout={value!r}.",
+            next_step="Give a number of seconds above 0, a year at most, or None for no limit.",
+        )
+    return float(value)

@@ -1,0 +1,183 @@
+"""`mellea-api chat`: one prompt, or a conversation."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sys
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mellea_api._cli.output import Output, command, printable
+from mellea_api._cli.values import parse_assignments
+from mellea_api._contract.errors import MelleaAPIError
+
+if TYPE_CHECKING:
+    from mellea_api.runtime import MelleaRuntime
+
+
+@click.command()
+@click.argument("prompt", required=False)
+@click.option("--backend", "-b", metavar="NAME", help="Else MELLEA_BACKEND, else ollama.")
+@click.option(
+    "--model", "-m", metavar="MODEL", help="Else MELLEA_MODEL_ID, else the backend's default."
+)
+@click.option(
+    "--option",
+    "-o",
+    "assignments",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="A model option; over those of MELLEA_MODEL_OPTIONS. May be repeated.",
+)
+@click.option("--system", metavar="TEXT", help="The system prompt.")
+@click.option("--base-url", metavar="URL", help="The server.")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(0, min_open=True),
+    metavar="SECONDS",
+    help="Time for each whole answer.",
+)
+@click.option("--stream/--no-stream", default=True, help="Print the answer as it is written.")
+@click.option(
+    "--unsupported",
+    type=click.Choice(["warn", "error", "drop"]),
+    help="What to do about options that the backend does not have.",
+)
+@command
+def chat(
+    output: Output,
+    prompt: str | None,
+    backend: str | None,
+    model: str | None,
+    assignments: Sequence[str],
+    system: str | None,
+    base_url: str | None,
+    timeout: float | None,
+    stream: bool,
+    unsupported: Any,
+) -> None:
+    """Send PROMPT to a model and print its answer; `-` reads the prompt from standard input.
+
+    Without PROMPT it is a conversation, and each line of standard input is a message. Ctrl-C
+    ends an answer, Ctrl-D the conversation. With --json each answer is one line of JSON.
+    """
+    options = parse_assignments(assignments)
+    if system is not None:
+        if "system_prompt" in options:
+            raise click.UsageError("The system prompt is given twice.")
+        options["system_prompt"] = system
+    if prompt == "-":
+        prompt = sys.stdin.read()
+    if prompt is not None and not prompt.strip():
+        raise click.UsageError("The prompt is empty.")
+    with _mellea_on_stderr(output.debug):
+        from mellea_api.runtime import MelleaRuntime
+
+        with MelleaRuntime(
+            backend,
+            model,
+            options,
+            context="chat",
+            timeout=timeout,
+            base_url=base_url,
+            unsupported=unsupported,
+        ) as runtime:
+            speak = _Speaker(output, runtime, stream=stream)
+            if prompt is not None:
+                speak(prompt)
+            else:
+                _converse(output, runtime, speak)
+
+
+@contextlib.contextmanager
+def _mellea_on_stderr(debug: bool) -> Iterator[None]:
+    """Keep standard output for the answer: Mellea's log goes there of its own accord."""
+    from mellea_api._sessions import _mellea
+
+    with contextlib.ExitStack() as stack:
+        with contextlib.redirect_stdout(sys.stderr):  # while Mellea is imported
+            loggers = _mellea.loggers()
+        for logger in loggers:
+            stack.callback(logger.setLevel, logger.level)
+            logger.setLevel(logging.INFO if debug else logging.WARNING)
+            for handler in logger.handlers:
+                if type(handler) is logging.StreamHandler:
+                    # Not setStream(): it flushes the old one, which may be closed by now.
+                    stack.callback(setattr, handler, "stream", handler.stream)
+                    handler.stream = sys.stderr
+        yield
+
+
+class _Speaker:
+    """Sends one message, and prints the answer."""
+
+    def __init__(self, output: Output, runtime: MelleaRuntime, *, stream: bool) -> None:
+        self._output = output
+        self._runtime = runtime
+        self._stream = stream
+
+    def __call__(self, prompt: str) -> None:
+        if self._output.as_json:
+            self._print_json(self._runtime.chat(prompt))
+        elif not self._stream:
+            self._output.line(self._runtime.chat(prompt))
+        else:
+            self._print_pieces(prompt)
+
+    def _print_pieces(self, prompt: str) -> None:
+        terminal = sys.stdout.isatty()
+        pieces = self._runtime.stream(prompt)
+        last = ""
+        try:
+            for piece in pieces:
+                last = piece or last
+                click.echo(printable(piece) if terminal else piece, nl=False)
+            last = last or " "  # an empty answer has its line too, what failed has none
+        finally:
+            pieces.close()  # type: ignore[attr-defined]
+            if last and not last.endswith("\n"):
+                click.echo()
+
+    def _print_json(self, text: str) -> None:
+        from mellea_api._sessions.adoption import options_report
+
+        answer = {
+            "backend": self._runtime.backend,
+            "model_id": self._runtime.model_id,
+            "text": text,
+            "options": options_report(self._runtime.session),
+        }
+        self._output.data(answer, indent=None)
+
+
+def _converse(output: Output, runtime: MelleaRuntime, speak: _Speaker) -> None:
+    person = sys.stdin.isatty()
+    if person:
+        with contextlib.suppress(ImportError):
+            import readline  # noqa: F401 - gives input() a history and line editing
+        output.note(f"{runtime.model_id} on {runtime.backend}; Ctrl-D ends the conversation.")
+    while True:
+        try:
+            line = input("> ") if person else next(sys.stdin)
+        except (EOFError, StopIteration):
+            if person:
+                output.note("")
+            return
+        except KeyboardInterrupt:
+            if not person:
+                raise
+            output.note("")  # a line that was begun is thrown away, as in a shell
+            continue
+        if not line.strip():
+            continue
+        try:
+            speak(line.rstrip("\r\n"))
+        except KeyboardInterrupt:
+            output.note("(stopped; it is no part of the conversation)")
+        except MelleaAPIError as error:
+            if not person:
+                raise
+            output.error(error)

@@ -1,0 +1,136 @@
+"""`mellea-api models`: what the backends have, asked of all of them at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mellea_api._cli.output import Output, command, exit_code
+from mellea_api._cli.values import parse_assignments, timeout_option
+
+if TYPE_CHECKING:
+    from mellea_api._contract.reports import ModelListing
+    from mellea_api._registry import Registry
+
+
+@click.command()
+@click.argument("backend", required=False)
+@click.option("--refresh", is_flag=True, help="Ask, whatever was answered before.")
+@click.option(
+    "--offline",
+    is_flag=True,
+    help="Ask nobody: what was last answered, else the catalogue that came with a plugin.",
+)
+@click.option("--base-url", metavar="URL", help="The server; needs BACKEND.")
+@click.option(
+    "--set",
+    "assignments",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="An argument of the backend, such as provider=anthropic for litellm; needs BACKEND. "
+    "May be repeated.",
+)
+@timeout_option("Time for each backend's answer.")
+@command
+def models(
+    output: Output,
+    backend: str | None,
+    refresh: bool,
+    offline: bool,
+    base_url: str | None,
+    assignments: Sequence[str],
+    timeout: float,
+) -> None:
+    """List the models of BACKEND, or of all installed backends at once.
+
+    An answer counts for an hour, a failure for half a minute, for this command and for programs
+    alike. Each model is labelled live, cached with its age, or catalogue. A backend that fails
+    stands in the list with its reason, and with what it last answered. The exit code is 0 as
+    long as one answered.
+    """
+    from mellea_api._api.functions import list_all_models
+    from mellea_api._registry.shared import shared_registry
+
+    if refresh and offline:
+        raise click.UsageError("--refresh asks, and --offline asks nobody: give one of them.")
+    arguments = parse_assignments(assignments)
+    if backend is None:
+        if base_url is not None:
+            raise click.UsageError("--base-url needs BACKEND: it is one backend's server.")
+        if arguments:
+            raise click.UsageError("--set needs BACKEND: it is one backend's argument.")
+    else:
+        _refuse(shared_registry(), backend, arguments)
+        arguments["base_url"] = base_url
+    listings = list_all_models(
+        None if backend is None else [backend],
+        freshness="live" if refresh else "offline" if offline else "cached",
+        timeout=timeout,
+        arguments=None if backend is None else {backend: arguments},
+    )
+    _show(output, listings)
+    failures = [listing.error for listing in listings if listing.error is not None]
+    if failures and len(failures) == len(listings):
+        codes = {exit_code(failure) for failure in failures}
+        click.get_current_context().exit(codes.pop() if len(codes) == 1 else 1)
+
+
+def _refuse(registry: Registry, backend: str, settings: dict[str, Any]) -> None:
+    """Refuse what --set is not for: options of this command, and secrets."""
+    for name in settings:
+        if name == "base_url":
+            raise click.UsageError("--set base_url= is not for this: use --base-url.")
+    for field in registry.backend(backend).descriptor.credentials:
+        if field.secret and field.name in settings:
+            raise click.UsageError(
+                f"--set {field.name}= would show it to everybody on this machine. "
+                f"Set {' or '.join(field.variables) or 'its environment variable'} instead."
+            )
+
+
+def _show(output: Output, listings: Sequence[ModelListing]) -> None:
+    for listing in listings:
+        if listing.error is not None:
+            output.trace(listing.error)
+    if output.as_json:
+        output.data({"backends": listings})
+        return
+    rows = [
+        (
+            listing.backend,
+            model.id,
+            "default" if model.default else "",
+            model.size or "",
+            "" if model.context_length is None else str(model.context_length),
+            model.source if model.age is None else f"{model.source} {_ago(model.age)}",
+            model.description,
+        )
+        for listing in listings
+        for model in listing.models or ()
+    ]
+    if rows:
+        columns = ("backend", "model", "", "size", "context", "source", "description")
+        output.table(columns, rows)
+    for listing in listings:
+        if listing.error is not None:
+            output.note(f"{listing.backend}: {listing.error}")
+            if listing.models:
+                output.note(f"{listing.backend}: what is listed is what it answered before.")
+        elif not listing.models:
+            output.note(f"{listing.backend}: it has no models.")
+    if not listings:
+        output.note("No backend is installed. Install one: pip install mellea-api-ollama")
+
+
+def _ago(seconds: float) -> str:
+    """Say how long ago something was, to two digits or so.
+
+    >>> _ago(59.4), _ago(60), _ago(7200), _ago(200000)
+    ('59 s ago', '1 min ago', '2 h ago', '2 days ago')
+    """
+    for unit, size, limit in (("s", 1, 60), ("min", 60, 90), ("h", 3600, 48)):
+        if seconds / size < limit:
+            return f"{seconds / size:.0f} {unit} ago"
+    return f"{seconds / 86400:.0f} days ago"

@@ -1,0 +1,182 @@
+"""What a command prints: tables for people, JSON for programs, errors for both."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import sys
+import traceback
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final, TypeVar
+
+import click
+
+from mellea_api._contract.errors import (
+    BackendUnavailableError,
+    CredentialError,
+    MelleaAPIError,
+    PermissionDeniedError,
+    RateLimitError,
+    RequestTimeoutError,
+)
+from mellea_api._secrecy.secrets import redact
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+_UNAVAILABLE: Final = (BackendUnavailableError, RequestTimeoutError, RateLimitError)
+_CREDENTIALS: Final = (CredentialError, PermissionDeniedError)
+
+
+def exit_code(error: BaseException) -> int:
+    """Return the exit code that tells scripts what kind of error it was."""
+    if isinstance(error, _UNAVAILABLE):
+        return 3
+    return 4 if isinstance(error, _CREDENTIALS) else 1
+
+
+def printable(text: str) -> str:
+    """Take control characters out of text that came from a server: a terminal would obey them."""
+    return "".join(
+        letter if letter.isprintable() or letter in "\n\t" else "\N{REPLACEMENT CHARACTER}"
+        for letter in text
+    )
+
+
+class Output:
+    """Prints what one command has to say.
+
+    Args:
+        as_json: Whether a program reads it.
+        debug: Whether errors are shown with their traceback.
+    """
+
+    def __init__(self, *, as_json: bool = False, debug: bool = False) -> None:
+        self.as_json = as_json
+        self.debug = debug
+
+    def data(self, value: Any, *, indent: int | None = 2) -> None:
+        """Print a value as JSON."""
+
+        def plain(value: Any) -> Any:
+            from mellea_api._contract.converter import (
+                converter,  # costs more than all of `backends`
+            )
+
+            return converter().unstructure(value)
+
+        unicode = _speaks_unicode()
+        click.echo(json.dumps(value, indent=indent, ensure_ascii=not unicode, default=plain))
+
+    def line(self, text: str = "") -> None:
+        """Print a line of the result."""
+        click.echo(printable(text))
+
+    def note(self, text: str) -> None:
+        """Print a line beside the result, on standard error."""
+        click.echo(printable(text), err=True)
+
+    def table(self, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+        """Print a table; columns in which no row has anything are left out.
+
+        On a terminal it is drawn and wraps; elsewhere a row is a line, without any codes.
+        """
+        kept = [[" ".join(printable(cell).split()) for cell in row] for row in rows]
+        shown = [i for i in range(len(columns)) if any(row[i] for row in kept)]
+        kept = [[row[i] for i in shown] for row in kept]
+        titles = [columns[i] for i in shown]
+        if not sys.stdout.isatty() or os.environ.get("NO_COLOR") or _is_dumb():
+            lines = [titles, *kept]
+            widths = [max(len(line[i]) for line in lines) for i in range(len(titles))]
+            for line in lines:
+                padded = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+                click.echo("  ".join(padded).rstrip())
+            return
+        from rich import box
+        from rich.console import Console
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(*titles, box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+        for row in kept:
+            table.add_row(*map(Text, row))  # as Text, since brackets would be taken for markup
+        Console().print(table)
+
+    def trace(self, error: BaseException) -> None:
+        """Print where an error comes from, if that is wanted."""
+        if self.debug:
+            click.echo(redact("".join(traceback.format_exception(error))), err=True, nl=False)
+
+    def error(self, error: BaseException) -> None:
+        """Print an error: for people on standard error, for programs as the result."""
+        self.trace(error)
+        if self.as_json:
+            self.data({"error": error if isinstance(error, MelleaAPIError) else _foreign(error)})
+        else:
+            self.note(f"Error: {_message(error)}")
+
+
+def _message(error: BaseException) -> str:
+    if not isinstance(error, MelleaAPIError):
+        facts = _foreign(error)
+        return f"{facts['reason']} {facts['next_step']}"
+    problems = getattr(error, "problems", None) or ()
+    if len(problems) < 2:
+        return str(error)
+    listed = "".join(f"\n  {problem.path} {problem.message}" for problem in problems)
+    return f"{error.reason.partition(': ')[0]}:{listed}\n{error.next_step}"
+
+
+def _foreign(error: BaseException) -> dict[str, Any]:
+    """Say what is no error of this library, in the shape of one."""
+    reason = redact(f"{type(error).__name__}: {error}".rstrip(".")) + "."
+    next_step = "This was not foreseen; --debug shows where it happened."
+    return {
+        "type": type(error).__name__,
+        "message": f"{reason} {next_step}",
+        "reason": reason,
+        "next_step": next_step,
+        "backend": None,
+    }
+
+
+def _speaks_unicode() -> bool:
+    return (getattr(sys.stdout, "encoding", "") or "").lower().replace("-", "") == "utf8"
+
+
+def _is_dumb() -> bool:
+    return os.environ.get("TERM") == "dumb"
+
+
+def _open_what_is_closed() -> None:
+    """Have all three streams: Python has none for those that a daemon or a shell closed."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            nothing = open(os.devnull, mode, encoding="utf-8")  # noqa: SIM115 - until the end
+            setattr(sys, name, nothing)
+
+
+def command(function: Function) -> Function:
+    """Give a command `--json` and `--debug`, an `Output` as first argument, and exit codes."""
+
+    @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+    @click.option("--debug", is_flag=True, help="Show tracebacks of errors.")
+    @functools.wraps(function)
+    def run(*args: Any, as_json: bool, debug: bool, **kwargs: Any) -> Any:
+        _open_what_is_closed()
+        for stream in (sys.stdout, sys.stderr):
+            if hasattr(stream, "reconfigure"):
+                stream.reconfigure(errors="backslashreplace")
+        output = Output(as_json=as_json, debug=debug)
+        context = click.get_current_context()
+        try:
+            return function(output, *args, **kwargs)
+        except KeyboardInterrupt:
+            context.exit(130)
+        except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
+            raise
+        except Exception as error:
+            output.error(error)
+            context.exit(exit_code(error))
+
+    return run  # type: ignore[return-value]

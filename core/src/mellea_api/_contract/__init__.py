@@ -1,0 +1,1 @@
+"""The values of the contract between the core and its plugins."""

@@ -1,0 +1,242 @@
+"""What a backend says about itself: plain frozen values, no behaviour and no network.
+
+A plugin's `describe_backend` returns a `BackendDescriptor`. Everything that must work without
+the backend's SDK (listing, explaining, checking credentials offline) reads only this.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, Literal
+
+from attrs import field, frozen
+
+CONTRACT_VERSION: Final = 1
+"""The version of the contract between the core and its plugins that this core speaks."""
+
+Endpoint = Literal["chat", "completion"]
+"""How a prompt is sent: as a conversation, or raw (Mellea's `generate_from_raw`)."""
+
+Server = Literal["official", "compatible"]
+"""Whether a base URL is the provider's own, or another server that speaks its protocol."""
+
+
+@frozen(kw_only=True)
+class Native:
+    """Where one option goes at one endpoint.
+
+    Args:
+        key: Its place in the options that Mellea's backend class is given, with dots between
+            levels: `num_predict`, `extra_body.top_k`, `@@@thinking@@@`.
+        wire: Its place in the JSON that the provider is sent: `options.num_predict`, `top_k`,
+            `think`. The report shows this one.
+    """
+
+    key: str
+    wire: str
+
+
+def _native(value: Native | str | None) -> Native | None:
+    return Native(key=value, wire=value) if isinstance(value, str) else value
+
+
+def _tuple(value: Any) -> tuple[Any, ...]:
+    return (value,) if isinstance(value, str) else tuple(value)
+
+
+@frozen(kw_only=True)
+class OptionRule:
+    """What one backend does with one option, under the conditions that the rule names.
+
+    For each option and endpoint, the first rule in the descriptor whose conditions hold is the
+    one that counts. A rule without a native name says that the option is known and not
+    supported there, and why.
+
+    Args:
+        name: The option's canonical name, or, for an option that only this backend has, its
+            native name. The name `*` stands for every name that has no rule, given through
+            `extra` or under `unknown="pass"`; its native key and wire are prefixes (which may
+            be empty).
+        chat: Where it goes at the chat endpoint; plain text stands for a `Native` whose key
+            and wire are the same. None: this rule does not speak of the chat endpoint.
+        completion: The same for the raw endpoint.
+        type: What the value must be; None takes the canonical option's own type, and `any`
+            (the default of a native option) checks nothing but that it can be sent as JSON.
+        minimum: Least allowed value, narrowing the canonical range. Inclusive unless
+            `exclusive_minimum`.
+        maximum: Greatest allowed value, inclusive.
+        exclusive_minimum: Whether `minimum` itself is not allowed.
+        max_items: Greatest number of items of a list.
+        choices: The only values allowed.
+        special: Values allowed beside the range, such as Ollama's `num_predict` of -1.
+        convert: Names the conversion from canonical to native value: a name from
+            `mellea_api._options.convert`, or `package.module:function` of the plugin's own.
+        models: Glob patterns, matched without regard to case; the rule holds for model ids
+            that match one of them. Empty: for all models.
+        not_models: Glob patterns of model ids for which it does not hold.
+        server: Holds only for this kind of server; None: for both.
+        requires: Values that other options must have for the rule to hold, by canonical name;
+            None among the values stands for "not given".
+        mellea: Least version of Mellea with which it holds, such as `0.7`.
+        reason: Why the option is not supported (for a rule without native names), or what the
+            conversion does.
+        reserved: The name is one that Mellea or this library sets itself. Giving it is an
+            error that says `reason`, whatever the policy.
+        source: Where the rule was read: the SDK class or provider page, with version or date.
+    """
+
+    name: str
+    chat: Native | None = field(default=None, converter=_native)
+    completion: Native | None = field(default=None, converter=_native)
+    type: str | None = None
+    minimum: float | None = None
+    maximum: float | None = None
+    exclusive_minimum: bool = False
+    max_items: int | None = None
+    choices: tuple[Any, ...] = field(default=(), converter=_tuple)
+    special: tuple[Any, ...] = field(default=(), converter=_tuple)
+    convert: str | None = None
+    models: tuple[str, ...] = field(default=(), converter=_tuple)
+    not_models: tuple[str, ...] = field(default=(), converter=_tuple)
+    server: Server | None = None
+    requires: Mapping[str, tuple[Any, ...]] = field(factory=dict)
+    mellea: str | None = None
+    reason: str = ""
+    reserved: bool = False
+    source: str = ""
+
+    @property
+    def supported(self) -> bool:
+        """Whether the rule names a place for the option at some endpoint."""
+        return self.chat is not None or self.completion is not None
+
+    def native(self, endpoint: Endpoint) -> Native | None:
+        """Return the option's place at an endpoint, or None if this rule names none."""
+        return self.chat if endpoint == "chat" else self.completion
+
+
+@frozen(kw_only=True)
+class CredentialForm:
+    """What a provider's own credentials look like, so that others are noticed before a call.
+
+    It holds only where the provider's own server is called (`official_hosts`): a gateway has
+    keys of its own.
+
+    Args:
+        pattern: A regular expression for the whole value. Let it match whatever the provider may
+            give out: what it does not match cannot be used.
+        words: What is said of a value that it does not match, after "cannot be used:".
+        source: Where that was read: the provider's page or SDK, with version or date.
+        unless: Environment variables of which each names another server than the provider's own,
+            and suspends the form where it is set.
+    """
+
+    pattern: str
+    words: str
+    source: str
+    unless: tuple[str, ...] = field(default=(), converter=_tuple)
+
+
+@frozen(kw_only=True)
+class CredentialField:
+    """One thing that a backend needs to know to be let in.
+
+    Args:
+        name: The name of the argument of `start_session`, such as `api_key`.
+        variables: Environment variables that are looked at, in order; for each there is also
+            `<VARIABLE>_FILE`, which names a file that holds the value.
+        secret: Whether it must never be shown. A project id is not secret.
+        required: `always`; `official`, when the provider's own server is called; or `never`.
+        help: Where to get one: a sentence, best with the page's address.
+        token_file: Where the provider's SDK keeps one in a file: paths in which `$NAME` stands
+            for an environment variable. The first whose variables are all set is the one.
+        entry: Its user name in the system's keyring; empty for `<backend>.<name>`.
+        form: What it looks like, if the provider says so.
+        header: Whether the value goes into an HTTP header although it is no secret, and so can
+            hold nothing but visible ASCII; of a secret that is taken for granted.
+        verbatim: Whether the value may be any text, such as a JSON document, so that its
+            characters are not looked at.
+    """
+
+    name: str
+    variables: tuple[str, ...] = field(default=(), converter=_tuple)
+    secret: bool = True
+    required: Literal["always", "official", "never"] = "always"
+    help: str = ""
+    token_file: tuple[str, ...] = field(default=(), converter=_tuple)
+    entry: str = ""
+    form: CredentialForm | None = None
+    header: bool = False
+    verbatim: bool = False
+
+
+@frozen(kw_only=True)
+class ModelInfo:
+    """One model that a backend can be asked for.
+
+    Args:
+        id: What `model_id` must be.
+        description: For people; may be empty.
+        size: Its number of parameters as people say it, `3B`; or None if unknown.
+        context_length: Tokens it can see, or None if unknown.
+        default: Whether it is the backend's default model.
+        source: `live` (the provider said so now), `cached` or `catalogue` (shipped with the
+            plugin; whether the provider has it is not known).
+        age: Seconds since the provider said so, for a cached entry.
+    """
+
+    id: str
+    description: str = ""
+    size: str | None = None
+    context_length: int | None = None
+    default: bool = False
+    source: Literal["live", "cached", "catalogue"] = "catalogue"
+    age: float | None = None
+
+
+@frozen(kw_only=True)
+class BackendDescriptor:
+    """Everything about a backend that can be known without its SDK and without a network.
+
+    Args:
+        name: The backend's name, equal to that of its entry point.
+        summary: One line for people.
+        default_model: Id of the model that is used when none is named.
+        contract_version: The contract that the plugin was written for.
+        credentials: The credential fields, in the order in which they are asked for.
+        options: The option rules; for one option the first that holds counts.
+        models: The catalogue, the default model first.
+        listing_needs: Where a provider's models are listed for those with credentials alone:
+            `always`; `compatible`, where the server is not the provider's own; or `never`.
+        list_variables: Further environment variables, as globs, that a list of the provider's
+            models depends on, beside those of the address and the credentials.
+        base_url_variables: Environment variables that name the server, in order.
+        default_base_url: The server that is called when none is named. A backend with neither
+            this nor variables calls no server, and `base_url=` is an error.
+        full_base_url: Whether an address must begin with `http://` or `https://` and name a host;
+            else the plugin makes of `localhost:8000` what it likes.
+        official_hosts: Host names, as globs, of the provider's own servers. Empty: there is no
+            difference between servers.
+        model_identifier: The attribute of Mellea's `ModelIdentifier` that holds this backend's
+            name of a model, such as `ollama_name`.
+        start_hint: What to do when the server cannot be reached: a sentence.
+        model_hint: What to do when the model is not there: a sentence, in which `{model}`
+            stands for its id.
+    """
+
+    name: str
+    summary: str
+    default_model: str
+    contract_version: int = CONTRACT_VERSION
+    credentials: tuple[CredentialField, ...] = field(default=(), converter=_tuple)
+    options: tuple[OptionRule, ...] = field(default=(), converter=_tuple)
+    models: tuple[ModelInfo, ...] = field(default=(), converter=_tuple)
+    listing_needs: Literal["always", "compatible", "never"] = "always"
+    list_variables: tuple[str, ...] = field(default=(), converter=_tuple)
+    base_url_variables: tuple[str, ...] = field(default=(), converter=_tuple)
+    default_base_url: str | None = None
+    full_base_url: bool = False
+    official_hosts: tuple[str, ...] = field(default=(), converter=_tuple)
+    model_identifier: str | None = None
+    start_hint: str = "Check that the server is running and that its address is right."
+    model_hint: str = "See `mellea-api models` for the models that are there."

@@ -1,0 +1,107 @@
+"""Which model is meant by a name that a provider does not know; nobody is asked."""
+
+from __future__ import annotations
+
+import difflib
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Final
+
+from attrs import evolve
+
+from mellea_api._contract.errors import MelleaAPIError, ModelNotFoundError
+from mellea_api._contract.requests import Target
+from mellea_api._secrecy.logs import logger
+from mellea_api._secrecy.secrets import Secret, redact
+
+_NEAR: Final = 0.4
+"""How alike a name must be to be listed before the others (0 to 1, as `difflib` counts)."""
+_MEANT: Final = 0.8
+"""How alike a name must be to be asked about."""
+
+
+def suggestion(model_id: str, known: Iterable[str]) -> str | None:
+    """Return the name that was probably meant; None if there is none, or the name is right.
+
+    >>> suggestion("granite4:mirco", ["granite4:micro", "gpt-4o"])
+    'granite4:micro'
+    >>> suggestion("granite4:giant", ["granite4:micro"]) is None
+    True
+    """
+    names = sorted(set(known))
+    near = difflib.get_close_matches(model_id, names, n=1, cutoff=_MEANT)
+    return near[0] if near and model_id not in names else None
+
+
+def _nearest_first(model_id: str, known: Iterable[str]) -> tuple[str, ...]:
+    names = sorted(set(known) - {model_id})
+    near = difflib.get_close_matches(model_id, names, n=3, cutoff=_NEAR)
+    return (*near, *(name for name in names if name not in near))
+
+
+def known_models(
+    target: Target, credentials: Mapping[str, Secret]
+) -> tuple[list[str], list[str] | None]:
+    """Return the names of the catalogue, and those that the provider last listed, if it did.
+
+    Args:
+        target: Backend and server. Its settings are those of a session, and none of a list.
+        credentials: What was found, by field name.
+    """
+    from mellea_api._models.asking import default_cache
+
+    catalogue = [model.id for model in target.descriptor.models]
+    try:
+        cache = default_cache()
+        key = cache.key(evolve(target, settings={}), credentials, make=False)
+        kept = cache.models(key) if key else None
+    except MelleaAPIError:  # a variable that is wrong, which is not what this is about
+        kept = None
+    return catalogue, None if kept is None else [model.id for model in kept.models]
+
+
+def complete(
+    error: ModelNotFoundError,
+    target: Target,
+    credentials: Mapping[str, Secret],
+    elsewhere: Callable[[str], Sequence[str]] | None = None,
+) -> None:
+    """Have an error name the nearest of all models that are known, the plugin's list first.
+
+    Args:
+        error: What the provider, or a plugin, said; it is changed in place.
+        target: Whom it came from.
+        credentials: What was found, by field name.
+        elsewhere: Returns the names of other backends that have a model.
+    """
+    model_id = error.model_id or target.model_id
+    catalogue, listed = known_models(target, credentials)
+    others = [*catalogue, *(listed or ())]
+    if error.known is None:
+        error.known = _nearest_first(model_id, others)
+    if "Did you mean" in error.next_step:
+        return
+    guesses = []
+    if model_id not in others:
+        name = suggestion(model_id, error.known) or suggestion(model_id, others)
+        guesses += [f"{name!r}"] if name else []
+        backends = elsewhere(model_id) if elsewhere is not None else ()
+        guesses += [f"the backend {' or '.join(backends)}, which has it"] if backends else []
+    if guesses:
+        step = f"Did you mean {', or '.join(guesses)}? If not: {error.next_step}"
+        error.next_step = redact(step)
+        error.args = (str(error),)
+
+
+def note_unchecked(target: Target, credentials: Mapping[str, Secret], why: str) -> None:
+    """Say in the log that nobody was asked for a model: see `authoring.model_not_checked`."""
+    catalogue, listed = known_models(target, credentials)
+    name = suggestion(target.model_id, [*catalogue, *(listed or ())])
+    # A catalogue has a few models of many: only what a provider listed makes a name unlikely.
+    unlikely = name is not None and listed is not None
+    logger.log(
+        logging.WARNING if unlikely else logging.INFO,
+        "Whether the %s backend has the model %r was not checked (%s).%s",
+        *(target.backend, target.model_id, why),
+        f" It is not among those that are known: did you mean {name!r}?" if name else "",
+    )

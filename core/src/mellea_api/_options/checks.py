@@ -1,0 +1,225 @@
+"""The types that an option's value can have, each a function from value to checked value.
+
+A check returns the value in its plain JSON form, or raises ValueError with the end of a
+sentence that begins with the option's name: "must be an integer, not '5'".
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import numbers
+import operator
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Final
+
+Check = Callable[[Any], Any]
+
+THINKING_LEVELS: Final = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
+_SHOWN_LENGTH: Final = 60
+
+
+def shown(value: Any) -> str:
+    """Return a value as an error message can hold it: one line, printable, and not too long.
+
+    >>> shown([1, 2])
+    '[1, 2]'
+    """
+    try:
+        text = " ".join(repr(value).split())
+    except Exception:
+        text = f"<{type(value).__name__}>"
+    if not text.isprintable():
+        text = text.encode("ascii", "backslashreplace").decode()
+    return text if len(text) <= _SHOWN_LENGTH else f"{text[: _SHOWN_LENGTH - 1]}…"
+
+
+def same(one: Any, other: Any) -> bool:
+    """Compare without taking True for 1; what cannot be compared is the same only as itself.
+
+    >>> same(1, 1.0), same(1, True)
+    (True, False)
+    """
+    try:
+        return isinstance(one, bool) == isinstance(other, bool) and bool(one == other)
+    except Exception:
+        return one is other
+
+
+def _number(value: Any) -> float | int:
+    if type(value) is float and math.isfinite(value):  # what nearly every caller gives
+        return value
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise ValueError(f"must be a number, not {shown(value)}")
+    try:
+        result = float(value)
+    except Exception:  # too large; or an object whose own conversion fails
+        result = math.inf
+    if not math.isfinite(result):
+        raise ValueError(f"must be a finite number, not {shown(value)}")
+    if isinstance(value, int):
+        return int(value)
+    return result
+
+
+def _integer(value: Any) -> int:
+    result = value
+    if type(value) is not int:
+        try:
+            result = None if isinstance(value, bool) else int(operator.index(value))
+        except Exception:
+            result = None
+        if result is None:
+            raise ValueError(f"must be an integer, not {shown(value)}")
+    if not -(2**63) <= result < 2**64:
+        # No provider holds more, and from 4,300 digits on it cannot be written as JSON.
+        raise ValueError(f"must be an integer of at most 64 bits, not {shown(value)}")
+    return int(result)
+
+
+def _boolean(value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    raise ValueError(f"must be true or false, not {shown(value)}")
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"must be text, not {shown(value)}")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise ValueError("holds half of a surrogate pair, which cannot be sent") from None
+    return str.__str__(value)  # str() of a member of a text enum is not its value
+
+
+def _texts(value: Any) -> list[str]:
+    if isinstance(value, str):
+        value = [value]
+    if not isinstance(value, Sequence) or isinstance(value, bytes | bytearray):
+        raise ValueError(f"must be text or a list of texts, not {shown(value)}")
+    result = []
+    for position, item in enumerate(_items(value)):
+        if type(item) is str and item.isascii() and item:  # what nearly every caller gives
+            result.append(item)
+            continue
+        if not isinstance(item, str) or not item:
+            raise ValueError(f"[{position}] must be text that is not empty, not {shown(item)}")
+        try:
+            result.append(_text(item))
+        except ValueError as error:
+            raise ValueError(f"[{position}] {error}") from None
+    return result
+
+
+def _items(value: Iterable[Any]) -> list[Any]:
+    """Return the items of a container of any make."""
+    try:
+        return list(value)
+    except Exception as error:
+        raise ValueError(f"cannot be read: {shown_error(error)}") from None
+
+
+def _entries(value: Mapping[Any, Any]) -> dict[Any, Any]:
+    try:
+        return dict(value)
+    except Exception as error:
+        raise ValueError(f"cannot be read: {shown_error(error)}") from None
+
+
+def _thinking(value: Any) -> bool | str:
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str) and value in THINKING_LEVELS:
+        return _text(value)
+    raise ValueError(
+        f"must be true, false or one of {', '.join(THINKING_LEVELS)}, not {shown(value)}"
+    )
+
+
+def _json(value: Any) -> Any:
+    """Accept what JSON can say, and give it back as plain lists and dicts of its own."""
+    try:
+        text = json.dumps(value, allow_nan=False, ensure_ascii=False)
+        text.encode()  # half of a surrogate pair cannot be sent
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("is nested too deeply to be sent") from None
+    except Exception as error:  # objects of any make are asked for their parts
+        raise ValueError(f"cannot be sent as JSON: {shown_error(error)}") from None
+
+
+def shown_error(error: Exception) -> str:
+    """Return what an exception says as an error message can hold it.
+
+    >>> shown_error(ValueError("no"))
+    'ValueError: no'
+    """
+    try:
+        said = " ".join(str(error).split()).encode("ascii", "backslashreplace").decode()
+    except Exception:
+        said = ""
+    text = f"{type(error).__name__}: {said}" if said else type(error).__name__
+    return text if len(text) <= 2 * _SHOWN_LENGTH else f"{text[: 2 * _SHOWN_LENGTH - 1]}…"
+
+
+def _object(value: Any) -> dict[str, Any]:
+    if not isinstance(value, Mapping):
+        raise ValueError(f"must be an object (a dict), not {shown(value)}")
+    checked = _json(_entries(value))
+    assert isinstance(checked, dict)
+    return checked
+
+
+def _seconds(value: Any) -> float | int:
+    result = _number(value)
+    if result <= 0:
+        raise ValueError(f"must be a number of seconds above 0, not {shown(value)}")
+    return result
+
+
+def _tools(value: Any) -> Any:
+    """Accept what Mellea takes: tools as a list, or by name; their make is Mellea's business."""
+    if isinstance(value, Mapping):
+        found: Any = _entries(value)
+        for name, tool in found.items():
+            _tool(f"[{shown(name)}]", tool)
+        return found
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
+        found = _items(value)
+        for position, tool in enumerate(found):
+            _tool(f"[{position}]", tool)
+        return found
+    raise ValueError(f"must be a list of tools, or tools by name, not {shown(value)}")
+
+
+def _tool(where: str, tool: Any) -> None:
+    # Mellea asserts that each can be called; a description in JSON cannot.
+    if not (callable(tool) or callable(getattr(tool, "run", None))):
+        raise ValueError(f"{where} must be a tool that can be called, not {shown(tool)}")
+
+
+def _tool_choice(value: Any) -> Any:
+    if isinstance(value, str) and value:
+        return _text(value)
+    if isinstance(value, Mapping):
+        return _object(value)
+    raise ValueError(
+        f"must be 'auto', 'none', 'required' or an object that names a tool, not {shown(value)}"
+    )
+
+
+CHECKS: Final[Mapping[str, Check]] = {
+    "number": _number,
+    "integer": _integer,
+    "boolean": _boolean,
+    "text": _text,
+    "texts": _texts,
+    "thinking": _thinking,
+    "object": _object,
+    "seconds": _seconds,
+    "tools": _tools,
+    "tool_choice": _tool_choice,
+    "any": _json,
+}
+"""The check of each type name that an `OptionRule` or a `CanonicalOption` can have."""

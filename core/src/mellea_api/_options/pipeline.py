@@ -1,0 +1,227 @@
+"""The path of every call's options, once.
+
+Canonicalise the spellings, merge the session's defaults with the call's options (the call
+wins), let extensions patch, check, render for the endpoint, and apply the policy to what is not
+supported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from attrs import evolve
+
+from mellea_api._contract.descriptor import Endpoint
+from mellea_api._contract.errors import OptionError, OptionProblem
+from mellea_api._contract.reports import NormalizedOptions, OptionDecision, OptionPatch
+from mellea_api._contract.requests import OptionsRequest, Policy, Target
+from mellea_api._options.checks import shown
+from mellea_api._options.patches import apply_patches
+from mellea_api._options.paths import own
+from mellea_api._options.plan import Plan, option_error, plan_for, spelled, table_order
+from mellea_api._options.spelling import Given, Unknown, canonicalise, merge
+from mellea_api._secrecy.logs import logger
+
+
+def _with_removed(
+    report: NormalizedOptions, given: Given, request: OptionsRequest
+) -> NormalizedOptions:
+    """Add to a report what an extension took out, which the backend never saw."""
+    removed = [
+        OptionDecision(
+            name=name,
+            spelling=spelled(given.origins.get(name), name),
+            outcome="patched",
+            value=value,
+            origin="extension",
+            reason=request.origins[name].note,
+        )
+        for name, value in given.values.items()
+        if name not in request.options
+    ]
+    if not removed:
+        return report
+    decisions = sorted((*report.decisions, *removed), key=lambda found: table_order(found.name))
+    return evolve(report, decisions=decisions)
+
+
+def _copied(request: OptionsRequest) -> OptionsRequest:
+    """Return a request of which a hook may change what it likes: nobody else sees it."""
+    return evolve(request, options=own(dict(request.options)), origins=dict(request.origins))
+
+
+class Rendered:
+    """Options as Mellea's backend gets them, with a report that is made when it is read.
+
+    Args:
+        options: A dict of its own, for Mellea's backend.
+        report: The report, or what makes it.
+
+    Attributes:
+        options: As given.
+    """
+
+    __slots__ = ("_report", "options")
+
+    def __init__(
+        self, options: dict[str, Any], report: NormalizedOptions | Callable[[], NormalizedOptions]
+    ) -> None:
+        self.options = options
+        self._report = report
+
+    @property
+    def report(self) -> NormalizedOptions:
+        """What became of each option."""
+        if not isinstance(self._report, NormalizedOptions):
+            self._report = self._report()
+        return self._report
+
+
+class OptionPipeline:
+    """Takes the options of every call of one session through all steps.
+
+    It is safe to share between threads and tasks: after construction it changes nothing but the
+    note of what was warned about, and its `defaults`, which are replaced as a whole.
+
+    Args:
+        target: Backend, model and server.
+        policy: What to do about options that are not supported.
+        unknown: What to do about names that nobody knows.
+        review: Asks the extensions for patches; None if there are none.
+        normalize: Asks the backend's plugin to render; None where the rules alone decide.
+    """
+
+    def __init__(
+        self,
+        target: Target,
+        *,
+        policy: Policy = "warn",
+        unknown: Unknown = "error",
+        review: Callable[[OptionsRequest], Iterable[Sequence[OptionPatch] | None]] | None = None,
+        normalize: Callable[[OptionsRequest], NormalizedOptions] | None = None,
+    ) -> None:
+        self.target = target
+        self.policy: Policy = policy
+        self.unknown: Unknown = unknown
+        self._review = review
+        self._normalize = normalize
+        self._warned: dict[tuple[str, str], OptionDecision] = {}
+        self._plans = {"chat": plan_for(target, "chat")}
+        self.defaults = Given()
+
+    def set_defaults(self, options: Mapping[str, Any]) -> None:
+        """Replace the session's default options.
+
+        Raises:
+            OptionError: If they cannot be used; the old ones then stay.
+        """
+        self.defaults = self.read_defaults(options)
+
+    def read_defaults(self, options: Mapping[str, Any]) -> Given:
+        """Return default options as they are kept in `defaults`, once they are known to do.
+
+        Raises:
+            OptionError: If they cannot be used.
+        """
+        given = canonicalise(options, self._plan("chat"), source="default", unknown=self.unknown)
+        self._render(given, {}, "chat")
+        return given
+
+    def render(
+        self,
+        options: Mapping[str, Any] | None,
+        endpoint: Endpoint,
+        defaults: Given | None = None,
+    ) -> Rendered:
+        """Take a call's options through all steps.
+
+        Args:
+            options: The call's options as the user spelt them, or None. They are not kept.
+            endpoint: `chat` or `completion`.
+            defaults: The session's options, where they are not those of now.
+
+        Raises:
+            OptionError: If an option cannot be sent, or (policy `error`) is not supported.
+        """
+        below = self.defaults if defaults is None else defaults
+        return self._render(below, {} if options is None else options, endpoint)
+
+    def _render(self, defaults: Given, call: Mapping[str, Any], endpoint: Endpoint) -> Rendered:
+        if self._review is None and self._normalize is None:
+            short = self._short(defaults, call, endpoint)
+            if short is not None:
+                again = own(call)
+                return Rendered(short, lambda: self._full(defaults, again, endpoint)[0])
+        report, policy = self._full(defaults, call, endpoint)
+        self._apply_policy(report.decisions, policy or self.policy)
+        return Rendered(own(dict(report.options)), report)
+
+    def _plan(self, endpoint: Endpoint) -> Plan:
+        plan = self._plans.get(endpoint)
+        if plan is None:
+            plan = self._plans[endpoint] = plan_for(self.target, endpoint)
+        return plan
+
+    def _short(
+        self, defaults: Given, call: Mapping[str, Any], endpoint: Endpoint
+    ) -> dict[str, Any] | None:
+        """Render what needs no more than looking up, the way of nearly every call."""
+        if type(call) is not dict or defaults.problems:
+            return None
+        plan = self._plan(endpoint)
+        given = plan.short(call)
+        if given is None or not defaults.values:
+            return given
+        below = plan.short(defaults.values)
+        return None if below is None else {**below, **given}
+
+    def _full(
+        self, defaults: Given, call: Mapping[str, Any], endpoint: Endpoint
+    ) -> tuple[NormalizedOptions, Policy | None]:
+        plan = self._plan(endpoint)
+        given = merge(defaults, canonicalise(call, plan, unknown=self.unknown))
+        request = OptionsRequest(
+            target=self.target, endpoint=endpoint, options=given.values, origins=given.origins
+        )
+        problems = list(given.problems)
+        try:
+            if self._review is not None:
+                request = apply_patches(request, self._review(_copied(request)))
+            if self._normalize is not None and not problems:
+                report = self._normalize(_copied(request))
+            else:
+                report = plan.report(request.options, request.origins)
+        except OptionError as error:
+            problems += error.problems or ()
+        if problems:
+            raise self._error(problems, plan.what)
+        return _with_removed(report, given, request), given.policy
+
+    def _error(self, problems: Iterable[OptionProblem], what: str = "") -> OptionError:
+        target = self.target
+        own = target.model_id != target.descriptor.default_model
+        return option_error(target.backend, problems, what, model=target.model_id if own else "")
+
+    def _apply_policy(self, decisions: Iterable[OptionDecision], policy: Policy) -> None:
+        dropped = [decision for decision in decisions if decision.outcome == "dropped"]
+        if not dropped or policy == "drop":
+            return
+        if policy == "error":
+            raise self._error(
+                [
+                    OptionProblem(decision.spelling, f"is not supported: {decision.reason}")
+                    for decision in dropped
+                ]
+            )
+        for decision in dropped:
+            once = (decision.name, decision.reason)
+            if self._warned.setdefault(once, decision) is decision:  # in one step, for threads
+                logger.warning(
+                    "The %s backend does not send %s=%s: %s. "
+                    "(unsupported='error' or 'drop' changes what happens; said once a session.)",
+                    self.target.backend,
+                    decision.spelling,
+                    shown(decision.value),
+                    decision.reason,
+                )

@@ -1,0 +1,224 @@
+"""What a user calls an option, and what two dicts of options mean together."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from typing import Any, Final, Literal, get_args
+
+from attrs import field, frozen
+
+from mellea_api._contract.errors import OptionProblem
+from mellea_api._contract.requests import Origin, Policy, Target
+from mellea_api._options.canonical import INTERNAL
+from mellea_api._options.checks import same, shown, shown_error
+from mellea_api._options.paths import own
+from mellea_api._options.plan import Plan, plan_for
+from mellea_api._options.rules import EXTRA
+
+Unknown = Literal["error", "pass"]
+
+
+_POLICIES: Final[tuple[Policy, ...]] = get_args(Policy)
+
+
+_CREDENTIAL: Final = (
+    "is a credential and no option, which reports show: give {name}= where the session is started, "
+    "or set its variable"
+)
+_LONGEST_NAME: Final = 60
+
+
+@frozen
+class Given:
+    """Options by canonical name, as one dict of a user gives them; None unsets a default.
+
+    Args:
+        values: Values by canonical name.
+        origins: Where each came from.
+        policy: What that dict itself says about unsupported options, if anything.
+        problems: What could not be understood: an unknown name, or one option given under two
+            names with different values.
+    """
+
+    values: dict[str, Any] = field(factory=dict)
+    origins: dict[str, Origin] = field(factory=dict)
+    policy: Policy | None = None
+    problems: tuple[OptionProblem, ...] = ()
+
+
+def canonicalise(
+    options: Mapping[str, Any],
+    plan: Plan,
+    *,
+    source: Literal["default", "call"] = "call",
+    unknown: Unknown = "error",
+) -> Given:
+    """Bring every spelling of an option to its canonical name.
+
+    Args:
+        options: As a user gives them. `extra` may hold a dict of names that are passed on
+            unchecked, `unsupported` the policy for this dict.
+        plan: Knows the spellings.
+        source: Whether these are the session's defaults or a call's options.
+        unknown: What to do with a name that means nothing here.
+    """
+    if not isinstance(options, Mapping):
+        problem = OptionProblem("model_options", f"must be a dict, not {shown(options)}")
+        return Given(problems=(problem,))
+    if type(options) is not dict:
+        return _canonicalise_slowly(options, plan, source, unknown)
+    spellings = plan.spellings
+    values: dict[str, Any] = {}
+    origins: dict[str, Origin] = {}
+    for key, value in options.items():
+        name = spellings.get(key) if type(key) is str else None
+        if name is None or name in values:
+            return _canonicalise_slowly(options, plan, source, unknown)
+        values[name] = own(value)
+        origins[name] = Origin(key, source)
+    return Given(values, origins)
+
+
+def _canonicalise_slowly(
+    options: Mapping[str, Any], plan: Plan, source: Literal["default", "call"], unknown: Unknown
+) -> Given:
+    groups: dict[str, list[tuple[str, Any]]] = {}
+    problems: list[OptionProblem] = []
+    policy: Policy | None = None
+    try:
+        items = list(options.items())
+    except Exception as error:  # a mapping of any make
+        problem = OptionProblem("model_options", f"cannot be read: {shown_error(error)}")
+        return Given(problems=(problem,))
+    for key, value in items:
+        if not isinstance(key, str):
+            problems.append(OptionProblem(shown(key), "is not text, and names of options are"))
+        elif key == "unsupported":
+            if isinstance(value, str) and value in _POLICIES:
+                policy = _POLICIES[_POLICIES.index(value)]
+            else:
+                problems.append(
+                    OptionProblem(key, f"must be one of {', '.join(_POLICIES)}, not {shown(value)}")
+                )
+        elif key == "extra":
+            if value is None:
+                continue
+            for name, item in _extra(value, plan, problems):
+                groups.setdefault(EXTRA + name, []).append((f"extra[{name!r}]", item))
+        elif key in plan.spellings:
+            groups.setdefault(plan.spellings[key], []).append((key, value))
+        elif key in plan.secrets:
+            problems.append(OptionProblem(key, _CREDENTIAL.format(name=key)))
+        elif key in INTERNAL or key.startswith("@@@"):
+            groups.setdefault(key, []).append((key, value))
+        elif unknown == "pass":
+            groups.setdefault(EXTRA + key, []).append((key, value))
+        else:
+            path = key if key.isprintable() and 0 < len(key) <= _LONGEST_NAME else shown(key)
+            problems.append(OptionProblem(path, f"is not known{_nearest(key, plan)}"))
+    values: dict[str, Any] = {}
+    origins: dict[str, Origin] = {}
+    for name, given in groups.items():
+        try:
+            spelling, value, note = _settle(name, given)
+        except ValueError as error:
+            problems.append(OptionProblem(given[0][0], str(error)))
+        else:
+            values[name] = own(value)
+            origins[name] = Origin(spelling, source, note)
+    return Given(values, origins, policy, tuple(problems))
+
+
+def _extra(value: Any, plan: Plan, problems: list[OptionProblem]) -> list[tuple[str, Any]]:
+    """Return the names and values inside `extra`, and note what is wrong with them."""
+    try:
+        items = list(value.items()) if isinstance(value, Mapping) else None
+    except Exception:
+        items = None
+    if items is None or not all(isinstance(name, str) and name for name, _ in items):
+        problems.append(OptionProblem("extra", f"must be a dict of options, not {shown(value)}"))
+        return []
+    for name, _ in items:
+        if name.startswith("@@@"):
+            problems.append(
+                OptionProblem(
+                    f"extra[{name!r}]",
+                    "is a name of Mellea's own, which no provider knows; "
+                    "give it beside the other options",
+                )
+            )
+        elif name in plan.secrets:
+            problems.append(OptionProblem(f"extra[{name!r}]", _CREDENTIAL.format(name=name)))
+    return [item for item in items if not item[0].startswith("@@@") and item[0] not in plan.secrets]
+
+
+def _settle(name: str, given: list[tuple[str, Any]]) -> tuple[str, Any, str]:
+    """Choose between several spellings of one option; return spelling, value and a note."""
+    real = [item for item in given if item[1] is not None] or given
+    # Mellea's own code adds its key beside a user's spelling, and means its own.
+    of_mellea = next((item for item in real if item[0].startswith("@@@")), None)
+    spelling, value = of_mellea or real[0]
+    others = [item for item in real if item[0] != spelling]
+    differing = [item for item in others if not _equal(name, item[1], value)]
+    if differing and of_mellea is None:
+        raise ValueError(
+            f"is given as {shown(value)}, and under its other name "
+            f"{differing[0][0]!r} as {shown(differing[0][1])}; give it once"
+        )
+    note = "; ".join(f"wins over {key!r} = {shown(item)}" for key, item in differing)
+    return spelling, value, note
+
+
+def _equal(name: str, one: Any, other: Any) -> bool:
+    if name == "stop":
+        one, other = (
+            [item] if isinstance(item, str) else list(item) if isinstance(item, tuple) else item
+            for item in (one, other)
+        )
+    return same(one, other)
+
+
+def _nearest(key: str, plan: Plan) -> str:
+    known = plan.known()
+    near = difflib.get_close_matches(key.lower(), known, n=1, cutoff=0.7)
+    if not near:
+        return "; `extra={...}` inside the options passes names on unchecked"
+    canonical = plan.spellings.get(near[0], near[0])
+    also = f" (here: {canonical})" if canonical != near[0] else ""
+    return f": did you mean {near[0]!r}{also}?"
+
+
+def merge(defaults: Given, call: Given) -> Given:
+    """Merge a session's defaults with a call's options: the call wins, and None unsets.
+
+    Args:
+        defaults: The session's options.
+        call: The call's options.
+    """
+    values = {**defaults.values, **call.values}
+    origins = {**defaults.origins, **call.origins}
+    values = {name: value for name, value in values.items() if value is not None}
+    problems = defaults.problems + call.problems
+    return Given(values, origins, call.policy or defaults.policy, problems)
+
+
+def overlay(under: Mapping[str, Any], over: Mapping[str, Any], target: Target) -> dict[str, Any]:
+    """Lay one dict of options over another, option by option, whatever the spellings.
+
+    Args:
+        under: Options as a user spells them.
+        over: Options that win over them.
+        target: Whose spellings count.
+
+    Returns:
+        One dict that means the same as the two together.
+    """
+    spellings = plan_for(target, "chat").spellings
+    taken = {spellings.get(key, key) for key in over}
+    merged = {key: value for key, value in under.items() if spellings.get(key, key) not in taken}
+    merged.update(over)
+    below, above = under.get("extra"), over.get("extra")
+    if isinstance(below, Mapping) and isinstance(above, Mapping):
+        merged["extra"] = {**below, **above}
+    return merged

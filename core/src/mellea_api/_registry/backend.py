@@ -1,0 +1,368 @@
+"""One loaded backend: its plugin manager, and everything that it can be asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, get_args
+
+import pluggy
+from attrs import evolve
+
+from mellea_api import _credentials as credentials
+from mellea_api._contract.address import find_address
+from mellea_api._contract.descriptor import (
+    CONTRACT_VERSION,
+    BackendDescriptor,
+    CredentialField,
+    Endpoint,
+    ModelInfo,
+    OptionRule,
+    Server,
+)
+from mellea_api._contract.errors import ConfigurationError, MelleaAPIError, ModelNotFoundError
+from mellea_api._contract.reports import CredentialReport, NormalizedOptions, OptionPatch
+from mellea_api._contract.requests import (
+    ErrorRequest,
+    ModelsRequest,
+    OptionsRequest,
+    Policy,
+    RulesRequest,
+    SessionRequest,
+    Target,
+)
+from mellea_api._models.known import complete
+from mellea_api._options.pipeline import OptionPipeline
+from mellea_api._options.spelling import Unknown
+from mellea_api._registry.credentials import BackendCredentials
+from mellea_api._registry.describing import check_description
+from mellea_api._registry.discovery import EntryPoint
+from mellea_api._registry.hooks import Hooks
+from mellea_api._registry.loading import broken
+from mellea_api._secrecy.logs import under_run
+from mellea_api._secrecy.secrets import Secret
+from mellea_api._secrecy.veil import environment, hide, veiled
+from mellea_api._sessions import _mellea
+
+
+class Backend:
+    """A backend whose plugin was loaded and kept to the contract. Safe to share.
+
+    Args:
+        name: The name under which it was asked for (which may be an alias).
+        entry_point: Where its plugin comes from.
+        manager: Its plugin manager: core defaults, the plugin, the extensions.
+        aliases: All names of the same plugin, this one among them.
+        extensions: Where the extensions come from, by their names in the manager.
+        elsewhere: Returns the names of the other backends whose catalogues have a model.
+
+    Attributes:
+        names: All its names.
+        descriptor: What it says about itself.
+
+    Raises:
+        PluginError: If it does not describe itself as the contract says.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        entry_point: EntryPoint,
+        manager: pluggy.PluginManager,
+        aliases: frozenset[str] = frozenset(),
+        extensions: Mapping[str, EntryPoint] | None = None,
+        elsewhere: Callable[[str], Sequence[str]] | None = None,
+    ) -> None:
+        self.name = name
+        self.entry_point = entry_point
+        self.names = aliases | {name}
+        self._hooks = Hooks(entry_point, manager, extensions or {})
+        self._elsewhere = elsewhere
+        self.descriptor = self._describe()
+        self._credentials = BackendCredentials(self.descriptor, self._hooks)
+        self._reviewed = self._hooks.answering("review_options") > 0
+        # More than the core's default: the descriptor alone does not decide.
+        self._own_rules = self._hooks.answering("option_rules") > 1
+        self._own_options = self._hooks.answering("normalize_options") > 1
+
+    def _describe(self) -> BackendDescriptor:
+        descriptor = self._hooks.ask("describe_backend", BackendDescriptor, name=self.name)
+        if descriptor is None:
+            raise self._hooks.blamed("describe_backend", "describe_backend returned None")
+        if descriptor.contract_version != CONTRACT_VERSION:
+            newer = descriptor.contract_version > CONTRACT_VERSION
+            raise broken(
+                self.entry_point,
+                f"it was written for version {descriptor.contract_version} of the contract, and "
+                f"this mellea-api speaks version {CONTRACT_VERSION}; upgrade "
+                + ("mellea-api" if newer else self.entry_point.distribution),
+            )
+        if descriptor.name not in self.names:
+            raise broken(
+                self.entry_point,
+                f"it is found as {self.name!r} and calls itself {descriptor.name!r}",
+            )
+        problems = list(check_description(descriptor))
+        if problems:
+            raise self._hooks.blamed("describe_backend", "; ".join(problems))
+        return descriptor
+
+    def target(
+        self,
+        model_id: Any = None,
+        base_url: str | None = None,
+        settings: Mapping[str, Any] | None = None,
+        *,
+        server: Server | None = None,
+        environ: Mapping[str, str] | None = None,
+    ) -> Target:
+        """Say which model and which server is meant, with the option rules that hold there.
+
+        Args:
+            model_id: The model's id, a `ModelIdentifier` of Mellea, or None for the default.
+            base_url: The server's address; None for the environment's, then the default one.
+            settings: Further arguments of the backend.
+            server: What the server is; None to go by its host's name.
+            environ: The environment; None for the process's own.
+
+        Raises:
+            ConfigurationError: If the model id is no text, the address is empty or the backend
+                has none, or the kind of server is unknown.
+            ModelNotFoundError: If a `ModelIdentifier` has no name for this backend.
+        """
+        descriptor = self.descriptor
+        environ = environment(environ)
+        try:
+            address, source = find_address(descriptor, hide(base_url), environ)
+        except ConfigurationError as error:
+            raise veiled(error) from error.__cause__
+        if server not in (None, *get_args(Server)):
+            raise ConfigurationError(
+                f"Cannot use server={server!r}.",
+                next_step=f"Use one of {', '.join(get_args(Server))}, or leave it out.",
+                backend=self.name,
+            )
+        return self._with_rules(
+            Target(
+                descriptor=descriptor,
+                model_id=self._model_id(model_id),
+                base_url=address,
+                base_url_source=source,
+                stated_server=server,
+                settings=dict(settings or {}),
+                mellea_version=_mellea.version(),
+            )
+        )
+
+    def _with_rules(self, target: Target) -> Target:
+        """Put the rules that hold for a target in the place of those that the backend describes."""
+        if not self._own_rules:
+            return target
+        request = RulesRequest(target=evolve(target, descriptor=self.descriptor))
+        rules = self._hooks.ask("option_rules", Sequence, request=request)  # type: ignore[type-abstract]
+        if rules is None or not all(isinstance(rule, OptionRule) for rule in rules):
+            raise self._hooks.blamed(
+                "option_rules", "option_rules returned something else than OptionRule"
+            )
+        if rules is target.descriptor.options:
+            return target
+        return evolve(target, descriptor=evolve(self.descriptor, options=rules))
+
+    def _model_id(self, model_id: Any) -> str:
+        if model_id is None:
+            return self.descriptor.default_model
+        if isinstance(model_id, str) and model_id.strip():
+            return model_id.strip()
+        name = _mellea.model_name(model_id, self.descriptor.model_identifier)
+        if name is not None:
+            return name
+        if isinstance(model_id, str) or not hasattr(model_id, "hf_model_name"):
+            raise ConfigurationError(
+                f"Cannot use model_id={model_id!r} for the {self.name} backend.",
+                next_step=f"Give a model's name as text, such as {self.descriptor.default_model}.",
+                backend=self.name,
+            )
+        raise ModelNotFoundError(
+            f"The {self.name} backend has no name for the model {model_id!r} "
+            f"({self.descriptor.model_identifier or 'ModelIdentifier'} is not set).",
+            next_step=f"Give the name that {self.name} knows it by, as text.",
+            backend=self.name,
+        )
+
+    def pipeline(
+        self, target: Target, *, policy: Policy = "warn", unknown: Unknown = "error"
+    ) -> OptionPipeline:
+        """Return the path of options for a target, through this backend's hooks."""
+        return OptionPipeline(
+            target,
+            policy=policy,
+            unknown=unknown,
+            review=self._review if self._reviewed else None,
+            normalize=self._normalize if self._own_options else None,
+        )
+
+    def _review(self, request: OptionsRequest) -> Iterable[Sequence[OptionPatch] | None]:
+        answers = self._hooks.ask("review_options", list, request=request) or []
+        for answer in answers:
+            if not isinstance(answer, Iterable):
+                raise self._hooks.wrong("review_options", answer, "Sequence")
+        return answers
+
+    def _normalize(self, request: OptionsRequest) -> NormalizedOptions:
+        given = set(request.options)  # as it was before a hook could change it
+        answer = self._hooks.ask("normalize_options", NormalizedOptions, request=request)
+        if answer is None:
+            raise self._hooks.blamed("normalize_options", "normalize_options returned None")
+        lost = given - {decision.name for decision in answer.decisions}
+        if lost:
+            names = ", ".join(sorted(lost))
+            raise self._hooks.blamed(
+                "normalize_options", f"normalize_options says nothing of what became of {names}"
+            )
+        return answer
+
+    def explain(
+        self,
+        options: Mapping[str, Any],
+        target: Target,
+        endpoint: Endpoint = "chat",
+        *,
+        unknown: Unknown = "error",
+    ) -> NormalizedOptions:
+        """Say what would become of options, without a network and without an SDK.
+
+        Raises:
+            OptionError: If they could not be sent; lists all problems.
+        """
+        return (
+            self.pipeline(target, policy="drop", unknown=unknown).render(options, endpoint).report
+        )
+
+    def credentials(
+        self,
+        target: Target,
+        arguments: Mapping[str, Any] | None = None,
+        *,
+        keyring: bool = True,
+    ) -> dict[str, Secret]:
+        """Find the credentials that can be used: see `mellea_api._credentials.sources`.
+
+        Args:
+            target: Backend, model and server.
+            arguments: What the caller gave by name.
+            keyring: Whether the system's keyring may be asked for what is nowhere else; leave it
+                alone where nobody named this backend.
+        """
+        found = self._credentials.look_up(
+            self._credentials.narrowed(target), arguments, keyring=keyring
+        )
+        return credentials.values(found)
+
+    def credential_fields(self, target: Target) -> tuple[CredentialField, ...]:
+        """Return the credential fields of a target: the descriptor's, or those of its model."""
+        return self._credentials.fields(target)
+
+    def validate_credentials(
+        self,
+        target: Target,
+        arguments: Mapping[str, Any] | None = None,
+        *,
+        probe: bool = False,
+        timeout: float = 10.0,
+        keyring: bool = True,
+        noted: Callable[[MelleaAPIError], None] | None = None,
+    ) -> CredentialReport:
+        """Report whether the credentials will do; the arguments are as for `credentials`.
+
+        Args:
+            target: Backend, model and server.
+            arguments: What was given.
+            probe: Whether the provider may be asked.
+            timeout: Seconds allowed for that.
+            keyring: Whether the system's keyring may be asked.
+            noted: Is told the error that a probe ended in: it may be about something else than
+                credentials, such as a model that is not there, which a report does not tell.
+        """
+        return self._credentials.report(
+            target, arguments, probe=probe, timeout=timeout, keyring=keyring, noted=noted
+        )
+
+    def list_models(
+        self,
+        target: Target,
+        arguments: Mapping[str, Any] | None = None,
+        *,
+        live: bool = True,
+        timeout: float = 10.0,
+        keyring: bool = True,
+    ) -> list[ModelInfo]:
+        """List the models; `keyring` is as for `credentials`.
+
+        Raises:
+            ProviderError: If the provider was asked and could not be reached or refused.
+        """
+        narrowed = self._credentials.narrowed(target)
+        found = self._credentials.look_up(narrowed, arguments, keyring=keyring and live)
+        if live:
+            needed = self.descriptor.listing_needs in ("always", target.server)
+            credentials.require(narrowed, found, needed=needed)
+        request = ModelsRequest(
+            target=target, credentials=credentials.values(found), live=live, timeout=timeout
+        )
+        answer = self._hooks.ask_provider("list_models", request)
+        if answer is not None and not isinstance(answer, Sequence):
+            raise self._hooks.wrong("list_models", answer, "Sequence")
+        models = list(answer or ())
+        if not all(isinstance(model, ModelInfo) for model in models):
+            raise self._hooks.blamed(
+                "list_models", "list_models returned something else than ModelInfo"
+            )
+        return models
+
+    def create_session(self, request: SessionRequest) -> Any:
+        """Create a session, and adopt its backend.
+
+        Args:
+            request: What to build. Credentials that it holds count as arguments.
+
+        Returns:
+            Mellea's session.
+
+        Raises:
+            MelleaAPIError: If it cannot be had; the class says why.
+        """
+        from mellea_api._sessions.opening import make_ready
+
+        request = _mellea.prepare_start(request)
+        target = request.target
+        pipeline = self.pipeline(target, policy=request.policy, unknown=request.unknown)
+        pipeline.set_defaults(request.options)  # before anything costs time or opens a connection
+        found = self._credentials.required(target, request.credentials, self.name)
+        context = _mellea.new_context(request.context)
+        try:
+            with under_run(request.run_id):
+                session = self._hooks.ask_provider(
+                    "create_session", evolve(request, credentials=found)
+                )
+        except ModelNotFoundError as error:
+            complete(error, target, found, self._elsewhere)
+            raise
+        learnt = self._with_rules(target)
+        if learnt is not target:
+            pipeline = self.pipeline(learnt, policy=request.policy, unknown=request.unknown)
+            pipeline.set_defaults(request.options)
+
+        def translate(asked: ErrorRequest) -> MelleaAPIError | None:
+            typed = self._hooks.translate(asked)
+            if isinstance(typed, ModelNotFoundError):
+                complete(typed, target, found)
+            return typed
+
+        return make_ready(
+            session,
+            request,
+            wrong=lambda: self._hooks.wrong("create_session", session, "MelleaSession"),
+            context=context,
+            pipeline=pipeline,
+            translate=translate,
+            credentials=found,
+        )

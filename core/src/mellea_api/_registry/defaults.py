@@ -1,0 +1,51 @@
+"""The core's own answers to the hooks, for plugins that have none: asked last."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mellea_api._contract.descriptor import ModelInfo, OptionRule
+from mellea_api._contract.errors import MelleaAPIError
+from mellea_api._contract.reports import CredentialReport, NormalizedOptions
+from mellea_api._contract.requests import (
+    CredentialRequest,
+    ErrorRequest,
+    ModelsRequest,
+    OptionsRequest,
+    RulesRequest,
+)
+from mellea_api._options.plan import apply_rules
+from mellea_api._provider import refusals as translation
+from mellea_api.hookspecs import hookimpl
+
+
+@hookimpl(trylast=True)
+def validate_credentials(request: CredentialRequest) -> CredentialReport:
+    """Answer from the descriptor's fields alone."""
+    from mellea_api._credentials import report_from_fields
+
+    return report_from_fields(request)
+
+
+@hookimpl(trylast=True)
+def list_models(request: ModelsRequest) -> Sequence[ModelInfo]:
+    """Answer with the catalogue."""
+    return request.target.descriptor.models
+
+
+@hookimpl(trylast=True)
+def option_rules(request: RulesRequest) -> Sequence[OptionRule]:
+    """Answer with the descriptor's rules."""
+    return request.target.descriptor.options
+
+
+@hookimpl(trylast=True)
+def normalize_options(request: OptionsRequest) -> NormalizedOptions:
+    """Read the target's rules."""
+    return apply_rules(request)
+
+
+@hookimpl(trylast=True)
+def translate_error(request: ErrorRequest) -> MelleaAPIError | None:
+    """Go by what is common to SDKs."""
+    return translation.by_kind(request)

@@ -1,0 +1,239 @@
+"""What is installed, read from the metadata of distributions; nothing is imported.
+
+Two distributions that claim one name are a conflict, and neither wins until
+`MELLEA_API_PREFER` chooses; what is switched off by the environment stays visible as such.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final, Literal
+
+from attrs import evolve, field, frozen
+
+from mellea_api._contract.errors import ConfigurationError
+from mellea_api._secrecy.logs import logger
+from mellea_api._secrecy.veil import environment
+
+BACKENDS: Final = "mellea_api.backends"
+"""Entry-point group of backends: name = the backend's name, value = its plugin module."""
+
+EXTENSIONS: Final = "mellea_api.extensions"
+"""Entry-point group of plugins that are no backend and act on all of them."""
+
+State = Literal["found", "disabled", "conflict"]
+
+
+@frozen(order=True)
+class EntryPoint:
+    """One entry point as the metadata have it.
+
+    Args:
+        group: `BACKENDS` or `EXTENSIONS`.
+        name: The name it claims.
+        value: `module` or `module:attribute`.
+        distribution: The distribution that brings it.
+        version: That distribution's version.
+        summary: That distribution's one-line summary.
+    """
+
+    group: str
+    name: str
+    value: str
+    distribution: str
+    version: str = ""
+    summary: str = ""
+
+
+@frozen(kw_only=True)
+class PluginRecord:
+    """What is known of one plugin without importing it.
+
+    Args:
+        name: The name it is asked for by.
+        state: `found` (it can be asked for), `disabled` or `conflict`.
+        candidates: The entry points that claim the name; one of them unless in conflict.
+        reason: Why it cannot be used, and what to do; empty where it can.
+    """
+
+    name: str
+    state: State
+    candidates: tuple[EntryPoint, ...]
+    reason: str = ""
+
+    @property
+    def entry_point(self) -> EntryPoint:
+        """The entry point that counts; of several in conflict, the first by distribution."""
+        return self.candidates[0]
+
+    @property
+    def distributions(self) -> tuple[str, ...]:
+        """Names of the distributions that claim the name."""
+        return tuple(found.distribution for found in self.candidates)
+
+
+def _names(variable: str, environ: Mapping[str, str]) -> tuple[str, ...] | None:
+    text = environ.get(variable)
+    if text is None or not text.strip():
+        return None
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+@frozen
+class Settings:
+    """What the environment says about plugins.
+
+    Args:
+        disable: Names that are switched off (`MELLEA_API_DISABLE=a,b`).
+        only: The only names that are allowed, or None for all (`MELLEA_API_PLUGINS=a,b`).
+        prefer: Which distribution brings a name (`MELLEA_API_PREFER=name=distribution`).
+    """
+
+    disable: frozenset[str] = frozenset()
+    only: frozenset[str] | None = None
+    prefer: Mapping[str, str] = field(factory=dict)
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] | None = None) -> Settings:
+        """Read the settings.
+
+        Args:
+            environ: The environment; None for the process's own.
+
+        Raises:
+            ConfigurationError: If `MELLEA_API_PREFER` is not of the form `name=distribution`, or
+                names two distributions for one name.
+        """
+        environ = environment(environ)
+        only = _names("MELLEA_API_PLUGINS", environ)
+        prefer: dict[str, str] = {}
+        for pair in _names("MELLEA_API_PREFER", environ) or ():
+            name, equals, distribution = (part.strip() for part in pair.partition("="))
+            if not (name and equals and distribution):
+                raise ConfigurationError(
+                    f"Cannot read MELLEA_API_PREFER: {pair!r} is not name=distribution.",
+                    next_step="Write it as MELLEA_API_PREFER=name=distribution, with commas "
+                    "between several.",
+                    variable="MELLEA_API_PREFER",
+                )
+            if _normal(prefer.setdefault(name, distribution)) != _normal(distribution):
+                raise ConfigurationError(
+                    f"Cannot read MELLEA_API_PREFER: it asks for {name} from both "
+                    f"{prefer[name]} and {distribution}.",
+                    next_step="Name one distribution for each name.",
+                    variable="MELLEA_API_PREFER",
+                )
+        return cls(
+            frozenset(_names("MELLEA_API_DISABLE", environ) or ()),
+            None if only is None else frozenset(only),
+            prefer,
+        )
+
+
+def installed_entry_points() -> list[EntryPoint]:
+    """Return the plugins' entry points of all installed distributions."""
+    import importlib_metadata
+
+    try:
+        entries = list(importlib_metadata.entry_points())
+    except Exception:
+        # One distribution anywhere whose metadata cannot be parsed; it must not hide the others.
+        entries = list(_readable_entry_points())
+    found = []
+    for entry in entries:
+        if entry.group in (BACKENDS, EXTENSIONS):
+            metadata = _metadata(entry.dist)
+            found.append(
+                EntryPoint(
+                    entry.group,
+                    entry.name,
+                    entry.value,
+                    metadata.get("Name") or "an unnamed distribution",
+                    metadata.get("Version") or "",
+                    metadata.get("Summary") or "",
+                )
+            )
+    return found
+
+
+def _readable_entry_points() -> Iterator[Any]:
+    """Yield the entry points of each distribution that can be read; say which cannot."""
+    import importlib_metadata
+
+    seen = set()
+    for distribution in importlib_metadata.distributions():
+        name = _normal(_metadata(distribution).get("Name") or "")
+        if name and name in seen:
+            continue  # the first on the path hides the others, as in importing
+        seen.add(name)
+        try:
+            yield from list(distribution.entry_points)
+        except Exception as error:
+            logger.warning(
+                "Cannot read the entry points of %s: %s: %s. Install it again, or remove it.",
+                name or "an unnamed distribution",
+                type(error).__name__,
+                error,
+            )
+
+
+def _metadata(distribution: Any) -> Mapping[str, str]:
+    """Return a distribution's metadata; nothing where it has none, as after a broken install."""
+    try:
+        return distribution.metadata or {}
+    except Exception:
+        return {}
+
+
+def records(
+    entry_points: Iterable[EntryPoint], group: str, settings: Settings
+) -> dict[str, PluginRecord]:
+    """Sort the entry points of one group into one record per name.
+
+    Args:
+        entry_points: All that were found, in any order.
+        group: `BACKENDS` or `EXTENSIONS`.
+        settings: What the environment says.
+
+    Returns:
+        The records by name, sorted.
+    """
+    claims: dict[str, dict[str, EntryPoint]] = {}
+    for found in sorted(entry_points):
+        if found.group == group:
+            # The same distribution may be seen twice, as when it is installed and on the path.
+            claims.setdefault(found.name, {}).setdefault(_normal(found.distribution), found)
+    return {name: _record(name, tuple(claims[name].values()), settings) for name in sorted(claims)}
+
+
+def _record(name: str, candidates: tuple[EntryPoint, ...], settings: Settings) -> PluginRecord:
+    record = PluginRecord(name=name, state="found", candidates=candidates)
+    if name in settings.disable:
+        return evolve(record, state="disabled", reason="MELLEA_API_DISABLE names it.")
+    if settings.only is not None and name not in settings.only:
+        return evolve(record, state="disabled", reason="MELLEA_API_PLUGINS does not name it.")
+    offered = " and ".join(found.distribution for found in candidates)
+    wanted = settings.prefer.get(name)
+    if wanted is not None:
+        chosen = [found for found in candidates if _normal(found.distribution) == _normal(wanted)]
+        if chosen:
+            return evolve(record, candidates=tuple(chosen))
+        return evolve(
+            record,
+            state="conflict",
+            reason=f"MELLEA_API_PREFER asks for it from {wanted}, and it is in {offered}.",
+        )
+    if len(candidates) > 1:
+        return evolve(
+            record,
+            state="conflict",
+            reason=f"{offered} both bring it. Uninstall one, or choose with "
+            f"MELLEA_API_PREFER={name}={candidates[0].distribution}.",
+        )
+    return record
+
+
+def _normal(distribution: str) -> str:
+    """Compare names of distributions as packaging does."""
+    return re.sub(r"[-_.]+", "-", distribution).lower()

@@ -1,0 +1,102 @@
+"""The library's logger, the run id on its records, and no secret on those of SDKs.
+
+At DEBUG, HTTP libraries log each header of an answer, and some servers repeat the key there; at
+INFO, httpx logs the address with its password.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import logging
+import traceback
+from collections.abc import Iterator
+from typing import Final
+
+from mellea_api._secrecy.secrets import redact
+from mellea_api._secrecy.veil import shows_secret_anywhere
+
+logger: Final = logging.getLogger("mellea_api")
+
+run_id_var: Final[contextvars.ContextVar[str | None]] = contextvars.ContextVar(
+    "mellea_api_run_id", default=None
+)
+
+
+def current_run_id() -> str | None:
+    """Return the id of the run that the current call belongs to, or None."""
+    return run_id_var.get()
+
+
+@contextlib.contextmanager
+def under_run(run_id: str | None) -> Iterator[None]:
+    """Have what happens inside belong to a run."""
+    token = run_id_var.set(run_id)
+    try:
+        yield
+    finally:
+        run_id_var.reset(token)
+
+
+class _RunIdFilter(logging.Filter):
+    """Puts the run id of the current call on each record; lets every record pass."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if not hasattr(record, "run_id"):
+            record.run_id = run_id_var.get()
+        return True
+
+
+_filter: Final = _RunIdFilter()
+
+
+class _SecretFilter(logging.Filter):
+    """Masks living secrets in each record, and in its exception; lets every record pass."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        try:
+            text = record.getMessage()
+        except (TypeError, ValueError):  # a mistake in the message, which logging itself reports
+            return True
+        masked = redact(text)
+        if masked != text:
+            record.msg, record.args = masked, ()
+        error = record.exc_info[1] if record.exc_info else None
+        if error is not None and shows_secret_anywhere(error):
+            # Some handlers print the variables of its frames; the SDK needs it as it is.
+            record.exc_text = redact("".join(traceback.format_exception(error))).rstrip()
+            record.exc_info = None
+        return True
+
+
+_secret_filter: Final = _SecretFilter()
+
+_SDKS: Final = frozenset(
+    {"httpcore", "httpcore2", "httpx", "httpx2", "urllib3", "openai", "ollama", "aiohttp"}
+    | {"LiteLLM", "litellm", "ibm_watsonx_ai", "huggingface_hub", "transformers"}
+    | {"mellea", "fancy_logger", "mellea_api"}
+)
+"""Loggers that write of what is sent and answered, by the first part of their names."""
+_LATE: Final = ("connection", "http11", "http2", "proxy", "socks")
+"""Those of httpcore: they come into being with the first connection."""
+
+
+def mark_records(of: logging.Logger) -> None:
+    """Have a logger's records carry `run_id`; doing it again changes nothing."""
+    of.addFilter(_filter)
+
+
+def mask_sdk_records() -> None:
+    """Have no record of an SDK's logger show a living secret; doing it again changes nothing.
+
+    A logger that comes into being later is masked at the next call or session.
+    """
+    for core in ("httpcore", "httpcore2"):
+        for part in _LATE:
+            logging.getLogger(f"{core}.{part}")
+    for name in list(logging.root.manager.loggerDict):
+        if name.partition(".")[0].partition(" ")[0] in _SDKS:
+            logging.getLogger(name).addFilter(_secret_filter)
+
+
+mark_records(logger)

@@ -1,0 +1,205 @@
+"""The asynchronous clients of a backend: one for each event loop that uses it.
+
+Mellea keeps two, in a `ClientCache`. For a third loop, 0.8 closes the client of the first,
+whatever is under way there. Before, an event loop is known by its address, which the next one
+may have, and nothing is closed at all. Neither does where many threads have loops of their own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import threading
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from typing import TYPE_CHECKING, Any, Final
+
+from mellea_api._secrecy.logs import logger
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+
+_CLOSING: Final = 5.0
+"""Seconds to wait until clients are closed on their loops."""
+_closing: Final[set[Any]] = set()
+"""The tasks that close clients; event loops themselves hold no task."""
+
+Closing = Callable[[Any], Coroutine[Any, Any, Any]]
+
+
+def keep_clients(backend: Any) -> None:
+    """Have a backend keep a client for each event loop, if it is one of Mellea's that has some.
+
+    Args:
+        backend: Newly built; nothing was asked with its client yet.
+    """
+    cache = getattr(backend, "_client_cache", None)
+    if cache is not None:
+        aclose = getattr(cache, "aclose", None) or _leave
+        backend._client_cache = ClientsByLoop(aclose, list(cache.cache.values()))
+
+
+def close(backend: Any) -> None:
+    """Close what a backend holds open; up to 0.6 Mellea leaves it to the garbage collector."""
+    closing = getattr(backend, "close", None)
+    if not callable(closing):
+        clients = getattr(backend, "_client_cache", None)
+        # A plugin's class has no `close` where Mellea has none: Mellea's sessions would call it.
+        closing = getattr(backend, "release", None)
+        if closing is None and isinstance(clients, ClientsByLoop):
+            closing = clients.clear
+    if closing is not None:
+        closing()
+
+
+async def closed() -> None:
+    """Wait until the clients of this loop are closed, where `close` was called on it."""
+    import asyncio
+
+    here = [task for task in _closing if task.get_loop() is _running_loop()]
+    if here:
+        await asyncio.wait(here, timeout=_CLOSING)
+
+
+class ClientsByLoop:
+    """Stands in for Mellea's `ClientCache`: a client lives as long as the loop that it is of.
+
+    Safe to share: what belongs to a loop is only touched on the loop's own thread.
+
+    Args:
+        aclose: Closes a client.
+        unused: What the backend's constructor made. A client belongs to no loop before it is
+            used, so that the first loop can have it.
+    """
+
+    def __init__(self, aclose: Closing, unused: list[Any]) -> None:
+        self._aclose = aclose
+        self._unused = unused
+        self._clients: dict[Any, Any] = {}
+        self._keepers: dict[Any, AsyncGenerator[None]] = {}
+
+    def get(self, key: object) -> Any | None:
+        """Return the running loop's client, or None."""
+        found = self._clients.get(_running_loop())
+        if found is None:
+            with contextlib.suppress(IndexError):
+                found = self._unused.pop()
+                self.put(key, found)
+        return found
+
+    def put(self, key: object, client: Any) -> None:
+        """Keep a client for the running loop, and close it as that loop ends."""
+        loop = _running_loop()
+        for other in list(self._clients):  # closed without that its generators were ended
+            if other is not None and other.is_closed():
+                self._clients.pop(other, None)
+                self._keepers.pop(other, None)
+        self._clients[loop] = client
+        # The loops of daemons, such as Mellea's own, end with the process, and without a word.
+        if loop is not None and not threading.current_thread().daemon:
+            keeper = self._keepers[loop] = self._keep(loop, client)
+            with contextlib.suppress(StopIteration):  # as it comes to its yield
+                keeper.__anext__().send(None)
+
+    def get_or_create(self, key: object, factory: Callable[[], Any]) -> Any:
+        """Return the running loop's client; make it if there is none."""
+        found = self.get(key)
+        if found is None:
+            found = factory()
+            self.put(key, found)
+        return found
+
+    async def _keep(self, loop: Any, client: Any) -> AsyncGenerator[None]:
+        # A loop that ends ends its generators first (asyncio.run does), on the loop itself.
+        try:
+            yield
+        finally:
+            self._clients.pop(loop, None)
+            self._keepers.pop(loop, None)
+            await self._aclose(client)
+
+    def clear(self) -> None:
+        """Close all clients, and wait for it where the loop is another one than this."""
+        from concurrent.futures import wait
+
+        wait(self._close_all(), timeout=_CLOSING)
+
+    async def aclear(self) -> None:
+        """Close all clients, and wait for it."""
+        import asyncio
+
+        elsewhere = [asyncio.wrap_future(done) for done in self._close_all()]
+        if elsewhere:
+            await asyncio.wait(elsewhere, timeout=_CLOSING)
+        await closed()
+
+    def _close_all(self) -> list[Future[None]]:
+        """Begin to close all clients; return what other loops than the running one do."""
+        elsewhere = []
+        here = _running_loop()
+        for loop, client in list(self._clients.items()):
+            if loop is None or not loop.is_running():
+                self._clients.pop(loop, None)  # if that loop runs once more, its keeper ends then
+                continue
+            done = _start(loop, functools.partial(self._close, loop, client))
+            if loop is not here:
+                elsewhere.append(done)
+        return elsewhere
+
+    async def _close(self, loop: Any, client: Any) -> None:
+        keeper = self._keepers.get(loop)
+        try:
+            await (self._aclose(client) if keeper is None else keeper.aclose())
+        except Exception as error:  # no matter for who has done with it
+            logger.debug("a client was not closed: %s", type(error).__name__)
+        finally:
+            self._clients.pop(loop, None)
+
+
+def _start(loop: Any, work: Callable[[], Coroutine[Any, Any, None]]) -> Future[None]:
+    """Do some closing on a loop, from any thread; one that ends waits until it is done."""
+    from concurrent.futures import Future
+
+    done: Future[None] = Future()
+
+    def ended(task: Any) -> None:
+        _closing.discard(task)
+        done.set_result(None)
+
+    def start() -> None:
+        task = _closing_task()(work(), loop=loop)
+        _closing.add(task)
+        task.add_done_callback(ended)
+
+    if loop is _running_loop():
+        start()
+        return done
+    try:
+        loop.call_soon_threadsafe(start)
+    except RuntimeError:  # it was closed in this moment
+        done.set_result(None)
+    return done
+
+
+@functools.cache
+def _closing_task() -> Any:
+    import asyncio
+
+    class ClosingTask(asyncio.Task[None]):
+        """A loop that ends cancels its tasks, and of half a closing the other half is lost."""
+
+        def cancel(self, msg: Any = None) -> bool:
+            return False
+
+    return ClosingTask
+
+
+async def _leave(client: Any) -> None:
+    if hasattr(client, "__aexit__"):
+        await client.__aexit__(None, None, None)
+
+
+def _running_loop() -> Any:
+    import asyncio
+
+    return asyncio._get_running_loop()

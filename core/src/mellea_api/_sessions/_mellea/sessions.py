@@ -1,0 +1,195 @@
+"""How a session begins, what context it has, and how its backend ends."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import logging
+import os
+import sys
+from typing import Any
+
+from attrs import evolve
+
+from mellea_api._contract.errors import ConfigurationError
+from mellea_api._contract.requests import SessionRequest
+
+
+@functools.cache
+def version() -> str:
+    """Return the installed version of Mellea, without importing it; empty if there is none.
+
+    It is read once: what is imported later in this process is what is installed now.
+    """
+    import importlib_metadata
+
+    try:
+        return importlib_metadata.version("mellea")
+    except importlib_metadata.PackageNotFoundError:
+        return ""
+
+
+def new_context(context: Any) -> Any:
+    """Return Mellea's context for `simple` or `chat`; a context that is given stays itself."""
+    if context == "simple":
+        from mellea.stdlib.context import SimpleContext
+
+        return SimpleContext()
+    if context == "chat":
+        from mellea.stdlib.context import ChatContext
+
+        return ChatContext()
+    from mellea.core import Context
+
+    if isinstance(context, Context):
+        return context
+    raise ConfigurationError(
+        f"Cannot start a session with the context {context!r}.",
+        next_step="Use 'simple', 'chat' or a Context of Mellea.",
+    )
+
+
+def apply_context(session: Any, context: Any) -> None:
+    """Give a new session its context, without counting that as an interaction."""
+    if isinstance(getattr(type(session), "ctx", None), property):
+        session._ctx = context
+        if hasattr(session, "_auto_bind_model"):
+            session._auto_bind_model()
+    else:
+        session.ctx = context
+
+
+def forget(session: Any) -> None:
+    """Give a session an empty context; also a simple one links each call to the one before."""
+    context = session.ctx
+    apply_context(session, getattr(context, "new_instance", context.reset_to_new)())
+
+
+def is_simple(context: Any) -> bool:
+    """Return whether a context shows a model nothing of what was said before."""
+    from mellea.stdlib.context import SimpleContext
+
+    view = getattr(type(context), "view_for_generation", None)
+    return isinstance(context, SimpleContext) and view is SimpleContext.view_for_generation
+
+
+def model_name(model_id: Any, attribute: str | None) -> str | None:
+    """Return a backend's name for a model that is given as Mellea's `ModelIdentifier`.
+
+    Args:
+        model_id: A `ModelIdentifier`, or anything else.
+        attribute: The attribute that holds this backend's name.
+
+    Returns:
+        The name; None if it is no identifier, or has no name for this backend.
+    """
+    found = getattr(model_id, attribute, None) if attribute else None
+    return found if isinstance(found, str) and found else None
+
+
+def loggers() -> list[logging.Logger]:
+    """Return Mellea's own loggers, so that their records can carry the run id."""
+    import mellea.core as core
+
+    kind = getattr(core, "MelleaLogger", None) or getattr(core, "FancyLogger", None)
+    return [kind.get_logger()] if kind is not None else []
+
+
+def _import_mellea() -> None:
+    """Import Mellea without asking anybody.
+
+    Mellea 0.6 imports LiteLLM wherever that is installed, and LiteLLM fetches its list of models
+    and prices while it is imported, if it is not told to take that of its package.
+    """
+    variable = "LITELLM_LOCAL_MODEL_COST_MAP"
+    if "mellea" in sys.modules or variable in os.environ:
+        return
+    os.environ[variable] = "True"
+    try:
+        import mellea  # noqa: F401
+    finally:
+        del os.environ[variable]
+
+
+def prepare_start(request: SessionRequest) -> SessionRequest:
+    """Do what Mellea's own `start_session` does before it builds a backend.
+
+    Mellea's plugins may change the model and the options of a session that is about to start.
+
+    Args:
+        request: The session asked for.
+
+    Returns:
+        The request to go on with.
+
+    Raises:
+        ConfigurationError: If the installed Mellea lacks an argument that was given.
+    """
+    _import_mellea()
+    from mellea.stdlib.session import MelleaSession
+    from mellea.stdlib.session import start_session as original
+
+    known = set(inspect.signature(original).parameters)
+    known |= set(inspect.signature(MelleaSession).parameters)
+    for name in request.session_arguments:
+        if name not in known:
+            raise ConfigurationError(
+                f"Cannot start the session: the installed Mellea {version()} has no {name}=.",
+                next_step=f"Upgrade it (pip install --upgrade mellea), or leave {name} out.",
+                backend=request.target.backend,
+            )
+    try:
+        from mellea.plugins.manager import has_plugins, invoke_hook
+        from mellea.plugins.types import HookType
+    except ImportError:
+        return request
+    if not has_plugins(HookType.SESSION_PRE_INIT):
+        return request
+    from mellea.helpers import _run_async_in_thread
+    from mellea.plugins.hooks.session import SessionPreInitPayload
+
+    context = new_context(request.context)
+    payload = SessionPreInitPayload(
+        backend_name=request.target.backend,
+        model_id=request.target.model_id,
+        model_options=dict(request.options),
+        context_type=type(context).__name__,
+    )
+    _, payload = _run_async_in_thread(invoke_hook(HookType.SESSION_PRE_INIT, payload))
+    return evolve(
+        request,
+        target=evolve(request.target, model_id=payload.model_id),
+        options=dict(payload.model_options or {}),
+        context=context,
+    )
+
+
+def finish_start(session: Any, model_id: str, arguments: dict[str, Any]) -> None:
+    """Do what Mellea's own `start_session` does after it has built the session.
+
+    Args:
+        session: The session.
+        model_id: Its model.
+        arguments: `plugins` and `allow_context_type_change`, where they were given.
+    """
+    if "allow_context_type_change" in arguments:
+        session.allow_context_type_change = arguments["allow_context_type_change"]
+    if arguments.get("plugins"):
+        from mellea.plugins.registry import register
+
+        register(arguments["plugins"], session_id=session.id)
+    try:
+        from mellea.plugins.manager import has_plugins, invoke_hook
+        from mellea.plugins.types import HookType
+    except ImportError:
+        return
+    if has_plugins(HookType.SESSION_POST_INIT):
+        from mellea.helpers import _run_async_in_thread
+        from mellea.plugins.hooks.session import SessionPostInitPayload
+
+        payload = SessionPostInitPayload(
+            session_id=session.id, model_id=model_id, context=session.ctx
+        )
+        _run_async_in_thread(
+            invoke_hook(HookType.SESSION_POST_INIT, payload, backend=session.backend)
+        )

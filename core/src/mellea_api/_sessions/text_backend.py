@@ -1,0 +1,238 @@
+"""The base for backends of one's own: write one method, and Mellea's versions are no concern.
+
+    from mellea_api._sessions.text_backend import TextBackend
+
+    class EchoBackend(TextBackend):
+        provider = "echo"
+
+        async def generate(self, prompt, options):
+            for word in prompt.text.split():
+                yield word + " "
+
+Importing this module imports Mellea; a plugin imports it inside `create_session`.
+"""
+
+from __future__ import annotations
+
+import abc
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from typing import Any, ClassVar, cast
+
+from attrs import field, frozen
+from mellea.backends import ModelOption
+from mellea.backends.backend import FormatterBackend
+from mellea.formatters import TemplateFormatter
+
+from mellea_api._contract.errors import PluginError, RequestRefusedError
+from mellea_api._sessions import _mellea
+
+
+@frozen
+class Prompt:
+    """What is to be answered.
+
+    Args:
+        messages: The conversation, each a dict of `role` and `content`; the last one is to be
+            answered. At the raw endpoint, one message of the user.
+        raw: Whether it came by the raw endpoint, and stands for itself alone.
+        format: A pydantic model that the answer should fit, or None.
+    """
+
+    messages: tuple[Mapping[str, str], ...]
+    raw: bool = False
+    format: Any = field(default=None, kw_only=True)
+
+    @property
+    def text(self) -> str:
+        """The text of the last message."""
+        return self.messages[-1]["content"] if self.messages else ""
+
+
+class TextBackend(FormatterBackend, abc.ABC):  # type: ignore[misc]
+    """A backend of Mellea whose author writes `generate`.
+
+    It chats, takes raw prompts, streams, and is right for every version of Mellea that this
+    library knows.
+
+    Args:
+        model_id: The model's id.
+
+    Attributes:
+        provider: The backend's name, for logs and telemetry.
+        formats: Whether `generate` keeps to `prompt.format`. If not, a call that asks for a
+            format is refused, and `prompt.format` is always None.
+    """
+
+    provider: ClassVar[str] = "text"
+    formats: ClassVar[bool] = False
+
+    def __init__(self, model_id: str) -> None:
+        super().__init__(model_id, TemplateFormatter(model_id=model_id))
+        # Mellea reads these two from 0.7 on.
+        self._model_id = model_id
+        self._provider = self.provider
+
+    @abc.abstractmethod
+    def generate(self, prompt: Prompt, options: Mapping[str, Any]) -> AsyncIterator[str]:
+        """Generate an answer, piece by piece: an async generator.
+
+        Args:
+            prompt: What is to be answered.
+            options: The options as the backend's rules render them, already checked. Those with
+                Mellea's own names (`@@@stream@@@`, …) are not among them: they are the base's
+                business.
+
+        Yields:
+            The answer's pieces, which may be empty. Whether the caller streams is no concern of
+            this method.
+        """
+
+    def release(self) -> None:
+        """Let go of what the backend holds open, such as weights or a process; nothing by default.
+
+        A runtime calls it when it is cleaned up and the last call has ended, from Mellea 0.8 on
+        also whoever closes the backend. It may be called more than once.
+        """
+
+    def _conversation(self, action: Any, context: Any, options: Mapping[str, Any]) -> Prompt:
+        history = context.view_for_generation() or []
+        messages = self.formatter.to_chat_messages([*history, action])
+        told = [{"role": message.role, "content": str(message.content)} for message in messages]
+        system = options.get(ModelOption.SYSTEM_PROMPT)
+        if system:
+            told.insert(0, {"role": "system", "content": str(system)})
+        return Prompt(tuple(told))
+
+    async def _chat(self, action: Any, context: Any, format: Any, options: Any) -> tuple[Any, Any]:
+        await self.do_generate_walk(action)
+        given = dict(options or {})
+        prompt = self._conversation(action, context, given)
+        thunk = self._start(action, context.view_for_generation(), given, prompt, format)
+        return thunk, context.add(action).add(thunk)
+
+    async def _raw(self, actions: Sequence[Any], format: Any, options: Any) -> list[Any]:
+        await self.do_generate_walks(list(actions))
+        given = dict(options or {})
+        results = []
+        for action in actions:
+            message = {"role": "user", "content": str(self.formatter.print(action))}
+            prompt = Prompt((message,), raw=True)
+            results.append(self._start(action, None, given, prompt, format))
+        for thunk in results:
+            await thunk.avalue()
+        return results
+
+    def _start(
+        self, action: Any, context: Any, options: dict[str, Any], prompt: Prompt, format: Any
+    ) -> Any:
+        if format is not None:
+            if not self.formats:
+                raise RequestRefusedError(
+                    f"The {self.provider} backend cannot keep to a format.",
+                    next_step="Leave format= out and read the answer's text, or use another "
+                    "backend.",
+                    backend=self.provider,
+                    model_id=self._model_id,
+                )
+            prompt = Prompt(prompt.messages, prompt.raw, format=format)
+        own = {name: value for name, value in options.items() if not name.startswith("@@@")}
+        streams = bool(options.get(ModelOption.STREAM))
+
+        async def produce(put: Callable[[str], Coroutine[Any, Any, None]]) -> None:
+            pieces: Any = self.generate(prompt, own)
+            if not hasattr(pieces, "__aiter__"):
+                if hasattr(pieces, "close"):
+                    pieces.close()  # a coroutine that nobody will await
+                raise self._broken(
+                    f"returned a {type(pieces).__name__}", "Write it as `async def` with `yield`."
+                )
+            whole = []
+            try:
+                async for piece in pieces:
+                    if not isinstance(piece, str):
+                        raise self._broken(
+                            f"yielded a {type(piece).__name__}", "Let it yield text alone."
+                        )
+                    if streams:
+                        await put(piece)
+                    else:
+                        whole.append(piece)
+            except (Exception, KeyboardInterrupt, GeneratorExit):
+                raise
+            except BaseException as error:
+                task = asyncio.current_task()
+                if task is None or task.cancelling():
+                    raise  # whoever waited does not any longer
+                # SystemExit would end the event loop, and with it each call that runs there; of
+                # a timeout or a task group of an SDK's, gone astray, nobody would be told.
+                raise self._broken(
+                    f"raised {type(error).__name__}: {error}".rstrip(": "),
+                    "Let it raise an exception that is an Exception.",
+                ) from error
+            finally:
+                # Whoever waits no longer must not leave a model running behind them.
+                if hasattr(pieces, "aclose"):
+                    await pieces.aclose()
+            await put("".join(whole))
+
+        return _mellea.wire_thunk(
+            action,
+            context,
+            options,
+            produce,
+            backend=self.provider,
+            model_id=self._model_id,
+            prompt=list(prompt.messages),
+        )
+
+    def _broken(self, what: str, next_step: str) -> PluginError:
+        return PluginError(
+            f"{type(self).__name__}.generate of the {self.provider} backend {what}.",
+            next_step=next_step,
+            backend=self.provider,
+        )
+
+
+# Mellea's names for the two ways into a backend changed; each version finds its own here, and
+# a class that overrode a public method of a newer Mellea would be wrong.
+async def _from_context(
+    self: TextBackend,
+    action: Any,
+    ctx: Any,
+    *,
+    format: Any = None,
+    model_options: Any = None,
+    tool_calls: bool = False,
+) -> Any:
+    return await self._chat(action, ctx, format, model_options)
+
+
+async def _from_raw(
+    self: TextBackend,
+    actions: Sequence[Any],
+    ctx: Any,
+    *,
+    format: Any = None,
+    model_options: Any = None,
+    tool_calls: bool = False,
+) -> Any:
+    results = await self._raw(actions, format, model_options)
+    return (results, None) if _mellea.raw_returns_usage() else results
+
+
+def _close(self: TextBackend) -> None:
+    self.release()
+
+
+async def _aclose(self: TextBackend) -> None:
+    self.release()
+
+
+if hasattr(FormatterBackend, "close"):
+    # Not where Mellea has none: its sessions' cleanup would call it while others use the backend.
+    setattr(TextBackend, "close", _close)  # noqa: B010
+    setattr(TextBackend, "aclose", _aclose)  # noqa: B010
+for _name, _endpoint in _mellea.seams(FormatterBackend):
+    setattr(TextBackend, _name, _from_context if _endpoint == "chat" else _from_raw)
+abc.update_abstractmethods(cast(Any, TextBackend))

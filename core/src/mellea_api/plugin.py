@@ -1,0 +1,98 @@
+"""Everything that the author of a backend or an extension needs: one import.
+
+Errors, `Secret`, `NormalizedOptions` and `CredentialReport` come from `mellea_api`: users see them
+too. Each name is loaded when it is first used, so that `TextBackend` alone imports Mellea.
+"""
+
+from __future__ import annotations
+
+# Type checkers take it for `typing.TYPE_CHECKING`; importing typing would cost more than the rest.
+TYPE_CHECKING = False
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from mellea_api._contract.descriptor import (
+        CONTRACT_VERSION,
+        BackendDescriptor,
+        CredentialField,
+        CredentialForm,
+        ModelInfo,
+        Native,
+        OptionRule,
+    )
+    from mellea_api._contract.reports import OptionPatch
+    from mellea_api._contract.requests import (
+        CredentialFieldsRequest,
+        CredentialQuery,
+        CredentialRequest,
+        ErrorRequest,
+        ModelsRequest,
+        OptionsRequest,
+        Origin,
+        RulesRequest,
+        SessionRequest,
+        Target,
+    )
+    from mellea_api._provider.authoring import reading_answer, whole
+    from mellea_api._provider.http import careful
+    from mellea_api._sessions.text_backend import Prompt, TextBackend
+    from mellea_api.hookspecs import hookimpl
+
+
+_HOMES = {
+    "_contract.descriptor": (
+        "CONTRACT_VERSION BackendDescriptor CredentialField CredentialForm ModelInfo Native "
+        "OptionRule"
+    ),
+    "_contract.reports": "OptionPatch",
+    "_contract.requests": (
+        "CredentialFieldsRequest CredentialQuery CredentialRequest ErrorRequest ModelsRequest "
+        "OptionsRequest Origin RulesRequest SessionRequest Target"
+    ),
+    "_provider.authoring": "reading_answer whole",
+    "_provider.http": "careful",
+    "_sessions.text_backend": "Prompt TextBackend",
+    "hookspecs": "hookimpl",
+}
+__all__ = [
+    "CONTRACT_VERSION",
+    "BackendDescriptor",
+    "CredentialField",
+    "CredentialFieldsRequest",
+    "CredentialForm",
+    "CredentialQuery",
+    "CredentialRequest",
+    "ErrorRequest",
+    "ModelInfo",
+    "ModelsRequest",
+    "Native",
+    "OptionPatch",
+    "OptionRule",
+    "OptionsRequest",
+    "Origin",
+    "Prompt",
+    "RulesRequest",
+    "SessionRequest",
+    "Target",
+    "TextBackend",
+    "careful",
+    "hookimpl",
+    "reading_answer",
+    "whole",
+]
+
+
+def __getattr__(name: str) -> Any:
+    import importlib
+
+    for module, names in _HOMES.items():
+        if name in names.split():
+            value = getattr(importlib.import_module(f"mellea_api.{module}"), name)
+            globals()[name] = value
+            return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -6,10 +6,15 @@ from typing import Any
 
 import pytest
 
-from mellea_api._contract.descriptor import BackendDescriptor, Native, OptionRule
+from mellea_api._contract.descriptor import (
+    NOTHING,
+    BackendDescriptor,
+    Converted,
+    Native,
+    OptionRule,
+)
 from mellea_api._contract.errors import OptionError
 from mellea_api._contract.requests import Target
-from mellea_api._options.convert import NOTHING, Converted
 from mellea_api._options.pipeline import OptionPipeline, Rendered
 
 MODULE = "support.fake_options"

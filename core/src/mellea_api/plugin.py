@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from mellea_api._contract.descriptor import (
         CONTRACT_VERSION,
         BackendDescriptor,
+        Converted,
         CredentialField,
         CredentialForm,
         ModelInfo,
@@ -42,8 +43,8 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "_contract.descriptor": (
-        "CONTRACT_VERSION BackendDescriptor CredentialField CredentialForm ModelInfo Native "
-        "OptionRule"
+        "CONTRACT_VERSION BackendDescriptor Converted CredentialField CredentialForm ModelInfo "
+        "Native OptionRule"
     ),
     "_contract.reports": "OptionPatch",
     "_contract.requests": (
@@ -58,6 +59,7 @@ _HOMES = {
 __all__ = [
     "CONTRACT_VERSION",
     "BackendDescriptor",
+    "Converted",
     "CredentialField",
     "CredentialFieldsRequest",
     "CredentialForm",

@@ -228,7 +228,10 @@ FIELD = "credentials=(CredentialField(name='key', {}),)"
             "options=(OptionRule(name='max_new_tokens', chat='n'),)",
             "'max_new_tokens' is never read, since that is a spelling of 'max_tokens': name it so",
         ),
-        (RULE.replace("'n'", "{{'key': 'n'}}").format(""), "which is neither text nor a Native"),
+        (
+            RULE.replace("'n'", "{{'key': 'n'}}").format(""),
+            "which is neither text nor a pair of texts",
+        ),
         (RULE.format("type='int'"), "'max_tokens' is of type 'int'; there are any, boolean"),
         (RULE.format("server='mine'"), "holds for the server 'mine'; there are official, compat"),
         (RULE.format("mellea='newest'"), "holds from Mellea 'newest' on, which is no version"),

@@ -6,8 +6,8 @@ the backend's SDK (listing, explaining, checking credentials offline) reads only
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Final, Literal
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Literal, NamedTuple
 
 from attrs import field, frozen
 
@@ -21,11 +21,10 @@ Server = Literal["official", "compatible"]
 """Whether a base URL is the provider's own, or another server that speaks its protocol."""
 
 
-@frozen(kw_only=True)
-class Native:
-    """Where one option goes at one endpoint.
+class Place(NamedTuple):
+    """Where one option goes at one endpoint: written as a pair, or as text if both are the same.
 
-    Args:
+    Attributes:
         key: Its place in the options that Mellea's backend class is given, with dots between
             levels: `num_predict`, `extra_body.top_k`, `@@@thinking@@@`.
         wire: Its place in the JSON that the provider is sent: `options.num_predict`, `top_k`,
@@ -36,8 +35,47 @@ class Native:
     wire: str
 
 
-def _native(value: Native | str | None) -> Native | None:
-    return Native(key=value, wire=value) if isinstance(value, str) else value
+Native = Place
+
+
+def _place(value: tuple[str, str] | str | None) -> Place | None:
+    if isinstance(value, str):
+        return Place(value, value)
+    # What is no pair stays as it is, for the check of the description to name.
+    return Place(*value) if type(value) is tuple and len(value) == 2 else value  # type: ignore[return-value]
+
+
+NOTHING: Final = object()
+"""As a value of a `Converted`: nothing is sent."""
+
+
+@frozen
+class Converted:
+    """What a rule's conversion makes of a value.
+
+    Args:
+        value: What goes to the rule's place.
+        wire: What the provider sees there, if that is not `value`.
+        options: Further options for Mellea's backend, by dotted key or by its steps.
+        wires: Further places in the provider's JSON, by dotted path or by its steps.
+        reason: What was done, for the report. If empty, the report shows the rule's own reason.
+    """
+
+    value: Any
+    wire: Any = NOTHING
+    options: Mapping[Any, Any] = field(factory=dict, kw_only=True)
+    wires: Mapping[Any, Any] = field(factory=dict, kw_only=True)
+    reason: str = field(default="", kw_only=True)
+
+    @classmethod
+    def nothing(cls, reason: str = "", **further: Mapping[Any, Any]) -> Converted:
+        """Send nothing to the rule's place: the value asks for what happens anyway.
+
+        Args:
+            reason: Why, for the report.
+            **further: `options` and `wires` that are sent elsewhere.
+        """
+        return cls(NOTHING, reason=reason, **further)
 
 
 def _tuple(value: Any) -> tuple[Any, ...]:
@@ -57,8 +95,10 @@ class OptionRule:
             native name. The name `*` stands for every name that has no rule, given through
             `extra` or under `unknown="pass"`; its native key and wire are prefixes (which may
             be empty).
-        chat: Where it goes at the chat endpoint; plain text stands for a `Native` whose key
-            and wire are the same. None: this rule does not speak of the chat endpoint.
+        chat: Where it goes at the chat endpoint, as a pair: its place in the options that
+            Mellea's backend class is given, with dots between levels (`extra_body.top_k`), and
+            its place in the JSON that the provider is sent (`top_k`), which the report shows.
+            Plain text means both. None: the rule does not speak of the chat endpoint.
         completion: The same for the raw endpoint.
         type: What the value must be; None takes the canonical option's own type, and `any`
             (the default of a native option) checks nothing but that it can be sent as JSON.
@@ -69,8 +109,9 @@ class OptionRule:
         max_items: Greatest number of items of a list.
         choices: The only values allowed.
         special: Values allowed beside the range, such as Ollama's `num_predict` of -1.
-        convert: Names the conversion from canonical to native value: a name from
-            `mellea_api._options.convert`, or `package.module:function` of the plugin's own.
+        convert: A function from the checked canonical value to a `Converted`. It keeps the
+            meaning, or raises `ValueError` with the end of a sentence that begins with the
+            option's name.
         models: Glob patterns, matched without regard to case; the rule holds for model ids
             that match one of them. Empty: for all models.
         not_models: Glob patterns of model ids for which it does not hold.
@@ -86,8 +127,8 @@ class OptionRule:
     """
 
     name: str
-    chat: Native | None = field(default=None, converter=_native)
-    completion: Native | None = field(default=None, converter=_native)
+    chat: Place | None = field(default=None, converter=_place)
+    completion: Place | None = field(default=None, converter=_place)
     type: str | None = None
     minimum: float | None = None
     maximum: float | None = None
@@ -95,7 +136,7 @@ class OptionRule:
     max_items: int | None = None
     choices: tuple[Any, ...] = field(default=(), converter=_tuple)
     special: tuple[Any, ...] = field(default=(), converter=_tuple)
-    convert: str | None = None
+    convert: Callable[[Any], Converted] | str | None = None
     models: tuple[str, ...] = field(default=(), converter=_tuple)
     not_models: tuple[str, ...] = field(default=(), converter=_tuple)
     server: Server | None = None
@@ -110,9 +151,53 @@ class OptionRule:
         """Whether the rule names a place for the option at some endpoint."""
         return self.chat is not None or self.completion is not None
 
-    def native(self, endpoint: Endpoint) -> Native | None:
+    def native(self, endpoint: Endpoint) -> Place | None:
         """Return the option's place at an endpoint, or None if this rule names none."""
         return self.chat if endpoint == "chat" else self.completion
+
+    @classmethod
+    def sent(
+        cls,
+        names: str,
+        *,
+        key: str = "{}",
+        wire: str = "{}",
+        endpoint: Endpoint | None = None,
+        **facts: Any,
+    ) -> tuple[OptionRule, ...]:
+        """Return the rules of options that are sent in the same way.
+
+        Args:
+            names: The options' names, with spaces between them. `max_tokens=num_predict` is an
+                option with another name at the provider.
+            key: Where they go in the options of Mellea's backend class; `{}` stands for the
+                provider's name.
+            wire: Where they go in the JSON that the provider is sent.
+            endpoint: The only endpoint that has them; None for both.
+            **facts: All else that the rules say.
+
+        >>> [rule.chat for rule in OptionRule.sent("seed max_tokens=limit", wire="body.{}")]
+        [Place(key='seed', wire='body.seed'), Place(key='limit', wire='body.limit')]
+        """
+        rules: list[OptionRule] = []
+        for word in names.split():
+            name, _, native = word.partition("=")
+            place = Place(key.format(native or name), wire.format(native or name))
+            ends = (endpoint,) if endpoint else ("chat", "completion")
+            rules.append(cls(name=name, **{**facts, **dict.fromkeys(ends, place)}))
+        return tuple(rules)
+
+    @classmethod
+    def refused(cls, names: str, reason: str, **facts: Any) -> tuple[OptionRule, ...]:
+        """Return the rules of options that are not supported, all for the same reason.
+
+        Args:
+            names: The options' names, with spaces between them.
+            reason: Why not: it completes "does not send NAME: ".
+            **facts: All else that the rules say, such as `reserved=True` for names that must
+                not be given at all.
+        """
+        return tuple(cls(name=name, reason=reason, **facts) for name in names.split())
 
 
 @frozen(kw_only=True)

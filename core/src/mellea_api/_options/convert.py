@@ -10,32 +10,8 @@ import importlib
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from attrs import field, frozen
-
+from mellea_api._contract.descriptor import NOTHING, Converted
 from mellea_api._contract.errors import PluginError
-
-NOTHING: Final = object()
-"""As a `Converted` value: the option says what happens anyway, and nothing is sent for it."""
-
-
-@frozen
-class Converted:
-    """What a canonical value becomes.
-
-    Args:
-        value: What goes to the rule's key and wire; or `NOTHING`.
-        wire: What the provider sees, where that is not `value`.
-        options: Further options for Mellea's backend, by dotted key or by its steps.
-        wires: Further places in the provider's JSON, by dotted path or by its steps.
-        reason: What was done, for the report; empty takes the rule's own reason.
-    """
-
-    value: Any
-    wire: Any = NOTHING
-    options: Mapping[Any, Any] = field(factory=dict, kw_only=True)
-    wires: Mapping[Any, Any] = field(factory=dict, kw_only=True)
-    reason: str = field(default="", kw_only=True)
-
 
 Conversion = Callable[[Any], Converted]
 
@@ -92,15 +68,17 @@ _BUILT_IN: Final[Mapping[str, Conversion]] = {
 }
 
 
-def find_conversion(name: str) -> Conversion:
+def find_conversion(name: Conversion | str) -> Conversion:
     """Return the conversion that a rule names.
 
     Args:
-        name: A name from this module, or `package.module:function`.
+        name: The function, a name from this module, or `package.module:function`.
 
     Raises:
         PluginError: If there is no such conversion.
     """
+    if not isinstance(name, str):
+        return name
     if name in _BUILT_IN:
         return _BUILT_IN[name]
     module, _, function = name.partition(":")

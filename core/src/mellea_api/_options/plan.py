@@ -12,13 +12,12 @@ import shlex
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
-from mellea_api._contract.descriptor import Endpoint, OptionRule
+from mellea_api._contract.descriptor import NOTHING, Converted, Endpoint, OptionRule
 from mellea_api._contract.errors import OptionError, OptionProblem, PluginError
 from mellea_api._contract.reports import NormalizedOptions, OptionDecision
 from mellea_api._contract.requests import OptionsRequest, Origin, Target
 from mellea_api._options.canonical import CANONICAL, INTERNAL, SPELLINGS
 from mellea_api._options.checks import CHECKS, Check, same, shown, shown_error
-from mellea_api._options.convert import NOTHING, Converted
 from mellea_api._options.paths import PathTakenError, split
 from mellea_api._options.rules import (
     EXTRA,

@@ -9,12 +9,12 @@ from typing import Any, Final, Literal
 
 from attrs import frozen
 
-from mellea_api._contract.descriptor import Endpoint, Native, OptionRule
+from mellea_api._contract.descriptor import NOTHING, Converted, Endpoint, OptionRule, Place
 from mellea_api._contract.errors import PluginError
 from mellea_api._contract.requests import Target
 from mellea_api._options.canonical import CANONICAL
 from mellea_api._options.checks import CHECKS, Check, same, shown
-from mellea_api._options.convert import NOTHING, Conversion, Converted, find_conversion
+from mellea_api._options.convert import Conversion, find_conversion
 from mellea_api._options.paths import place, split
 
 EXTRA: Final = "extra."
@@ -22,9 +22,7 @@ EXTRA: Final = "extra."
 
 
 # For a backend that does not say where names without a rule go: where all others go.
-PASS_ON: Final = OptionRule(
-    name="*", chat=Native(key="", wire=""), completion=Native(key="", wire="")
-)
+PASS_ON: Final = OptionRule(name="*", chat="", completion="")
 
 
 @frozen
@@ -32,7 +30,7 @@ class Entry:
     """One rule that holds here, ready to be applied."""
 
     rule: OptionRule
-    native: Native | None
+    native: Place | None
     check: Check
     conversion: Conversion | None
     key: tuple[str, ...]

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, get_args
 
-from mellea_api._contract.descriptor import CredentialField, ModelInfo, Native, OptionRule, Server
+from mellea_api._contract.descriptor import CredentialField, ModelInfo, OptionRule, Place, Server
 from mellea_api._options.canonical import CANONICAL, SPELLINGS
 from mellea_api._options.checks import CHECKS
 
@@ -86,8 +86,8 @@ def _check_rule(rule: Any) -> Iterator[str]:
     if rule.name not in CANONICAL and rule.name in SPELLINGS:
         yield f"is never read, since that is a spelling of {SPELLINGS[rule.name]!r}: name it so"
     for place in (rule.chat, rule.completion):
-        if place is not None and not isinstance(place, Native):
-            yield f"sends it to {place!r}, which is neither text nor a Native"
+        if place is not None and not isinstance(place, Place):
+            yield f"sends it to {place!r}, which is neither text nor a pair of texts"
     if rule.type is not None and rule.type not in CHECKS:
         yield f"is of type {rule.type!r}; there are {', '.join(sorted(CHECKS))}"
     if rule.server is not None and rule.server not in get_args(Server):

@@ -18,7 +18,7 @@ from typing import Any, Final
 from attrs import evolve
 
 from mellea_api import NormalizedOptions
-from mellea_api._options.convert import Converted
+from mellea_api._contract.descriptor import Converted
 from mellea_api._options.mellea import ONE_ANSWER, RAW_STREAM, STREAM_TIMEOUT
 from mellea_api._options.plan import apply_rules
 from mellea_api.plugin import Native, OptionRule, OptionsRequest

@@ -11,7 +11,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from mellea_api._options.convert import Conversion, Converted, effort
+from mellea_api._contract.descriptor import Converted
+from mellea_api._options.convert import Conversion, effort
 
 __all__ = ["in_its_terms", "named"]
 

@@ -19,8 +19,8 @@ import re
 from collections.abc import Iterator
 from typing import Any, Final
 
+from mellea_api._contract.descriptor import Converted
 from mellea_api._options.checks import shown
-from mellea_api._options.convert import Converted
 from mellea_api._options.mellea import STREAM_TIMEOUT
 from mellea_api.plugin import Native, OptionRule
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mellea_api._options.convert import NOTHING, Converted
+from mellea_api._contract.descriptor import NOTHING, Converted
 
 __all__ = [
     "both_repetition_penalties",

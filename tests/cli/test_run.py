@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import venv
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -218,6 +219,64 @@ def test_processes_that_the_program_spawns_have_the_registry_too(
     assert server.last.json["options"] == {"num_predict": 3}
 
 
+ASK_WHOSE = (
+    "import mellea\n"
+    "whose = mellea.start_session.__code__.co_filename\n"
+    "assert whose.endswith('takeover.py'), whose\n"
+)
+
+
+def test_subprocesses_of_the_program_have_the_registry_too(write: Any) -> None:
+    write(ASK_WHOSE + "print('ours')", "child.py")
+    write("import subprocess, sys; subprocess.run([sys.executable, 'child.py'], check=True)")
+    done = ours("program.py")
+    assert (done.returncode, done.stdout) == (0, "ours\n"), done.stderr
+    assert python("child.py").returncode == 1
+
+
+def test_the_workers_of_a_test_run_have_the_registry_too(write: Any) -> None:
+    pytest.importorskip("xdist")
+    body = ASK_WHOSE.replace("\n", "\n    ")
+    write("".join(f"def test_{n}():\n    {body}\n" for n in "ab"), "test_whose.py")
+    done = ours("-m", "pytest", "-q", "-p", "no:cacheprovider", "-n", "2", "test_whose.py")
+    assert done.returncode == 0, done.stdout
+    assert "2 passed" in done.stdout
+
+
+@pytest.mark.parametrize("flag", ["-E", "-I"])
+def test_flags_that_ignore_the_environment_leave_the_registry_there(
+    write: Any, flag: str, tmp_path: Path
+) -> None:
+    write(ASK_WHOSE + "import sys; print(sys.flags.safe_path, sys.flags.no_user_site, sys.path)")
+    env = {**os.environ, "PYTHONPATH": str(tmp_path / "ignored"), "PYTHONOPTIMIZE": "2"}
+    done = call(sys.executable, flag, *OURS[1:], "program.py", env=env)
+    assert done.returncode == 0, done.stderr
+    isolated = flag == "-I"
+    assert done.stdout.startswith(f"{isolated} {int(isolated)} ")
+    assert "ignored" not in done.stdout
+
+
+def test_without_site_there_is_no_registry_and_it_says_so(write: Any) -> None:
+    write("print('ran')")
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    done = call(sys.executable, "-S", *OURS[1:], "program.py", env=env)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "-S turns off" in done.stderr
+
+
+def test_a_child_in_another_environment_is_left_alone(write: Any, tmp_path: Path) -> None:
+    venv.create(tmp_path / "bare", with_pip=False)
+    scripts = "bin" if os.name == "posix" else "Scripts"
+    bare = next((tmp_path / "bare" / scripts).glob("python*"))
+    write(
+        "import subprocess, sys\n"
+        "code = 'import sys; print(sorted(n for n in sys.modules if n.startswith(\"mellea\")))'\n"
+        "subprocess.run([sys.argv[1], '-c', code], check=True)\n"
+    )
+    done = ours("program.py", str(bare), env={**os.environ, "PYTHONPATH": ""})
+    assert (done.returncode, done.stdout, done.stderr) == (0, "[]\n", "")
+
+
 def test_errors_of_the_library_are_the_programs_exceptions(write: Any, server: Any) -> None:
     source = (
         "import mellea, mellea_api\n"
@@ -282,6 +341,58 @@ def test_safe_path_is_respected(write: Any) -> None:
     write("import sys; print(sys.path)")
     env = {**os.environ, "PYTHONSAFEPATH": "1"}
     assert ours("program.py", env=env).stdout == python("program.py", env=env).stdout
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [("-O",), ("-X", "dev", "-B"), ("-W", "error::UserWarning", "-s"), ("-P",), ("-u",)],
+    ids=" ".join,
+)
+def test_the_flags_of_python_are_handed_on(write: Any, flags: tuple[str, ...]) -> None:
+    write(
+        "import sys, warnings\n"
+        "print(sys.flags, sys.warnoptions, sys._xoptions, sys.path, sys.stdout.write_through)\n"
+    )
+    mine = call(sys.executable, *flags, *OURS[1:], "program.py")
+    assert mine.returncode == 0, mine.stderr
+    assert mine.stdout == python(*flags, "program.py").stdout
+
+
+@pytest.mark.parametrize("body", ["print('mine')", "1 / 0", "import no_such_module"])
+def test_the_environments_own_sitecustomize_runs_in_the_command_and_in_the_program(
+    write: Any, tmp_path: Path, body: str
+) -> None:
+    site = tmp_path / "site"
+    site.mkdir()
+    (site / "sitecustomize.py").write_text(body)
+    write("print('ran')")
+    env = {**os.environ, "PYTHONPATH": str(site)}
+    mine, real = ours("program.py", env=env), python("program.py", env=env)
+    assert mine.returncode == real.returncode == 0
+    assert mine.stderr == real.stderr * 2
+    assert mine.stdout.count("mine") == real.stdout.count("mine") * 2
+    write(ASK_WHOSE)
+    assert ours("program.py", env=env).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("end", "code"), [("print('x')", 0), ("import sys; sys.exit(7)", 7), ("1 / 0", 1)]
+)
+def test_where_a_process_cannot_be_replaced_the_exit_code_is_handed_on(
+    write: Any, end: str, code: int
+) -> None:
+    """On Windows, that is: here the way is taken by hand."""
+    write(f"{ASK_WHOSE}{end}")
+    command = (
+        "import importlib\n"
+        "run = importlib.import_module('mellea_api._cli.run')\n"
+        "run._EXECVE = False\n"
+        "from mellea_api._cli import main\n"
+        "main(['run', 'program.py'])\n"
+    )
+    done = python("-c", command)
+    assert done.returncode == code, done.stderr
+    assert ("ZeroDivisionError" in done.stderr) == (end == "1 / 0")
 
 
 ENDS = {

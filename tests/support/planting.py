@@ -11,6 +11,7 @@ import contextlib
 import json
 import os
 import pickle
+import runpy
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -239,7 +240,7 @@ def leaks_of_call(
 
 def leaks_of_command(planted: Planted, command: str, folder: Path, *more: str) -> list[str]:
     """Where the secret was seen when one command ran, and what it wrote into a folder."""
-    from mellea_api._cli import main
+    from mellea_api._cli import main, takeover
 
     program = folder / "program.py"
     program.write_text(PROGRAM.format(backend=planted.backend, model=planted.model))
@@ -247,7 +248,11 @@ def leaks_of_command(planted: Planted, command: str, folder: Path, *more: str) -
     words = [word.format(**names) for word in COMMANDS[command]]
     with _environment(planted.environment), Watch() as watch, contextlib.suppress(SystemExit):
         try:
-            main([*words, *more])
+            if words[0] == "run":  # which replaces the process; what the program does is watched
+                takeover.install()
+                runpy.run_path(str(program), run_name="__main__")
+            else:
+                main([*words, *more])
         except Exception as error:  # a program's own error leaves `run` as it is
             watch.written["raised"] = "".join(text for _, text in shown(error))
         finally:
@@ -256,7 +261,7 @@ def leaks_of_command(planted: Planted, command: str, folder: Path, *more: str) -
 
 
 def _give_back() -> None:
-    """Undo what `run` does to Mellea for the rest of its process, which here has more to do."""
+    """Undo what a program of `run` has done to Mellea: this process has more to do."""
     from mellea_api._cli import takeover
 
     if not any(isinstance(finder, takeover._Finder) for finder in sys.meta_path):
@@ -267,10 +272,6 @@ def _give_back() -> None:
             for key, value in list(getattr(module, "__dict__", {}).items()):
                 if value is ours and module is not takeover:
                     setattr(module, key, ours.__wrapped__)  # type: ignore[attr-defined]
-    spawn = sys.modules.get("multiprocessing.spawn")
-    theirs = getattr(getattr(spawn, "get_preparation_data", None), "__wrapped__", None)
-    if theirs is not None:
-        spawn.get_preparation_data = theirs  # type: ignore[union-attr]
 
 
 @contextlib.contextmanager

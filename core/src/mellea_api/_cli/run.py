@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final, NoReturn
 
 import click
 
-from mellea_api._cli.program import Program
+_EXECVE: Final = os.name == "posix"
+"""Windows starts a new process instead of replacing this one, and ends this one at once."""
 
 
 class _RunCommand(click.Command):
-    """Takes nothing that stands behind the program's name for an option of its own."""
+    """Leaves everything after the program's name to the program."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         first = next((i for i, arg in enumerate(args) if not arg.startswith("-")), len(args))
@@ -28,16 +32,16 @@ class _RunCommand(click.Command):
 @click.command(cls=_RunCommand, context_settings={"allow_interspersed_args": False})
 @click.option("-m", "module", metavar="MODULE", help="Run a module, as python -m does.")
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="PROGRAM.py [ARGS]...")
-def run(module: str | None, arguments: Sequence[str]) -> Program:
+def run(module: str | None, arguments: Sequence[str]) -> None:
     """Run PROGRAM.py as Python would, with all installed backends behind `start_session`.
 
-    For that program, `mellea.start_session`, `mellea.stdlib.session.start_session` and
-    `start_backend` are those of this library: the same model options mean the same on every
-    backend. Options that nobody knows are passed on to the provider. The program's arguments,
-    exit code and tracebacks are its own.
+    For that program and the Python processes that it starts, `mellea.start_session`,
+    `mellea.stdlib.session.start_session` and `start_backend` are those of this library: the same
+    model options mean the same on every backend. Options that nobody knows are passed on to the
+    provider. The program's arguments, exit code and tracebacks are its own.
     """
     if module is not None:
-        return Program(module=module, arguments=arguments)
+        _become("-m", module, *arguments)
     if not arguments:
         raise click.UsageError("Name a program, or a module with -m.")
     path = arguments[0]
@@ -48,4 +52,54 @@ def run(module: str | None, arguments: Sequence[str]) -> Program:
         raise click.UsageError(
             f"Cannot open {os.path.abspath(path)!r}: {error.strerror}."
         ) from None
-    return Program(path=path, arguments=arguments[1:])
+    _become("--", *arguments)
+
+
+def _become(*arguments: str) -> NoReturn:
+    """Replace this process by a Python that runs our `sitecustomize` before the program."""
+    environment = _environment()
+    site = str(Path(__file__).parent / "_site")
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, (site, environment.get("PYTHONPATH"))))
+    command = [sys.executable, *_flags(), *arguments]
+    if _EXECVE:
+        os.execve(sys.executable, command, environment)
+    sys.exit(_exit_code_of(command, environment))
+
+
+def _environment() -> dict[str, str]:
+    """Return the program's environment.
+
+    Python's -E, and -I with it, would ignore our PYTHONPATH too: what they ignore is taken out
+    instead.
+    """
+    ignored = "PYTHON" if sys.flags.ignore_environment else "\0"
+    return {name: value for name, value in os.environ.items() if not name.startswith(ignored)}
+
+
+def _flags() -> list[str]:
+    """Return the flags that this Python was started with, for the program's.
+
+    Raises:
+        click.UsageError: For -S, which turns `sitecustomize` off.
+    """
+    import subprocess
+
+    if sys.flags.no_site:
+        raise click.UsageError("Python's -S turns off what `run` needs: leave it out.")
+    # Private, but what multiprocessing starts its children with.
+    flags: list[str] = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
+    if sys.flags.isolated:
+        flags += ["-P", "-s"]
+    if getattr(sys.stdout, "write_through", False):
+        flags.append("-u")
+    return [flag for flag in flags if flag not in ("-E", "-I")]
+
+
+def _exit_code_of(command: Sequence[str], environment: Mapping[str, str]) -> int:
+    """Run a command to its end where a process cannot be replaced."""
+    import signal
+    import subprocess
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the program's: it gets it too
+    code = subprocess.call(command, env=environment)
+    return code - 2**32 if code >= 2**31 else code  # Python takes it signed, Windows does not

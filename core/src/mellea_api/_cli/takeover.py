@@ -1,18 +1,35 @@
-"""The registry behind Mellea's own functions, for the program that `mellea-api run` runs.
+"""Our functions in place of Mellea's, for a program of `mellea-api run` and all that it starts.
 
-Mellea is patched when the program imports it, and not before: a program may have something to
-say first, such as environment variables that Mellea reads while it is imported.
+What is patched in Mellea: `start_session` of `mellea.stdlib.session` and, where Mellea has it,
+`start_backend` of `mellea.stdlib.start_backend`, under every name by which a module has them.
+Nothing else. It stays so until the process ends; other processes never see it.
+
+Each Python that the program starts imports this module before anything else, so it imports next
+to nothing. Mellea is patched when the program imports it, and not before: the program may first
+set environment variables that Mellea reads while it is imported. An import hook does that.
 """
 
 from __future__ import annotations
 
-import functools
-import importlib.abc
-import importlib.machinery
 import sys
-import types
-from collections.abc import Callable, Sequence
-from typing import Any, Final
+
+TYPE_CHECKING = False  # as of typing, which takes milliseconds to import
+
+if TYPE_CHECKING:
+    import types
+    from collections.abc import Callable, Sequence
+    from importlib.machinery import ModuleSpec
+    from typing import Any
+
+
+def install() -> None:
+    """Put our functions in place of Mellea's as soon as Mellea is imported."""
+    if any(isinstance(finder, _Finder) for finder in sys.meta_path):
+        return
+    sys.meta_path.insert(0, _Finder())
+    for name in _REPLACED:
+        if name in sys.modules:
+            _replace(sys.modules[name])
 
 
 def start_session(
@@ -21,7 +38,7 @@ def start_session(
     """Start a session on any installed backend, in place of Mellea's own function."""
     from mellea_api._api import functions as api
 
-    _say_default(backend_name, model_id)
+    _log_default_model(backend_name, model_id)
     return api.start_session(backend_name, model_id, *args, **{"unknown": "pass", **kwargs})
 
 
@@ -33,7 +50,14 @@ def start_backend(
     return session.ctx, session.backend
 
 
-def _say_default(backend_name: str, model_id: Any) -> None:
+_REPLACED = {
+    "mellea.stdlib.session": start_session,
+    "mellea.stdlib.start_backend": start_backend,
+}
+"""Which function of ours replaces the one of its name in which module of Mellea."""
+
+
+def _log_default_model(backend_name: str, model_id: Any) -> None:
     from mellea_api._registry.shared import shared_registry
     from mellea_api._secrecy.logs import logger
 
@@ -45,34 +69,26 @@ def _say_default(backend_name: str, model_id: Any) -> None:
         )
 
 
-def install() -> None:
-    """Put the registry behind Mellea's functions, also in processes that this one spawns."""
-    if any(isinstance(finder, _Finder) for finder in sys.meta_path):
-        return
-    sys.meta_path.insert(0, _Finder())
-    for name, patch in _PATCHES.items():
-        if name in sys.modules:
-            patch(sys.modules[name])
+def _replace(module: types.ModuleType) -> None:
+    """Replace Mellea's function in its module, and wherever it has been imported to."""
+    import functools
 
-
-def _replace(function: Callable[..., Any], module: types.ModuleType) -> None:
-    """Put one of our functions in the place of the one that has its name."""
+    function: Callable[..., Any] = _REPLACED[module.__name__]
     original = getattr(module, function.__name__)
     ours = functools.wraps(original)(function)
-    # Who has imported the function already has it under some name of a module.
     for other in list(sys.modules.values()):
         for key, value in list(getattr(other, "__dict__", {}).items()):
             if value is original:
                 setattr(other, key, ours)
 
 
-class _Finder(importlib.abc.MetaPathFinder):
+class _Finder:
     """Finds Mellea's modules as always, and has them patched once they have run."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: types.ModuleType | None = None
-    ) -> importlib.machinery.ModuleSpec | None:
-        if fullname not in _PATCHES:
+    ) -> ModuleSpec | None:
+        if fullname not in _REPLACED:
             return None
         others = (finder for finder in sys.meta_path if finder is not self)
         specs = (finder.find_spec(fullname, path, target) for finder in others)
@@ -82,33 +98,7 @@ class _Finder(importlib.abc.MetaPathFinder):
 
             def exec_module(module: types.ModuleType) -> None:
                 execute(module)
-                _PATCHES[fullname](module)
+                _replace(module)
 
             spec.loader.exec_module = exec_module  # type: ignore[method-assign]
         return spec
-
-
-class _Installed:
-    """Unpickles as a call of `install`."""
-
-    def __reduce__(self) -> tuple[Callable[[], None], tuple[()]]:
-        return install, ()
-
-
-def _reach_spawned_processes(spawn: types.ModuleType) -> None:
-    """Have what multiprocessing tells a new interpreter of this program bring `install` along."""
-    original = spawn.get_preparation_data
-
-    @functools.wraps(original)
-    def get_preparation_data(name: str) -> dict[str, Any]:
-        return {**original(name), "mellea_api": _Installed()}
-
-    spawn.get_preparation_data = get_preparation_data  # type: ignore[attr-defined]
-
-
-_PATCHES: Final[dict[str, Callable[[types.ModuleType], None]]] = {
-    "mellea.stdlib.session": functools.partial(_replace, start_session),
-    "mellea.stdlib.start_backend": functools.partial(_replace, start_backend),
-    "multiprocessing.spawn": _reach_spawned_processes,
-}
-"""What is done to which module, once it has run."""

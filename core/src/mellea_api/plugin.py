@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         ModelInfo,
         Native,
         OptionRule,
+        Setting,
     )
     from mellea_api._contract.reports import OptionPatch
     from mellea_api._contract.requests import (
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "_contract.descriptor": (
         "CONTRACT_VERSION BackendDescriptor Converted CredentialField CredentialForm ModelInfo "
-        "Native OptionRule"
+        "Native OptionRule Setting"
     ),
     "_contract.reports": "OptionPatch",
     "_contract.requests": (
@@ -76,6 +77,7 @@ __all__ = [
     "Prompt",
     "RulesRequest",
     "SessionRequest",
+    "Setting",
     "Target",
     "TextBackend",
     "careful",

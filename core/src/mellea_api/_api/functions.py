@@ -12,6 +12,7 @@ from mellea_api._contract.descriptor import Endpoint, ModelInfo, Server
 from mellea_api._contract.errors import ConfigurationError
 from mellea_api._contract.reports import CredentialReport, ModelListing, NormalizedOptions
 from mellea_api._contract.requests import Freshness, Policy, SessionRequest
+from mellea_api._contract.settings import refuse_unknown
 from mellea_api._options.spelling import Unknown
 from mellea_api._registry import Registry
 from mellea_api._registry.shared import given_or_shared
@@ -99,8 +100,12 @@ def start_session(
         session_arguments["plugins"] = list(plugins)
     if allow_context_type_change is not None:
         session_arguments["allow_context_type_change"] = allow_context_type_change
+    backend = given_or_shared(registry).backend(backend_name)
+    # These would be taken for the arguments of `session_request`.
+    ours = ("backend", "context", "session_arguments")
+    refuse_unknown(backend.descriptor, [name for name in backend_kwargs if name in ours])
     request = session_request(
-        backend_name,
+        backend,
         model_id,
         context=ctx if ctx is not None else context_type or "simple",
         model_options=model_options,

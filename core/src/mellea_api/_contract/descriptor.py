@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Literal, NamedTuple
 
-from attrs import field, frozen
+from attrs import field, frozen, has
 
 CONTRACT_VERSION: Final = 1
 """The version of the contract between the core and its plugins that this core speaks."""
@@ -79,7 +79,7 @@ class Converted:
 
 
 def _tuple(value: Any) -> tuple[Any, ...]:
-    return (value,) if isinstance(value, str) else tuple(value)
+    return (value,) if isinstance(value, str) or has(type(value)) else tuple(value)
 
 
 @frozen(kw_only=True)
@@ -256,6 +256,30 @@ class CredentialField:
 
 
 @frozen(kw_only=True)
+class Setting:
+    """One argument of `start_session`, or of `list_models`, that only this backend has.
+
+    The core checks its type and its spelling; a hook reads it by `request.setting(name)`.
+
+    Args:
+        name: The name of the argument.
+        type: `text`, `boolean`, `integer`, `number` or `any`; several with spaces between them.
+        default: The value where none is given. Only where this is None may None be given.
+        choices: The only values allowed; empty for any value of the type.
+        help: What it does: a sentence.
+        scope: `session`: a session takes it, and a list of models ignores it; `models`: only a
+            list of models takes it.
+    """
+
+    name: str
+    type: str = "text"
+    default: Any = None
+    choices: tuple[Any, ...] = field(default=(), converter=_tuple)
+    help: str = ""
+    scope: Literal["session", "models"] = "session"
+
+
+@frozen(kw_only=True)
 class ModelInfo:
     """One model that a backend can be asked for.
 
@@ -289,6 +313,11 @@ class BackendDescriptor:
         default_model: Id of the model that is used when none is named.
         contract_version: The contract that the plugin was written for.
         credentials: The credential fields, in the order in which they are asked for.
+        settings: The arguments of `start_session` and `list_models` that only this backend has.
+            `list_models` then takes no others.
+        arguments_of: Callables as `module:name`, such as Mellea's backend class, to which a
+            session's other arguments go; the core then refuses one that none of them takes
+            before a server is asked. Empty: `request.build` refuses it.
         options: The option rules; for one option the first that holds counts.
         models: The catalogue, the default model first.
         listing_needs: Where a provider's models are listed for those with credentials alone:
@@ -314,6 +343,8 @@ class BackendDescriptor:
     default_model: str
     contract_version: int = CONTRACT_VERSION
     credentials: tuple[CredentialField, ...] = field(default=(), converter=_tuple)
+    settings: tuple[Setting, ...] = field(default=(), converter=_tuple)
+    arguments_of: tuple[str, ...] = field(default=(), converter=_tuple)
     options: tuple[OptionRule, ...] = field(default=(), converter=_tuple)
     models: tuple[ModelInfo, ...] = field(default=(), converter=_tuple)
     listing_needs: Literal["always", "compatible", "never"] = "always"

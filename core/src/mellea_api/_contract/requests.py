@@ -7,17 +7,22 @@ secret in its repr, and is safe to keep.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextvars import ContextVar
 from fnmatch import fnmatchcase
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 from urllib.parse import urlsplit
 
 from attrs import evolve, field, fields_dict, frozen
 
 from mellea_api._contract.address import shown_address
 from mellea_api._contract.descriptor import BackendDescriptor, CredentialField, Endpoint, Server
-from mellea_api._contract.reports import CredentialFinding
+from mellea_api._contract.reports import CredentialFinding, CredentialReport, CredentialStatus
+from mellea_api._contract.settings import keyword_arguments, refuse_unknown
 from mellea_api._secrecy.secrets import Secret, redact
+
+if TYPE_CHECKING:
+    from mellea import MelleaSession
 
 Policy = Literal["warn", "error", "drop"]
 """What happens when an option is known but the backend, model or server does not support it."""
@@ -72,6 +77,16 @@ class Target:
         """The backend's name."""
         return self.descriptor.name
 
+    def setting(self, name: str) -> Any:
+        """Return the value of a setting that the descriptor declares, else its default.
+
+        Raises:
+            KeyError: If the descriptor declares no such setting.
+        """
+        declared = {one.name: one.default for one in self.descriptor.settings}
+        default = declared[name]
+        return self.settings.get(name, default)
+
     @property
     def server(self) -> Server:
         """Whether the server is the provider's own or a compatible one."""
@@ -121,8 +136,55 @@ class OptionsRequest:
     origins: Mapping[str, Origin] = field(factory=dict)
 
 
+class Asking:
+    """What a hook says of itself while it asks a provider: the core reads it afterwards.
+
+    Attributes:
+        unchecked: Why nobody was asked whether there is a model, or None.
+        lift: Lifts the limit of time, or None if there is no limit.
+    """
+
+    def __init__(self, lift: Callable[[], None] | None = None) -> None:
+        self.unchecked: str | None = None
+        self.lift = lift
+
+
+asking: Final[ContextVar[Asking | None]] = ContextVar("mellea_api_asking", default=None)
+"""What the hook that runs now says of itself."""
+
+
 @frozen(kw_only=True)
-class SessionRequest:
+class ProviderRequest:
+    """What the three hooks have in common that may ask a provider.
+
+    Args:
+        target: Backend, model and server.
+        credentials: What was found and can be used, by field name.
+        timeout: Seconds allowed for the call; None for no limit.
+    """
+
+    target: Target
+    credentials: Mapping[str, Secret] = field(factory=dict, repr=False)
+    timeout: float | None = None
+
+    def credential(self, name: str) -> str | None:
+        """Return the value of a credential field, or None if there is none."""
+        secret = self.credentials.get(name)
+        return secret.reveal() if secret else None
+
+    def setting(self, name: str) -> Any:
+        """Return the value of a setting that the descriptor declares, else its default."""
+        return self.target.setting(name)
+
+    def no_limit(self) -> None:
+        """Lift the limit of time from this call of the hook, for example for a download."""
+        current = asking.get()
+        if current is not None and current.lift is not None:
+            current.lift()
+
+
+@frozen(kw_only=True)
+class SessionRequest(ProviderRequest):
     """A session to be created. It pickles, and is built where it is sent to.
 
     Args:
@@ -138,7 +200,6 @@ class SessionRequest:
             environment and the extensions; it is never part of a pickle.
     """
 
-    target: Target
     options: Mapping[str, Any] = field(factory=dict)
     context: Any = "simple"
     policy: Policy = "warn"
@@ -146,12 +207,52 @@ class SessionRequest:
     timeout: float | None = None
     run_id: str | None = None
     session_arguments: Mapping[str, Any] = field(factory=dict)
-    credentials: Mapping[str, Secret] = field(factory=dict, repr=False)
 
-    def credential(self, name: str) -> str | None:
-        """Return the value of a credential field, or None if there is none."""
-        secret = self.credentials.get(name)
-        return secret.reveal() if secret else None
+    def build(
+        self,
+        cls: Callable[..., Any],
+        *,
+        also: tuple[Callable[..., Any], ...] = (),
+        **arguments: Any,
+    ) -> MelleaSession:
+        """Build one of Mellea's backend classes, or a subclass, and a session around it.
+
+        The class is given the model's id, the address if there is one and the class takes it,
+        and the settings that the descriptor does not declare.
+
+        Args:
+            cls: The class. Its first argument is the model's id.
+            also: Further callables whose keyword arguments are allowed, where the class hands
+                its own on to them (an SDK's client).
+            arguments: Further arguments; those that this Mellea's class does not have are left
+                out.
+
+        Raises:
+            ConfigurationError: If a setting is no argument of the class.
+        """
+        from mellea import MelleaSession
+
+        target = self.target
+        declared = {one.name for one in target.descriptor.settings}
+        settings = {name: value for name, value in target.settings.items() if name not in declared}
+        named, open_ended = keyword_arguments(cls)
+        if target.base_url is not None and "base_url" in named:
+            arguments.setdefault("base_url", target.base_url)
+        known = named.union(*(keyword_arguments(callee)[0] for callee in also))
+        if also or not open_ended:
+            refuse_unknown(target.descriptor, settings, known)
+        given = {name: value for name, value in arguments.items() if name in named or open_ended}
+        return MelleaSession(cls(target.model_id, **{**given, **settings}))
+
+    def unchecked(self, why: str) -> None:
+        """Say that nobody was asked whether there is such a model; the core logs it.
+
+        Args:
+            why: The reason, such as `check=False`.
+        """
+        current = asking.get()
+        if current is not None:
+            current.unchecked = why
 
     def __copy__(self) -> SessionRequest:
         return self  # frozen; and by way of its pickle a copy would lose the credentials
@@ -177,7 +278,7 @@ def _findings(value: Iterable[CredentialFinding]) -> tuple[CredentialFinding, ..
 
 
 @frozen(kw_only=True)
-class CredentialRequest:
+class CredentialRequest(ProviderRequest):
     """A question about a backend's credentials.
 
     Args:
@@ -189,16 +290,36 @@ class CredentialRequest:
         timeout: Seconds allowed for that call.
     """
 
-    target: Target
-    credentials: Mapping[str, Secret] = field(factory=dict, repr=False)
     findings: tuple[CredentialFinding, ...] = field(default=(), converter=_findings)
     probe: bool = False
     timeout: float = 10.0
 
-    def credential(self, name: str) -> str | None:
-        """Return the value of a credential field, or None if there is none."""
-        secret = self.credentials.get(name)
-        return secret.reveal() if secret else None
+    def accepted(self, said: str = "") -> CredentialReport:
+        """Return the report for a provider that was asked and took the credentials.
+
+        Args:
+            said: A sentence that says what is known now.
+        """
+        used = any(found.status != "not-needed" for found in self.findings)
+        default = "The provider takes the credentials." if used else "The provider answers."
+        return self._report("present" if used else "not-needed", said or default, checked=True)
+
+    def unchecked(self, why: str) -> CredentialReport:
+        """Return the report of a plugin that cannot know whether the credentials work.
+
+        Args:
+            why: The reason: a sentence.
+        """
+        return self._report("unchecked", why, checked=False)
+
+    def _report(self, status: CredentialStatus, said: str, *, checked: bool) -> CredentialReport:
+        return CredentialReport(
+            backend=self.target.backend,
+            status=status,
+            fields=self.findings,
+            message=said,
+            checked=checked,
+        )
 
 
 @frozen(kw_only=True)
@@ -226,7 +347,7 @@ class CredentialQuery:
 
 
 @frozen(kw_only=True)
-class ModelsRequest:
+class ModelsRequest(ProviderRequest):
     """A question for the models that a backend has.
 
     Args:
@@ -236,15 +357,8 @@ class ModelsRequest:
         timeout: Seconds allowed for the call.
     """
 
-    target: Target
-    credentials: Mapping[str, Secret] = field(factory=dict, repr=False)
     live: bool = True
     timeout: float = 10.0
-
-    def credential(self, name: str) -> str | None:
-        """Return the value of a credential field, or None if there is none."""
-        secret = self.credentials.get(name)
-        return secret.reveal() if secret else None
 
 
 @frozen(kw_only=True)

@@ -22,6 +22,7 @@ from mellea_api._contract.descriptor import (
 from mellea_api._contract.errors import ConfigurationError, MelleaAPIError, ModelNotFoundError
 from mellea_api._contract.reports import CredentialReport, NormalizedOptions, OptionPatch
 from mellea_api._contract.requests import (
+    Asking,
     ErrorRequest,
     ModelsRequest,
     OptionsRequest,
@@ -29,8 +30,10 @@ from mellea_api._contract.requests import (
     RulesRequest,
     SessionRequest,
     Target,
+    asking,
 )
-from mellea_api._models.known import complete
+from mellea_api._contract.settings import check_arguments, check_listing, check_settings
+from mellea_api._models.known import complete, note_unchecked
 from mellea_api._options.pipeline import OptionPipeline
 from mellea_api._options.spelling import Unknown
 from mellea_api._registry.credentials import BackendCredentials
@@ -141,6 +144,7 @@ class Backend:
                 next_step=f"Use one of {', '.join(get_args(Server))}, or leave it out.",
                 backend=self.name,
             )
+        check_settings(descriptor, settings or {})
         return self._with_rules(
             Target(
                 descriptor=descriptor,
@@ -300,6 +304,7 @@ class Backend:
         Raises:
             ProviderError: If the provider was asked and could not be reached or refused.
         """
+        check_listing(target.descriptor, target.settings)
         narrowed = self._credentials.narrowed(target)
         found = self._credentials.look_up(narrowed, arguments, keyring=keyring and live)
         if live:
@@ -338,6 +343,9 @@ class Backend:
         pipeline.set_defaults(request.options)  # before anything costs time or opens a connection
         found = self._credentials.required(target, request.credentials, self.name)
         context = _mellea.new_context(request.context)
+        check_arguments(target.descriptor, target.settings)
+        current = Asking()
+        token = asking.set(current)
         try:
             with under_run(request.run_id):
                 session = self._hooks.ask_provider(
@@ -346,6 +354,10 @@ class Backend:
         except ModelNotFoundError as error:
             complete(error, target, found, self._elsewhere)
             raise
+        finally:
+            asking.reset(token)
+        if current.unchecked is not None:
+            note_unchecked(target, found, current.unchecked)
         learnt = self._with_rules(target)
         if learnt is not target:
             pipeline = self.pipeline(learnt, policy=request.policy, unknown=request.unknown)

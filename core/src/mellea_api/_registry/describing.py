@@ -12,19 +12,19 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, get_args
 
-from mellea_api._contract.descriptor import CredentialField, ModelInfo, OptionRule, Place, Server
+from mellea_api._contract.descriptor import (
+    CredentialField,
+    ModelInfo,
+    OptionRule,
+    Place,
+    Server,
+    Setting,
+)
+from mellea_api._contract.settings import OUR_ARGUMENTS, SETTING_TYPES
 from mellea_api._options.canonical import CANONICAL, SPELLINGS
 from mellea_api._options.checks import CHECKS
 
 _REQUIRED: Final = ("always", "official", "never")
-_TAKEN: Final = frozenset(
-    {
-        *("backend_name", "model_id", "ctx", "context_type", "model_options", "plugins"),
-        *("allow_context_type_change", "timeout", "unsupported", "unknown", "run_id", "registry"),
-        *("server", "session_arguments"),
-    }
-)
-"""Arguments of `start_session` that never reach a backend."""
 
 
 def check_description(found: Any) -> Iterator[str]:
@@ -51,14 +51,30 @@ def check_description(found: Any) -> Iterator[str]:
             yield from _check_field(field)
         else:
             yield f"{field!r} among its credentials is no CredentialField"
+    for setting in found.settings:
+        if isinstance(setting, Setting):
+            yield from _check_setting(setting)
+        else:
+            yield f"{setting!r} among its settings is no Setting"
     yield from check_rules(found.options)
+
+
+def _check_setting(setting: Any) -> Iterator[str]:
+    what = f"the setting {setting.name!r}"
+    if not isinstance(setting.name, str) or not setting.name.isidentifier():
+        yield f"{what} has no name that an argument of start_session can have"
+    elif setting.name in OUR_ARGUMENTS:
+        yield f"{what} has the name of an argument of start_session, which it is never given"
+    for kind in str(setting.type).split() or ("",):
+        if kind not in SETTING_TYPES:
+            yield f"{what} is of type {kind!r}; there are {', '.join(SETTING_TYPES)}"
 
 
 def _check_field(field: Any) -> Iterator[str]:
     what = f"the credential field {field.name!r}"
     if not isinstance(field.name, str) or not field.name.isidentifier():
         yield f"{what} has no name that an argument of start_session can have"
-    elif field.name in _TAKEN:
+    elif field.name in OUR_ARGUMENTS:
         yield f"{what} has the name of an argument of start_session, which it is never given"
     if field.required not in _REQUIRED:
         yield f"{what} is required {field.required!r}, and not {', '.join(_REQUIRED)}"

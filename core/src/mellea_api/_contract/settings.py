@@ -1,0 +1,177 @@
+"""Check the arguments of `start_session` and `list_models` that belong to one backend."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any, Final
+
+from mellea_api._contract.descriptor import BackendDescriptor, Setting
+from mellea_api._contract.errors import ConfigurationError
+
+OUR_ARGUMENTS: Final = frozenset(
+    {
+        *("backend_name", "model_id", "ctx", "context_type", "model_options", "plugins"),
+        *("allow_context_type_change", "timeout", "unsupported", "unknown", "run_id", "registry"),
+        *("server", "session_arguments"),
+    }
+)
+"""Arguments of `start_session` that are not a backend's own."""
+
+_MEANT: Final = {
+    "model": "model_id",
+    "model_name": "model_id",
+    "backend": "backend_name",
+    "context": "ctx",
+    "options": "model_options",
+}
+"""Names that people give an argument of ours, in other libraries or by habit."""
+
+_TYPES: Final[Mapping[str, tuple[tuple[type, ...], str]]] = {
+    "text": ((str,), "text"),
+    "boolean": ((bool,), "True or False"),
+    "integer": ((int,), "an integer"),
+    "number": ((int, float), "a number"),
+    "any": ((object,), "any value"),
+}
+SETTING_TYPES: Final = tuple(_TYPES)
+"""What the type of a `Setting` may be."""
+
+
+def check_settings(descriptor: BackendDescriptor, settings: Mapping[str, Any]) -> None:
+    """Check the settings that a descriptor declares, and find misspelt names of arguments.
+
+    Args:
+        descriptor: The backend.
+        settings: What was given by name, without credentials.
+
+    Raises:
+        ConfigurationError: If a value has the wrong type, or a name is nearly another one.
+    """
+    declared = {setting.name: setting for setting in descriptor.settings}
+    for name, value in settings.items():
+        if name in declared:
+            _check(descriptor, declared[name], value)
+        elif name not in OUR_ARGUMENTS and _nearest(descriptor, name, (), cutoff=0.8):
+            refuse_unknown(descriptor, [name])
+
+
+def check_listing(descriptor: BackendDescriptor, settings: Iterable[str]) -> None:
+    """Refuse arguments of `list_models` that a backend with declared settings does not have.
+
+    A misspelt filter would list everything.
+
+    Raises:
+        ConfigurationError: If there is one.
+    """
+    if descriptor.settings:
+        declared = {setting.name for setting in descriptor.settings}
+        for name in settings:
+            if name not in declared:
+                raise ConfigurationError(
+                    f"Cannot list the models of the {descriptor.name} backend: it has no argument "
+                    f"{name!r}.",
+                    next_step=_step(descriptor, name, ()),
+                    backend=descriptor.name,
+                )
+
+
+def check_arguments(descriptor: BackendDescriptor, settings: Iterable[str]) -> None:
+    """Refuse arguments of a session that neither the descriptor nor `arguments_of` knows.
+
+    It imports Mellea's backend class, and so is done only where a session is created.
+
+    Raises:
+        ConfigurationError: If there is one.
+    """
+    import importlib
+
+    listing = {setting.name for setting in descriptor.settings if setting.scope == "models"}
+    refuse_unknown(descriptor, [name for name in settings if name in listing])
+    declared = {setting.name for setting in descriptor.settings}
+    others = [name for name in settings if name not in declared]
+    if not others or not descriptor.arguments_of:
+        return
+    known: set[str] = set()
+    for place in descriptor.arguments_of:
+        module, _, attribute = place.partition(":")
+        known |= keyword_arguments(getattr(importlib.import_module(module), attribute))[0]
+    refuse_unknown(descriptor, others, known)
+
+
+def refuse_unknown(
+    descriptor: BackendDescriptor, names: Iterable[str], known: Collection[str] = ()
+) -> None:
+    """Refuse arguments of a session that are not known.
+
+    Args:
+        descriptor: The backend.
+        names: What was given.
+        known: The names that are known beside those that the descriptor declares.
+
+    Raises:
+        ConfigurationError: If one is not known. It names the nearest that is.
+    """
+    for name in names:
+        if name not in known:
+            raise ConfigurationError(
+                f"Cannot start a session on the {descriptor.name} backend: it has no argument "
+                f"{name!r}.",
+                next_step=_step(descriptor, name, known),
+                backend=descriptor.name,
+            )
+
+
+def keyword_arguments(function: Callable[..., Any]) -> tuple[frozenset[str], bool]:
+    """Return the names of a class's or function's arguments, and whether it takes any other."""
+    import inspect
+
+    parameters = inspect.signature(function).parameters.values()
+    names = {found.name for found in parameters if found.kind is not found.VAR_KEYWORD}
+    known = frozenset(names - {"self", "model_id", "model_options"})
+    return known, any(found.kind is found.VAR_KEYWORD for found in parameters)
+
+
+def _nearest(
+    descriptor: BackendDescriptor, name: str, known: Collection[str], cutoff: float = 0.6
+) -> str | None:
+    own = [
+        *(setting.name for setting in descriptor.settings),
+        *(credential.name for credential in descriptor.credentials),
+    ]
+    if name in _MEANT and name not in known:
+        return _MEANT[name]
+    near = difflib.get_close_matches(
+        name, [*own, *known, *OUR_ARGUMENTS, "base_url"], n=1, cutoff=cutoff
+    )
+    return near[0] if near else None
+
+
+def _step(descriptor: BackendDescriptor, name: str, known: Collection[str]) -> str:
+    near = _nearest(descriptor, name, known)
+    if near:
+        return f"Did you mean {near!r}?"
+    own = {*(setting.name for setting in descriptor.settings), *known}
+    takes = ", ".join(sorted(own)) or "none of its own"
+    return f"It takes {takes}; model options go into model_options."
+
+
+def _check(descriptor: BackendDescriptor, setting: Setting, value: Any) -> None:
+    if value is None and setting.default is None:
+        return
+    kinds = setting.type.split()
+    right = any(
+        isinstance(value, _TYPES[kind][0])
+        and (kind in ("boolean", "any") or not isinstance(value, bool))
+        for kind in kinds
+    )
+    if right and (not setting.choices or value in setting.choices):
+        return
+    wanted = " or ".join(_TYPES[kind][1] for kind in kinds)
+    if setting.choices:
+        wanted = f"one of {', '.join(map(str, setting.choices))}"
+    raise ConfigurationError(
+        f"Cannot use {setting.name}={value!r} for the {descriptor.name} backend.",
+        next_step=f"Give {wanted}, or leave it out. {setting.help}".strip(),
+        backend=descriptor.name,
+    )

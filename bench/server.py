@@ -1,7 +1,7 @@
 """A loopback provider with instant answers, in a process of its own.
 
-`python server.py ollama` or `openai`: the strict server of the tests. It prints its address and
-serves until its input ends.
+`python server.py ollama` or `openai`: the strict server of the tests; `failing` answers each call
+with status 500. It prints its address and serves until its input ends.
 """
 
 from __future__ import annotations
@@ -14,6 +14,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
 def main(provider: str) -> None:
     """Serves."""
+    if provider == "failing":
+        from support import faults
+
+        with faults.named("status_500") as url:
+            print(url, flush=True)
+            sys.stdin.read()
+        return
     from support.ollama_server import OllamaServer
     from support.openai_server import OpenAIServer
 

@@ -7,7 +7,7 @@ import logging
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -93,10 +93,35 @@ def measure_backend(provider: str) -> list[dict[str, Any]]:
     ]
 
 
+def measure_errors() -> list[dict[str, Any]]:
+    """Measures a call that ends in an error, with a large prompt."""
+    large = "hello " * (1_000_000 // 6)
+    with server("failing") as url:
+        arguments: dict[str, Any] = {"base_url": url, "api_key": "sk-good-0123456789"}
+        bare = mellea.start_session("openai", model_id="gpt-4o", max_retries=0, **arguments)
+        ours = mellea_api.start_session("openai", "gpt-4o", check=False, max_retries=0, **arguments)
+
+        def failing(session: Any, prompt: str) -> Any:
+            def call() -> None:
+                with suppress(Exception):
+                    session.chat(prompt)
+
+            return call
+
+        one, other = "an error in `session.chat`, 1 MB prompt", "bare Mellea's, 1 MB prompt"
+        taken = in_turns(
+            {one: failing(ours, large), other: failing(bare, large)}, rounds=10, turns=5
+        )
+    return [
+        section(f"An error on openai, Mellea {version('mellea')}", "", [ratio(taken, one, other)])
+    ]
+
+
 def measure() -> list[dict[str, Any]]:
     """Measures both backends."""
     logging.disable(logging.CRITICAL)
-    return [found for provider in MODELS for found in measure_backend(provider)]
+    found = [found for provider in MODELS for found in measure_backend(provider)]
+    return found + measure_errors()
 
 
 if __name__ == "__main__":

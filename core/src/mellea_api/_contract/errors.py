@@ -67,7 +67,8 @@ class MelleaAPIError(Exception):
 
     def __reduce__(self) -> tuple[Any, ...]:
         facts = {name: getattr(self, name) for name in self.facts}
-        return (_rebuild, (type(self), self.reason, self.next_step, facts))
+        notes = {"__notes__": list(self.__notes__)} if hasattr(self, "__notes__") else None
+        return (_rebuild, (type(self), self.reason, self.next_step, facts), notes)
 
 
 def _rebuild(

@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from typing import Final
 
 from mellea_api._secrecy.secrets import redact
-from mellea_api._secrecy.veil import shows_secret_anywhere
 
 logger: Final = logging.getLogger("mellea_api")
 
@@ -62,8 +61,8 @@ class _SecretFilter(logging.Filter):
         if masked != text:
             record.msg, record.args = masked, ()
         error = record.exc_info[1] if record.exc_info else None
-        if error is not None and shows_secret_anywhere(error):
-            # Some handlers print the variables of its frames; the SDK needs it as it is.
+        if error is not None:
+            # As text: some handlers print the variables of its frames. The SDK keeps its object.
             record.exc_text = redact("".join(traceback.format_exception(error))).rstrip()
             record.exc_info = None
         return True

@@ -1,23 +1,15 @@
-"""Keeps secrets out of tracebacks, which some tools print with the values of local variables.
+"""Keep secrets out of tracebacks, which some tools print with the values of local variables.
 
-rich, cgitb, pytest and error trackers do so. A key lies in a variable of nearly every frame of an
-SDK that was called with it, and a caller's `api_key=` in frames of ours.
-
-- `hidden` wraps what a caller gave by name, first thing in each public function: from then on no
-  frame of this library holds it in the open. `plain` gives it back.
-- `veiled` takes out of an exception, and of all that it came from, the frames in which a variable
-  shows a living secret or an address with a password, and says on the exception how many; of a
-  cause that itself shows one it leaves the masked text.
-- `environment` is the process's environment for those who read it: each secret is in there, also
-  those that nobody has looked at.
+rich, pytest and error trackers do that, and an SDK holds the key in a variable of nearly every
+frame. `veiled` writes the stack of an exception down as a note, and drops the frames. `hide` wraps
+what a caller passed by name, so that no frame of this library shows it. `plain` unwraps it.
 """
 
 from __future__ import annotations
 
 import os
-import traceback
 from collections.abc import Iterator, Mapping
-from types import FrameType, TracebackType
+from traceback import walk_tb
 from typing import Any, Final, TypeVar, cast
 
 from mellea_api._secrecy.secrets import Secret, redact
@@ -25,10 +17,85 @@ from mellea_api._secrecy.secrets import Secret, redact
 Error = TypeVar("Error", bound=BaseException)
 
 _OPEN: Final = (type(None), bool, int, float, Secret)
+_STACK: Final = "Stack, most recent call last:"
+_MOST_FRAMES: Final = 60
+"""In one note; an endless recursion has a thousand."""
+
+
+def veiled(error: Error) -> Error:
+    """Remove what may show a secret from one of our exceptions, and from all that led to it.
+
+    The cost does not grow with what the variables hold: a prompt may be large, and an event loop
+    may be waiting.
+
+    Args:
+        error: The exception, whose own text is masked already. It is changed in place.
+    """
+    cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    if cause is None:
+        error.__context__ = None
+    elif shows_secret(cause):
+        masked = RuntimeError(f"{type(cause).__name__}: {redact(str(cause))}")
+        masked.__traceback__ = cause.__traceback__
+        error.__cause__, error.__context__ = masked, None
+    for reached in _reachable(error):
+        _write_stack_down(reached)
+    return error
+
+
+def shows_secret(error: BaseException) -> bool:
+    """Return whether an exception, or one that led to it, has a secret in text or attributes."""
+    # SDKs keep the body of an answer in an attribute, which error trackers show.
+    texts = (f"{found} {found.args!r} {vars(found)!r}" for found in _reachable(error))
+    return any(redact(text) != text for text in texts)
+
+
+def chain(error: BaseException) -> Iterator[BaseException]:
+    """Yield an exception and those that it came from, outermost first."""
+    seen: set[int] = set()
+    current: BaseException | None = error
+    while current is not None and id(current) not in seen:
+        seen.add(id(current))
+        yield current
+        current = current.__cause__ or current.__context__
+
+
+def _reachable(error: BaseException) -> Iterator[BaseException]:
+    """Yield all that an exception leads to; an error tracker shows suppressed contexts too."""
+    seen: set[int] = set()
+    pending: list[BaseException | None] = [error]
+    while pending:
+        found = pending.pop()
+        if found is None or id(found) in seen:
+            continue
+        seen.add(id(found))
+        yield found
+        pending += (found.__cause__, found.__context__)
+        if isinstance(found, BaseExceptionGroup):
+            pending += found.exceptions
+
+
+def _write_stack_down(error: BaseException) -> None:
+    lines = [
+        f'\n  File "{frame.f_code.co_filename}", line {line}, in {frame.f_code.co_name}'
+        for frame, line in walk_tb(error.__traceback__)
+    ]
+    if not lines:
+        return
+    if len(lines) > _MOST_FRAMES:
+        half = _MOST_FRAMES // 2
+        lines[half:-half] = [f"\n  ... {len(lines) - 2 * half} frames ..."]
+    error.__traceback__ = None
+    notes = getattr(error, "__notes__", [])
+    inner = next((note for note in notes if note.startswith(_STACK)), None)
+    if inner is not None:  # it was veiled deeper in the stack, and raised again
+        notes.remove(inner)
+        lines.append(inner.removeprefix(_STACK))
+    error.add_note(_STACK + "".join(lines))
 
 
 class _Hidden:
-    """An argument that may be a secret: what it is, is known once its backend is."""
+    """An argument that may be a secret."""
 
     __slots__ = ("value",)
 
@@ -40,21 +107,17 @@ class _Hidden:
 
 
 def hidden(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a caller's arguments so that no traceback shows their values.
-
-    Args:
-        arguments: What the caller gave by name; what is hidden already stays so.
-    """
+    """Hide the values of a caller's arguments: see `hide`."""
     return {name: hide(value) for name, value in arguments.items()}
 
 
 def hide(argument: Any) -> Any:
-    """Return an argument so that no traceback shows its value; what is no secret stays itself."""
+    """Wrap an argument so that no traceback shows its value, unless it cannot be a secret."""
     return argument if isinstance(argument, (*_OPEN, _Hidden)) else _Hidden(argument)
 
 
 def plain(argument: Any) -> Any:
-    """Return an argument as the caller gave it."""
+    """Return an argument as the caller passed it."""
     return argument.value if isinstance(argument, _Hidden) else argument
 
 
@@ -110,106 +173,3 @@ def environment(given: Mapping[str, str] | None = None) -> Mapping[str, str]:
     found: Any = given
     hides = isinstance(found, _Environment)
     return cast("Mapping[str, str]", found if hides else _Environment(found))
-
-
-def chain(error: BaseException) -> Iterator[BaseException]:
-    """Yield an exception and those that it came from, outermost first."""
-    seen: set[int] = set()
-    current: BaseException | None = error
-    while current is not None and id(current) not in seen:
-        seen.add(id(current))
-        yield current
-        current = current.__cause__ or current.__context__
-
-
-def veiled(error: Error) -> Error:
-    """Return an exception of this library as anybody may see it.
-
-    Args:
-        error: The exception; its own text has been masked. It is changed in place.
-    """
-    cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
-    _take_out_frames(error)
-    if cause is None:
-        error.__context__ = None
-    elif shows_secret(cause):
-        safe = RuntimeError(f"{type(cause).__name__}: {redact(str(cause))}")
-        safe.__traceback__ = cause.__traceback__
-        _take_out_frames(safe)
-        error.__cause__, error.__context__ = safe, None
-    else:
-        for found in _reachable(cause):
-            _take_out_frames(found)
-    return error
-
-
-def shows_secret(error: BaseException) -> bool:
-    """Return whether the text of an exception, or of one that it came from, holds a secret."""
-    return any(_shows_secret(found) for found in _reachable(error))
-
-
-def _reachable(error: BaseException) -> Iterator[BaseException]:
-    """Yield all that an exception leads to: an error tracker also shows a suppressed context."""
-    seen: set[int] = set()
-    pending: list[BaseException | None] = [error]
-    while pending:
-        found = pending.pop()
-        if found is None or id(found) in seen:
-            continue
-        seen.add(id(found))
-        yield found
-        pending += (found.__cause__, found.__context__)
-        if isinstance(found, BaseExceptionGroup):
-            pending += found.exceptions
-
-
-def shows_secret_anywhere(error: BaseException) -> bool:
-    """Return whether an exception on a log record shows a secret in a variable or its text."""
-    return any(
-        _shows_secret(found)
-        or any(_frame_shows_secret(frame) for frame, _ in traceback.walk_tb(found.__traceback__))
-        for found in _reachable(error)
-    )
-
-
-def _shows_secret(error: BaseException) -> bool:
-    # SDKs keep the answer's body in an attribute, which other tools than a traceback show.
-    return _shows(f"{error} {error.args!r} {vars(error)!r}")
-
-
-def _take_out_frames(error: BaseException) -> None:
-    kept: list[TracebackType] = []
-    taken = 0
-    trace = error.__traceback__
-    while trace is not None:
-        if _frame_shows_secret(trace.tb_frame):
-            taken += 1
-        else:
-            kept.append(trace)
-        trace = trace.tb_next
-    if not taken:
-        return
-    rest: TracebackType | None = None
-    for part in reversed(kept):
-        rest = TracebackType(rest, part.tb_frame, part.tb_lasti, part.tb_lineno)
-    error.__traceback__ = rest
-    left_out = "1 frame" if taken == 1 else f"{taken} frames"
-    are = "is" if taken == 1 else "are"
-    error.add_note(f"({left_out} with a credential in a variable {are} left out here.)")
-
-
-def _frame_shows_secret(frame: FrameType) -> bool:
-    return any(_value_shows_secret(value) for value in frame.f_locals.values())
-
-
-def _value_shows_secret(value: Any) -> bool:
-    if isinstance(value, _OPEN):
-        return False
-    try:
-        return _shows(value if isinstance(value, str) else repr(value))
-    except Exception:  # a half-made object has no repr, and shows nothing
-        return False
-
-
-def _shows(text: str) -> bool:
-    return redact(text) != text

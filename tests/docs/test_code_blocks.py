@@ -197,7 +197,7 @@ class Workshop:
 @pytest.fixture
 def workshop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workshop]:
     import mellea_api
-    from mellea_api._sessions import _mellea
+    from mellea_api._sessions._mellea.sessions import loggers as mellea_loggers
     from mellea_api_ollama.models import CATALOGUE
 
     answer = "2 + 2 is 4."
@@ -207,7 +207,7 @@ def workshop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Worksh
     handlers, level = list(root.handlers), root.level
     own = logging.getLogger("mellea_api")
     own_handlers = list(own.handlers)
-    levels = {logger: logger.level for logger in _mellea.loggers()}
+    levels = {logger: logger.level for logger in mellea_loggers()}
     for noisy in levels:
         noisy.setLevel(logging.ERROR)
     with (

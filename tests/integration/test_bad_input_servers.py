@@ -60,10 +60,10 @@ def raw(session: Any) -> str:
 
 def thunk_stream(session: Any) -> str:
     """As a program does that drives Mellea's own streaming."""
-    from mellea_api._sessions import _mellea
+    from mellea_api._sessions._mellea.conversation import send_message
 
     async def read() -> str:
-        thunk, _ = await _mellea.send_message(session, "Hello!", {"stream": True})
+        thunk, _ = await send_message(session, "Hello!", {"stream": True})
         pieces = []
         while not thunk.is_computed():
             pieces.append(await thunk.astream())

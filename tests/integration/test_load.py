@@ -300,9 +300,9 @@ def test_many_conversations_go_on_beside_each_other(servers: tuple[Any, Any]) ->
 
 def close(session: Any) -> None:
     """As `MelleaRuntime.cleanup` does for its own."""
-    from mellea_api._sessions import _mellea
+    from mellea_api._sessions._mellea.clients import close
 
-    _mellea.close(session.backend)
+    close(session.backend)
 
 
 class _Records(logging.Handler):

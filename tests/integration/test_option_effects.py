@@ -19,6 +19,7 @@ from support.ollama_server import OllamaServer
 from support.openai_server import COMPLETION_MODELS, OpenAIServer
 
 import mellea_api
+from mellea_api._sessions.adoption import adoption_of
 
 PROMPT = "Say something."
 GREEDY = {"temperature": 0, "max_tokens": 24}
@@ -140,7 +141,9 @@ def test_a_repetition_penalty_changes_what_is_said(session: Any, kind: str) -> N
 
 def test_defaults_of_the_session_have_effects_too(session: Any) -> None:
     long = str(session.chat(PROMPT, model_options=GREEDY).content)
-    session.backend.model_options = {"temperature": 0.0, "num_predict": 6}
+    adoption = adoption_of(session.backend)
+    assert adoption is not None
+    adoption.set_options({"temperature": 0.0, "num_predict": 6})
     short = str(session.chat(PROMPT).content)
     assert 0 < len(short) < len(long)
     assert str(session.chat(PROMPT, model_options={"max_tokens": 24}).content) == long

@@ -16,7 +16,14 @@ from support.stage import BackendName, Stage, stage
 from support.way import failing_first, newer, rejecting
 from support.ways_functional import raw_answers
 
-from mellea_api import MelleaAPIError, OptionError, explain_options, options_report
+from mellea_api import (
+    ConfigurationError,
+    MelleaAPIError,
+    OptionError,
+    explain_options,
+    options_report,
+)
+from mellea_api._sessions.adoption import adoption_of
 
 SPELLINGS = (
     "max_tokens",
@@ -34,13 +41,20 @@ def backend(request: pytest.FixtureRequest) -> BackendName:
     return name
 
 
+def defaults(on: Stage, options: dict[str, Any]) -> None:
+    """Give the session other default options, as `MelleaRuntime.switch_model` does."""
+    adoption = adoption_of(on.session.backend)
+    assert adoption is not None
+    adoption.set_options(options)
+
+
 # Spellings.
 
 
 def test_a_call_beats_the_session_under_any_name_in_a_chat(backend: BackendName) -> None:
     with stage(backend) as on:
         for default, call in itertools.product(SPELLINGS, SPELLINGS):
-            on.session.backend.model_options = {default: 11}
+            defaults(on, {default: 11})
             on.server.clear()
             on.session.chat(QUESTION, model_options={call: 7})
             assert on.limits() == {7: 1}, (default, call)
@@ -50,7 +64,7 @@ def test_a_call_beats_the_session_under_any_name_in_a_chat(backend: BackendName)
 def test_a_call_beats_the_session_under_any_name_at_the_raw_endpoint(backend: BackendName) -> None:
     with stage(backend, raw=True) as on:
         for default, call in itertools.product(SPELLINGS, SPELLINGS):
-            on.session.backend.model_options = {default: 11}
+            defaults(on, {default: 11})
             on.server.clear()
             on.call = {call: 7}
             raw_answers(on, QUESTION)
@@ -114,15 +128,15 @@ def test_several_raw_prompts_share_one_set_of_options(backend: BackendName) -> N
 
 
 def test_no_dict_of_the_program_is_changed(backend: BackendName) -> None:
-    defaults = {"max_tokens": 11, "stop": ["x"], "extra": {"user": "me"}}
+    options = {"max_tokens": 11, "stop": ["x"], "extra": {"user": "me"}}
     call = {"num_predict": 7, "stop": ["y"], "temperature": 0.1}
-    before = copy.deepcopy((defaults, call))
-    with stage(backend, model_options=defaults) as on:
+    before = copy.deepcopy((options, call))
+    with stage(backend, model_options=options) as on:
         on.session.instruct(
             QUESTION, requirements=[failing_first()], strategy=rejecting(), model_options=call
         )
-        assert (defaults, call) == before
-        defaults["max_tokens"] = 99  # what the program does with its own dict is its own affair
+        assert (options, call) == before
+        options["max_tokens"] = 99  # what the program does with its own dict is its own affair
         on.server.clear()
         on.session.chat(QUESTION)
         assert on.limits() == {11: 1}
@@ -141,36 +155,33 @@ def test_the_session_shows_its_defaults_as_they_were_given(backend: BackendName)
         assert on.limits() == {11: 2}
 
 
-def test_new_defaults_hold_from_the_next_call_on(backend: BackendName) -> None:
+def test_new_defaults_of_a_runtime_hold_from_the_next_call_on(backend: BackendName) -> None:
     with stage(backend, model_options={"max_tokens": 11, "seed": 3}) as on:
         clone = on.session.clone()
-        on.session.backend.model_options = {"max_new_tokens": 5}
+        defaults(on, {"max_new_tokens": 5})
         on.session.chat(QUESTION)
         clone.chat(QUESTION)  # it has the same backend
         assert on.limits() == {5: 2}
         assert on.values("seed") == [None, None]
-        on.session.backend.model_options = None
-        on.session.chat(QUESTION)
-        assert on.limits() == {5: 2, None: 1}
 
 
-def test_what_is_written_into_the_defaults_is_checked_and_holds(backend: BackendName) -> None:
+def test_the_options_of_an_open_session_cannot_be_written(backend: BackendName) -> None:
+    """Mellea reads them at each call; here they would be changed behind the checks."""
     with stage(backend, model_options={"max_tokens": 11}) as on:
         options = on.session.backend.model_options
-        options["seed"] = 3
-        on.session.backend.model_options.update(max_tokens=7)
-        with pytest.raises(OptionError):
-            on.session.backend.model_options["temprature"] = 1
-        with pytest.raises(OptionError):
-            on.session.backend.model_options["num_predict"] = 5  # beside max_tokens = 7
+        with pytest.raises(TypeError):
+            options["seed"] = 3
+        with pytest.raises(TypeError):
+            del options["max_tokens"]
+        for changed in ({"seed": 3}, {}, None):
+            with pytest.raises(ConfigurationError, match="Cannot change the options") as caught:
+                on.session.backend.model_options = changed
+            assert "model_options=" in caught.value.next_step
+            assert caught.value.backend == backend
+        assert on.session.backend.model_options == {"max_tokens": 11}
         on.session.chat(QUESTION)
-        assert on.limits() == {7: 1}
-        assert on.values("seed") == [3]
-        on.session.backend.model_options.pop("seed")
-        del on.session.backend.model_options["max_tokens"]
-        assert on.session.backend.model_options == {}
-        on.session.chat(QUESTION)
-        assert on.values("seed") == [3, None]
+        assert on.limits() == {11: 1}
+        assert on.values("seed") == [None]
 
 
 def test_a_task_that_began_in_a_call_reads_the_defaults_when_the_call_is_over(
@@ -227,7 +238,7 @@ def test_bad_defaults_are_refused_and_the_old_ones_stay(backend: BackendName) ->
     with stage(backend, model_options={"max_tokens": 11}) as on:
         for bad in ({"temprature": 1}, {"max_tokens": 0}, {"max_tokens": 1, "num_predict": 2}):
             with pytest.raises(OptionError):
-                on.session.backend.model_options = bad
+                defaults(on, bad)
         assert on.session.backend.model_options == {"max_tokens": 11}
         on.session.chat(QUESTION)
         assert on.limits() == {11: 1}

@@ -20,7 +20,7 @@ pytest.importorskip("mellea_api_openai")
 
 import mellea_api
 from mellea_api import astream_chat, stream_chat
-from mellea_api._sessions import _mellea
+from mellea_api._sessions._mellea.conversation import event_loop
 
 Server = OllamaServer | OpenAIServer
 TEXT = "one two three four five six"
@@ -204,7 +204,7 @@ def test_an_interrupted_wait_ends_the_generation(
     finally:
         timer.cancel()
         timer.join()
-    loop = _mellea.event_loop()
+    loop = event_loop()
     assert not [task for task in asyncio.all_tasks(loop) if "astream_chat" in repr(task.get_coro())]
     server.chunk_delay = 0
     assert "".join(stream_chat(session, "Count.")) == TEXT
@@ -277,7 +277,7 @@ def test_blocking_melleas_own_loop_is_refused(server: Server) -> None:
     async def inside() -> str:
         return "".join(stream_chat(session, "Count."))
 
-    future = asyncio.run_coroutine_threadsafe(inside(), _mellea.event_loop())
+    future = asyncio.run_coroutine_threadsafe(inside(), event_loop())
     with pytest.raises(mellea_api.ConfigurationError, match="asynchronous"):
         future.result(10)
     assert "".join(stream_chat(session, "Count.")) == TEXT

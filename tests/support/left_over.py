@@ -29,9 +29,9 @@ def descriptors() -> Counter[str]:
 
 def tasks() -> int:
     """How many tasks Mellea's own event loop has."""
-    from mellea_api._sessions import _mellea
+    from mellea_api._sessions._mellea.conversation import event_loop
 
-    return len(asyncio.all_tasks(_mellea.event_loop()))
+    return len(asyncio.all_tasks(event_loop()))
 
 
 class State:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from attrs import evolve
 
 from mellea_api._api.environment import RuntimeEnvironment, checked_run_id
+from mellea_api._api.owned import OpenSession, OpenSessions
 from mellea_api._api.selection import Selection, backend_name, blame, select
 from mellea_api._contract.errors import ConfigurationError, ModelNotFoundError
 from mellea_api._contract.requests import Policy
@@ -23,11 +24,10 @@ from mellea_api._registry import Registry
 from mellea_api._registry.shared import given_or_shared
 from mellea_api._secrecy.logs import logger, under_run
 from mellea_api._secrecy.veil import hidden, hide
-from mellea_api._sessions import _mellea
-from mellea_api._sessions.calls import session_turn
-from mellea_api._sessions.owned import OpenSession, OpenSessions
+from mellea_api._sessions._mellea.clients import closed
+from mellea_api._sessions._mellea.sessions import forget, is_simple
 from mellea_api._sessions.streaming import astream_chat, stream_chat
-from mellea_api._sessions.turns import turn
+from mellea_api._sessions.turns import session_turn, turn
 
 if TYPE_CHECKING:
     from mellea import MelleaSession
@@ -98,7 +98,7 @@ class MelleaRuntime:
         self._keep(wanted, arguments)
         session = self._build(wanted, context)
         self._sessions = OpenSessions(OpenSession(wanted, session), self._run_id)
-        self._conversation = not _mellea.is_simple(session.ctx)
+        self._conversation = not is_simple(session.ctx)
 
     @property
     def backend(self) -> str:
@@ -304,7 +304,7 @@ class MelleaRuntime:
 
     async def __aexit__(self, *_: object) -> None:
         self.cleanup()
-        await _mellea.closed()
+        await closed()
 
     def __repr__(self) -> str:
         if "_sessions" not in vars(self):  # what shows the variables of a traceback asks that early
@@ -325,7 +325,7 @@ class MelleaRuntime:
     def _counted(self) -> Iterator[OpenSession]:
         with self._alone(), self._sessions.in_call() as found:
             if not self._conversation:
-                _mellea.forget(found.session)  # or it would keep every call for ever
+                forget(found.session)  # or it would keep every call for ever
             yield found
 
     @contextlib.contextmanager

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from support.ollama_server import OllamaServer
 
-from mellea_api._sessions import _mellea
+from mellea_api._sessions._mellea.sessions import loggers as mellea_loggers
 from mellea_api.runtime import MelleaRuntime
 
 
@@ -28,7 +28,7 @@ def records(caplog: pytest.LogCaptureFixture) -> Iterator[list[Any]]:
     """The records of the library and of Mellea."""
     handler = _Records()
     caplog.set_level(logging.DEBUG, "mellea_api")
-    loggers = [logging.getLogger("mellea_api"), *_mellea.loggers()]
+    loggers = [logging.getLogger("mellea_api"), *mellea_loggers()]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.DEBUG)

@@ -15,7 +15,7 @@ from support.openai_server import OpenAIServer
 from support.waiting import until
 
 import mellea_api
-from mellea_api._sessions import _mellea
+from mellea_api._api import owned
 from mellea_api.runtime import MelleaRuntime
 
 
@@ -53,7 +53,7 @@ def test_only_a_few_backends_are_kept_and_the_others_closed(
     ollama: OllamaServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     closed: list[Any] = []
-    monkeypatch.setattr(_mellea, "close", closed.append)
+    monkeypatch.setattr(owned, "close", closed.append)
     with MelleaRuntime(model_id=MODELS[0]) as runtime:
         backends = [runtime.session.backend]
         for model in MODELS[1:]:

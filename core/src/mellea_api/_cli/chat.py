@@ -95,11 +95,11 @@ def chat(
 @contextlib.contextmanager
 def _mellea_on_stderr(debug: bool) -> Iterator[None]:
     """Keep standard output for the answer: Mellea's log goes there of its own accord."""
-    from mellea_api._sessions import _mellea
+    from mellea_api._sessions._mellea.sessions import loggers as mellea_loggers
 
     with contextlib.ExitStack() as stack:
         with contextlib.redirect_stdout(sys.stderr):  # while Mellea is imported
-            loggers = _mellea.loggers()
+            loggers = mellea_loggers()
         for logger in loggers:
             stack.callback(logger.setLevel, logger.level)
             logger.setLevel(logging.INFO if debug else logging.WARNING)

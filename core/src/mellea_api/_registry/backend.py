@@ -41,10 +41,9 @@ from mellea_api._registry.describing import check_description
 from mellea_api._registry.discovery import EntryPoint
 from mellea_api._registry.hooks import Hooks
 from mellea_api._registry.loading import broken
-from mellea_api._secrecy.logs import under_run
 from mellea_api._secrecy.secrets import Secret
 from mellea_api._secrecy.veil import environment, hide, veiled
-from mellea_api._sessions import _mellea
+from mellea_api._sessions._mellea.sessions import model_name, version
 
 
 class Backend:
@@ -145,7 +144,7 @@ class Backend:
                 backend=self.name,
             )
         check_settings(descriptor, settings or {})
-        return self._with_rules(
+        return self.with_rules(
             Target(
                 descriptor=descriptor,
                 model_id=self._model_id(model_id),
@@ -153,12 +152,12 @@ class Backend:
                 base_url_source=source,
                 stated_server=server,
                 settings=dict(settings or {}),
-                mellea_version=_mellea.version(),
+                mellea_version=version(),
             )
         )
 
-    def _with_rules(self, target: Target) -> Target:
-        """Put the rules that hold for a target in the place of those that the backend describes."""
+    def with_rules(self, target: Target) -> Target:
+        """Return a target with the option rules that hold for it now."""
         if not self._own_rules:
             return target
         request = RulesRequest(target=evolve(target, descriptor=self.descriptor))
@@ -176,7 +175,7 @@ class Backend:
             return self.descriptor.default_model
         if isinstance(model_id, str) and model_id.strip():
             return model_id.strip()
-        name = _mellea.model_name(model_id, self.descriptor.model_identifier)
+        name = model_name(model_id, self.descriptor.model_identifier)
         if name is not None:
             return name
         if isinstance(model_id, str) or not hasattr(model_id, "hf_model_name"):
@@ -324,57 +323,66 @@ class Backend:
         return models
 
     def create_session(self, request: SessionRequest) -> Any:
-        """Create a session, and adopt its backend.
+        """Open a session: see `mellea_api._sessions.open`.
 
         Args:
-            request: What to build. Credentials that it holds count as arguments.
+            request: What to open. Credentials that it holds count as arguments.
 
         Returns:
             Mellea's session.
 
         Raises:
-            MelleaAPIError: If it cannot be had; the class says why.
+            MelleaAPIError: If that fails; the class says why.
         """
-        from mellea_api._sessions.opening import make_ready
+        from mellea_api._sessions.open import open_session
 
-        request = _mellea.prepare_start(request)
+        return open_session(self, request)
+
+    def required_credentials(
+        self, target: Target, arguments: Mapping[str, Secret]
+    ) -> dict[str, Secret]:
+        """Return the credentials that a session can use.
+
+        Raises:
+            CredentialError: If a needed one is missing or malformed.
+        """
+        return self._credentials.required(target, arguments, self.name)
+
+    def new_session(self, request: SessionRequest) -> Any:
+        """Return the session that the plugin creates for a request with its credentials.
+
+        Raises:
+            MelleaAPIError: If that fails; the class says why.
+        """
+        from mellea import MelleaSession
+
         target = request.target
-        pipeline = self.pipeline(target, policy=request.policy, unknown=request.unknown)
-        pipeline.set_defaults(request.options)  # before anything costs time or opens a connection
-        found = self._credentials.required(target, request.credentials, self.name)
-        context = _mellea.new_context(request.context)
         check_arguments(target.descriptor, target.settings)
         current = Asking()
         token = asking.set(current)
         try:
-            with under_run(request.run_id):
-                session = self._hooks.ask_provider(
-                    "create_session", evolve(request, credentials=found)
-                )
+            session = self._hooks.ask_provider("create_session", request)
         except ModelNotFoundError as error:
-            complete(error, target, found, self._elsewhere)
+            complete(error, target, request.credentials, self._elsewhere)
             raise
         finally:
             asking.reset(token)
         if current.unchecked is not None:
-            note_unchecked(target, found, current.unchecked)
-        learnt = self._with_rules(target)
-        if learnt is not target:
-            pipeline = self.pipeline(learnt, policy=request.policy, unknown=request.unknown)
-            pipeline.set_defaults(request.options)
+            note_unchecked(target, request.credentials, current.unchecked)
+        if not isinstance(session, MelleaSession):
+            raise self._hooks.wrong("create_session", session, "MelleaSession")
+        return session
 
-        def translate(asked: ErrorRequest) -> MelleaAPIError | None:
-            typed = self._hooks.translate(asked)
-            if isinstance(typed, ModelNotFoundError):
-                complete(typed, target, found)
-            return typed
+    def translate(
+        self, request: ErrorRequest, credentials: Mapping[str, Secret]
+    ) -> MelleaAPIError | None:
+        """Return our error for an SDK's exception in a session's call, or None.
 
-        return make_ready(
-            session,
-            request,
-            wrong=lambda: self._hooks.wrong("create_session", session, "MelleaSession"),
-            context=context,
-            pipeline=pipeline,
-            translate=translate,
-            credentials=found,
-        )
+        Args:
+            request: The exception.
+            credentials: Those that the session calls with.
+        """
+        typed = self._hooks.translate(request)
+        if isinstance(typed, ModelNotFoundError):
+            complete(typed, request.target, credentials)
+        return typed

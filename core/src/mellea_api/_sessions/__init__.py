@@ -1,9 +1,10 @@
-"""What the core does with a session of Mellea, once a plugin has created it.
+"""Sessions of Mellea: how they are opened, and what the core does in each of their calls.
 
-- `opening`: from what the plugin returned to what a program gets.
-- `adoption`: the one place through which every generation of the session's backend goes.
-- `generation`: one such generation: its options, deadline, errors and run id.
-- `calls`: what is added to the session's own methods.
+- `open`: from a request to the session that a program gets.
+- `adoption`: what the core keeps with a session's backend.
+- `call`: one generation: its options, deadline, errors and run id.
 - `turns`: one call at a time in a conversation.
-- `owned`: the sessions that a runtime keeps, and closes.
+- `streaming`: an answer piece by piece.
+- `text_backend`: the base class for a model of your own.
+- `_mellea`: everything that differs between versions of Mellea.
 """

@@ -14,9 +14,15 @@ from collections.abc import AsyncGenerator, Coroutine, Generator, Mapping
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from mellea_api._options.plan import plan_for
-from mellea_api._sessions import _mellea
+from mellea_api._sessions._mellea.conversation import event_loop, send_message
+from mellea_api._sessions._mellea.seams import (
+    abort,
+    astream_accumulates,
+    generation_task,
+    without_delay,
+)
 from mellea_api._sessions.adoption import adoption_of
-from mellea_api._sessions.calls import session_turn
+from mellea_api._sessions.turns import session_turn
 
 if TYPE_CHECKING:
     from mellea import MelleaSession
@@ -49,11 +55,11 @@ async def astream_chat(
         ConcurrentUseError: Another call is in the session's conversation.
     """
     with session_turn(session):
-        thunk, context = await _mellea.send_message(
+        thunk, context = await send_message(
             session, prompt, _streamed(session, model_options or {})
         )
-        _mellea.without_delay(thunk)
-        accumulates = _mellea.astream_accumulates()
+        without_delay(thunk)
+        accumulates = astream_accumulates()
         length = 0
         try:
             if thunk.is_computed() and thunk.value:
@@ -91,7 +97,7 @@ def stream_chat(
         ConcurrentUseError: Another call is in the session's conversation.
         ConfigurationError: If called from inside Mellea's own event loop.
     """
-    loop = _mellea.event_loop()
+    loop = event_loop()
     pieces = astream_chat(session, prompt, model_options=model_options)
     step_under_way: asyncio.Task[Any] | None = None
 
@@ -142,6 +148,6 @@ def _streamed(session: Any, given: Any) -> Any:
 
 
 async def _stop(thunk: Any) -> None:
-    task = _mellea.generation_task(thunk)
-    if _mellea.abort(thunk, RuntimeError("the generation was stopped")) and task is not None:
+    task = generation_task(thunk)
+    if abort(thunk, RuntimeError("the generation was stopped")) and task is not None:
         await asyncio.wait({task}, timeout=_STOPPING)

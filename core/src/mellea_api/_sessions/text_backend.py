@@ -25,7 +25,8 @@ from mellea.backends.backend import FormatterBackend
 from mellea.formatters import TemplateFormatter
 
 from mellea_api._contract.errors import PluginError, RequestRefusedError
-from mellea_api._sessions import _mellea
+from mellea_api._sessions._mellea.seams import raw_returns_usage, seams
+from mellea_api._sessions._mellea.thunk import wire_thunk
 
 
 @frozen
@@ -176,7 +177,7 @@ class TextBackend(FormatterBackend, abc.ABC):  # type: ignore[misc]
                     await pieces.aclose()
             await put("".join(whole))
 
-        return _mellea.wire_thunk(
+        return wire_thunk(
             action,
             context,
             options,
@@ -218,7 +219,7 @@ async def _from_raw(
     tool_calls: bool = False,
 ) -> Any:
     results = await self._raw(actions, format, model_options)
-    return (results, None) if _mellea.raw_returns_usage() else results
+    return (results, None) if raw_returns_usage() else results
 
 
 def _close(self: TextBackend) -> None:
@@ -233,6 +234,6 @@ if hasattr(FormatterBackend, "close"):
     # Not where Mellea has none: its sessions' cleanup would call it while others use the backend.
     setattr(TextBackend, "close", _close)  # noqa: B010
     setattr(TextBackend, "aclose", _aclose)  # noqa: B010
-for _name, _endpoint in _mellea.seams(FormatterBackend):
+for _name, _endpoint in seams(FormatterBackend):
     setattr(TextBackend, _name, _from_context if _endpoint == "chat" else _from_raw)
 abc.update_abstractmethods(cast(Any, TextBackend))

@@ -1,20 +1,35 @@
-"""One call at a time in a conversation.
+"""One call at a time in a conversation, and the run id of a session's calls.
 
-Each call of a conversation goes on from the context that it found, and leaves a longer one. Of
-two that overlap, the first to end would lose its turn without a word.
+Each call of a conversation continues the context that it found, and leaves a longer one. If two
+overlap, the first to end loses its turn silently.
 """
 
 from __future__ import annotations
 
 import contextlib
 import contextvars
-from collections.abc import Iterator
+import functools
+import inspect
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from mellea_api._contract.errors import ConcurrentUseError
+from mellea_api._secrecy.logs import current_run_id, under_run
+from mellea_api._sessions._mellea.sessions import is_simple
+from mellea_api._sessions.adoption import adoption_of
 
+RUN_ID: Final = "_mellea_api_run_id"
+"""The attribute of a session that holds its run id."""
+LEAVE_A_CONTEXT: Final = frozenset(
+    name
+    for verb in ("act", "chat", "instruct", "query", "transform")
+    for name in (verb, f"a{verb}")
+)
+"""The methods of a session that continue its conversation."""
+
+_ALTERNATIVE: Final = "or give each thread or task a session.clone() of its own"
 _speaking: Final[dict[int, object]] = {}
-"""By the id of a session or runtime, what stands for the call that it is in."""
+"""By the id of a session or runtime, the token of the call that it is in."""
 _own: Final[contextvars.ContextVar[tuple[object, ...]]] = contextvars.ContextVar(
     "mellea_api_own_turns", default=()
 )
@@ -27,7 +42,7 @@ def turn(owner: object, *, backend: str | None, alternative: str) -> Iterator[ob
     Args:
         owner: The session or runtime whose conversation it is.
         backend: The backend's name, for the error.
-        alternative: What else to do than to wait: the end of a sentence.
+        alternative: What to do instead of waiting: the end of a sentence.
 
     Raises:
         ConcurrentUseError: If another call is in it.
@@ -48,9 +63,9 @@ def turn(owner: object, *, backend: str | None, alternative: str) -> Iterator[ob
 
 @contextlib.contextmanager
 def whole_turn(owner: object, **arguments: Any) -> Iterator[None]:
-    """Keep other calls out, and let those in that are part of this one.
+    """Keep other calls out, except those that are part of this one.
 
-    A requirement, or a tool, may ask the session in whose call it is.
+    A requirement, or a tool, may ask the session that it is called for.
 
     Args:
         owner: The session whose conversation it is.
@@ -68,3 +83,56 @@ def whole_turn(owner: object, **arguments: Any) -> Iterator[None]:
             yield
         finally:
             _own.reset(before)
+
+
+@contextlib.contextmanager
+def session_turn(session: Any) -> Iterator[None]:
+    """Keep other calls out of a session's conversation, if it is one.
+
+    Raises:
+        ConcurrentUseError: If another call is in it.
+    """
+    if is_simple(session.ctx):
+        yield
+        return
+    with turn(session, backend=_backend_of(session), alternative=_ALTERNATIVE):
+        yield
+
+
+def in_turn(function: Callable[..., Any], leaves_a_context: bool) -> Callable[..., Any]:
+    """Return a session's method, called under the session's run id and in its turn.
+
+    Args:
+        function: The method of Mellea's class.
+        leaves_a_context: Whether it continues the conversation.
+    """
+    if inspect.iscoroutinefunction(function):
+
+        @functools.wraps(function)
+        async def call_async(self: Any, *args: Any, **kwargs: Any) -> Any:
+            with _call(self, leaves_a_context):
+                return await function(self, *args, **kwargs)
+
+        return call_async
+
+    @functools.wraps(function)
+    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        with _call(self, leaves_a_context):
+            return function(self, *args, **kwargs)
+
+    return call
+
+
+@contextlib.contextmanager
+def _call(session: Any, leaves_a_context: bool) -> Iterator[None]:
+    with contextlib.ExitStack() as stack:
+        if leaves_a_context and not is_simple(session.ctx):
+            backend = _backend_of(session)
+            stack.enter_context(whole_turn(session, backend=backend, alternative=_ALTERNATIVE))
+        stack.enter_context(under_run(session.__dict__.get(RUN_ID) or current_run_id()))
+        yield
+
+
+def _backend_of(session: Any) -> str | None:
+    adoption = adoption_of(session.backend)
+    return None if adoption is None else adoption.pipeline.target.backend

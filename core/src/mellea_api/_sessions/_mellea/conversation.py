@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mellea_api._contract.errors import ConfigurationError
-
-if TYPE_CHECKING:
-    import asyncio
 
 
 async def send_message(session: Any, prompt: str, options: dict[str, Any]) -> tuple[Any, Any]:
@@ -54,8 +52,6 @@ def event_loop() -> asyncio.AbstractEventLoop:
     Raises:
         ConfigurationError: If the caller is running on that very loop, and would block it.
     """
-    import asyncio
-
     from mellea.helpers import _run_async_in_thread
 
     async def running() -> asyncio.AbstractEventLoop:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 from collections.abc import Callable, Coroutine, Iterator
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from mellea_api._contract.descriptor import Endpoint
 
-if TYPE_CHECKING:
-    import asyncio
-
+Reading = Callable[..., Coroutine[Any, Any, Any]]
 
 _SEAMS: Final[tuple[tuple[str, str, Endpoint], ...]] = (
     ("_generate_from_context", "generate_from_context", "chat"),
@@ -34,21 +33,16 @@ def seams(cls: type) -> Iterator[tuple[str, Endpoint]]:
 
 
 @functools.cache
-def _thunk_and_task() -> tuple[Any, Any]:
-    """Return two classes that every call needs and that cost too much to import with this module.
-
-    An import statement that is run again takes microseconds.
-    """
-    import asyncio
-
+def _thunk_class() -> Any:
+    """Return Mellea's class; an import statement that is run again takes microseconds."""
     from mellea.core import ModelOutputThunk
 
-    return ModelOutputThunk, asyncio.Task
+    return ModelOutputThunk
 
 
 def thunks(result: Any) -> list[Any]:
     """Return the thunks in what a seam returned, whatever its shape."""
-    thunk_class, _ = _thunk_and_task()
+    thunk_class = _thunk_class()
     if isinstance(result, thunk_class):
         return [result]
     first = result[0] if isinstance(result, tuple) and result else result
@@ -67,13 +61,13 @@ def generation_of(thunk: Any) -> tuple[Any, str]:
 
 def generation_task(thunk: Any) -> asyncio.Task[Any] | None:
     """Return the task that generates a thunk's value, or None."""
-    _, task_class = _thunk_and_task()
     holder, prefix = generation_of(thunk)
     task: asyncio.Task[Any] | None = getattr(holder, f"{prefix}generate", None)
-    return task if isinstance(task, task_class) else None
+    return task if isinstance(task, asyncio.Task) else None
 
 
 def queue_of(thunk: Any) -> asyncio.Queue[Any]:
+    """Return the queue that a thunk's answer arrives in."""
     holder, _ = generation_of(thunk)
     queue: asyncio.Queue[Any] = getattr(holder, "queue", None) or thunk._async_queue
     return queue
@@ -92,7 +86,7 @@ def abort(thunk: Any, error: Exception) -> bool:
     task = generation_task(thunk)
     if task is None or task.done() or thunk.is_computed():
         return False
-    # Told a second time, it would stop closing what the first time made it close: its connection.
+    # A second cancellation would interrupt the closing of the connection that the first began.
     if not task.cancelling():
         hook = getattr(generation_of(thunk)[0], "cancel_hook", None)
         if callable(hook):
@@ -103,9 +97,7 @@ def abort(thunk: Any, error: Exception) -> bool:
 
 
 def tell(thunk: Any, error: Exception) -> None:
-    """Have whoever waits for a thunk get an error, whatever else was to come."""
-    import asyncio
-
+    """Give an error to whoever waits for a thunk, in place of the rest of the answer."""
     queue = queue_of(thunk)
     while True:
         try:
@@ -115,39 +107,36 @@ def tell(thunk: Any, error: Exception) -> None:
             queue.get_nowait()
 
 
-class Hook:
-    """The two functions that Mellea calls on a thunk while its answer arrives, to be wrapped."""
+def wrap_reading(thunk: Any, take: Reading, finish: Reading) -> tuple[Any, Any]:
+    """Replace the two functions that Mellea calls on a thunk while its answer arrives.
 
-    def __init__(self, thunk: Any, name: str) -> None:
-        self._holder, prefix = generation_of(thunk)
-        self._name = f"{prefix}{name}"
+    Args:
+        thunk: The thunk; one without both functions is left as it is.
+        take: Called with each piece of the answer.
+        finish: Called at the end of the answer.
 
-    @property
-    def function(self) -> Callable[..., Coroutine[Any, Any, Any]] | None:
-        """The function that is there now."""
-        found: Callable[..., Coroutine[Any, Any, Any]] | None = getattr(
-            self._holder, self._name, None
-        )
-        return found
-
-    def replace(self, function: Callable[..., Coroutine[Any, Any, Any]]) -> None:
-        """Put another one in its place."""
-        setattr(self._holder, self._name, function)
+    Returns:
+        The functions that were there.
+    """
+    holder, prefix = generation_of(thunk)
+    before = (
+        getattr(holder, f"{prefix}process", None),
+        getattr(holder, f"{prefix}post_process", None),
+    )
+    if None not in before:
+        setattr(holder, f"{prefix}process", take)
+        setattr(holder, f"{prefix}post_process", finish)
+    return before
 
 
 def without_delay(thunk: Any) -> None:
-    """Have `astream` return with each piece of the answer; Mellea's own way is four at once."""
+    """Make `astream` return each piece of the answer; Mellea returns four at once."""
     holder, prefix = generation_of(thunk)
     setattr(holder, f"{prefix}chunk_size", 0)
 
 
-def pending_hooks(thunk: Any) -> tuple[Hook, Hook]:
-    """Return the hooks that take a piece of the answer, and that finish it."""
-    return Hook(thunk, "process"), Hook(thunk, "post_process")
-
-
 def lost_error(thunk: Any) -> BaseException | None:
-    """Return the error that Mellea put aside and returned an empty answer for, if it did."""
+    """Return the error that Mellea replaced by an empty answer, if it did."""
     log = getattr(thunk, "_generate_log", None)
     found = (getattr(log, "extra", None) or {}).get("error")
     return found if isinstance(found, BaseException) else None
@@ -166,7 +155,5 @@ def raw_returns_usage() -> bool:
 
 
 def astream_accumulates() -> bool:
-    """Return whether `astream` gives the whole text so far, rather than what is new."""
-    from mellea.core import ModelOutputThunk
-
-    return "beginning_length" not in ModelOutputThunk.astream.__code__.co_varnames
+    """Return whether `astream` returns the whole text so far instead of the new text."""
+    return "beginning_length" not in _thunk_class().astream.__code__.co_varnames

@@ -1,7 +1,8 @@
-"""A thunk of our own make, for backends whose authors write only the generation."""
+"""A thunk for backends whose authors write only the generation."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -29,8 +30,6 @@ def wire_thunk(
         model_id: The model's name, likewise.
         prompt: What was sent, for Mellea's generate log.
     """
-    import asyncio
-
     from mellea.core import GenerateLog, GenerateType, ModelOutputThunk
 
     thunk: Any = ModelOutputThunk(None)

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import frozen
 
+from mellea_api._api.selection import Selection
 from mellea_api._contract.errors import SessionClosedError
 from mellea_api._secrecy.logs import under_run
-from mellea_api._sessions import _mellea
+from mellea_api._sessions._mellea.clients import close
+from mellea_api._sessions._mellea.sessions import apply_context
 from mellea_api._sessions.adoption import Adoption, adoption_of
 
 if TYPE_CHECKING:
     from mellea import MelleaSession
-
-    from mellea_api._api.selection import Selection
 
 
 _KEPT: Final = 4
@@ -118,7 +118,7 @@ class OpenSessions:
                 ended.append(wanted)
             else:
                 # The newest context: a call may have ended while the new session was built.
-                _mellea.apply_context(wanted.session, self._current.session.ctx)
+                apply_context(wanted.session, self._current.session.ctx)
                 self._current = self._open[wanted.selection.key] = wanted
                 self._open.move_to_end(wanted.selection.key)
                 while len(self._open) > _KEPT:
@@ -144,4 +144,4 @@ class OpenSessions:
 
     def _close_backend(self, ended: OpenSession) -> None:
         with under_run(self._run_id):
-            _mellea.close(ended.session.backend)
+            close(ended.session.backend)

@@ -1,0 +1,304 @@
+"""One call of a session's backend: its options, its deadline, its errors, its run id.
+
+A call begins in a seam (a method through which Mellea generates) and ends when the last of the
+thunks that the seam returned has been generated: what an SDK raises surfaces there, long after
+the seam has returned.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import functools
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, Final
+
+from attrs import define
+
+from mellea_api._contract.descriptor import Endpoint
+from mellea_api._contract.errors import MelleaAPIError
+from mellea_api._options.pipeline import Rendered
+from mellea_api._secrecy.logs import run_id_var
+from mellea_api._sessions._mellea.seams import (
+    abort,
+    generation_task,
+    lost_error,
+    model_output,
+    tell,
+    thunks,
+    wrap_reading,
+)
+from mellea_api._sessions.adoption import ATTRIBUTE, REPORT, Adoption, remember
+from mellea_api._sessions.telemetry import mark_span
+
+_STUMBLES: Final = (AssertionError, AttributeError, IndexError, KeyError, TypeError)
+
+Method = Callable[..., Coroutine[Any, Any, Any]]
+
+current_call: Final[contextvars.ContextVar[Call | None]] = contextvars.ContextVar(
+    "mellea_api_calling", default=None
+)
+"""The call whose seam is at work: Mellea must then find no options but those it is handed."""
+
+
+class Normalized(dict[str, Any]):
+    """Options that have been through the pipeline; the mark keeps it from happening twice."""
+
+
+def seam_of(original: Method, endpoint: Endpoint) -> Method:
+    """Return what overrides one of the methods through which Mellea generates."""
+
+    @functools.wraps(original)
+    async def seam(self: Any, *args: Any, **kwargs: Any) -> Any:
+        options = kwargs.get("model_options")
+        if type(options) is Normalized:
+            return await original(self, *args, **kwargs)
+        adoption: Adoption = self.__dict__[ATTRIBUTE]
+        rendered = adoption.render(options, endpoint)
+        kwargs["model_options"] = Normalized(rendered.options)
+        return await Call(adoption, rendered, endpoint).run(original(self, *args, **kwargs))
+
+    return seam
+
+
+@define(eq=False)
+class Call:
+    """One generation, from the seam until its thunks have their values.
+
+    Args:
+        adoption: What the core keeps with the backend.
+        rendered: The call's options.
+        endpoint: Whether it is a chat or a raw prompt.
+        deadline: When it must end, by the event loop's clock; set as it begins.
+        in_seam: Whether the seam is still at work. Tasks that begin in a seam inherit its
+            context and outlive it, so the call itself must know.
+        unfinished: How many thunks are still generated; the seam counts as one.
+    """
+
+    adoption: Adoption
+    rendered: Rendered
+    endpoint: Endpoint
+    deadline: float | None = None
+    in_seam: bool = True
+    unfinished: int = 1
+
+    async def run(self, generation: Coroutine[Any, Any, Any]) -> Any:
+        """Run what a seam of Mellea does, and follow the thunks that it returns."""
+        try:
+            self.adoption.begin()
+        except BaseException:
+            generation.close()
+            raise
+        try:
+            result = await self._run_seam(generation)
+            for thunk in thunks(result):
+                self._follow(thunk)
+            return result
+        finally:
+            self.one_less()
+
+    async def _run_seam(self, generation: Coroutine[Any, Any, Any]) -> Any:
+        adoption = self.adoption
+        calling = current_call.set(self)
+        run_id = run_id_var.set(adoption.run_id or run_id_var.get())
+        if run_id_var.get() is not None:
+            mark_span()
+        limit: asyncio.Timeout | None = None
+        try:
+            if adoption.timeout is None:
+                return await generation
+            async with asyncio.timeout(adoption.timeout) as limit:
+                self.deadline = limit.when()
+                return await generation
+        except Exception as error:
+            late = limit is not None and limit.expired() and isinstance(error, TimeoutError)
+            failure = adoption.late() if late else self._failure(error)
+        except (SystemExit, asyncio.CancelledError) as error:
+            # SystemExit would end the event loop with every call that runs there. A cancellation
+            # may come from a timeout or a task group inside an SDK.
+            cancelled = isinstance(error, asyncio.CancelledError)
+            if cancelled and _was_told_to_stop(asyncio.current_task()):
+                raise
+            failure = adoption.broken(error)
+        finally:
+            run_id_var.reset(run_id)
+            current_call.reset(calling)
+            self.in_seam = False
+        raise failure
+
+    def one_less(self) -> None:
+        """Note that the seam, or a thunk, is done; the last one ends the call."""
+        self.unfinished -= 1
+        if self.unfinished == 0:
+            self.adoption.end()
+
+    def _failure(self, error: Exception) -> BaseException:
+        failure = self.adoption.translated(error)
+        # The raw endpoint's answer is read before the seam returns, and Mellea stumbles over
+        # one that is malformed (bare text, a list that is not there).
+        if self.endpoint == "completion" and isinstance(failure, _STUMBLES):
+            return self.adoption.unreadable(f"{type(error).__name__}: {error}", error)
+        return failure
+
+    def _follow(self, thunk: Any) -> None:
+        thunk.__dict__[REPORT] = self.rendered
+        lost = lost_error(thunk)
+        if lost is not None:
+            raise self.adoption.translated(lost)
+        if thunk.is_computed():
+            if _is_filtered(model_output(thunk)):
+                raise self.adoption.filtered()
+            return
+        task = generation_task(thunk)
+        if task is None:  # a raw answer without a text
+            raise self.adoption.unreadable("it has no text")
+        self.unfinished += 1
+        Following(self, thunk, task)
+
+
+class Following:
+    """Watches one thunk of a call until it has its value.
+
+    Args:
+        call: The call.
+        thunk: Mellea's thunk; its `astream`, and the functions that read its answer, are wrapped.
+        task: The task that generates it.
+    """
+
+    def __init__(self, call: Call, thunk: Any, task: asyncio.Task[Any]) -> None:
+        self._call = call
+        self._adoption = call.adoption
+        self._thunk = thunk
+        self._pieces = 0
+        self._timer: asyncio.TimerHandle | None = None
+        if call.deadline is not None:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_at(call.deadline, self.on_deadline)
+        task.add_done_callback(self.on_done)
+        self._take, self._finish = wrap_reading(thunk, self.take, self.finish)
+        thunk.__dict__["astream"] = self.astream
+
+    def on_deadline(self) -> None:
+        """End the generation."""
+        abort(self._thunk, self._adoption.late())
+
+    def on_done(self, task: asyncio.Task[Any]) -> None:
+        """Count the thunk out, and tell its reader if the generation broke off silently."""
+        self._call.one_less()
+        if self._timer is not None:
+            self._timer.cancel()
+        error: BaseException | None
+        if not task.cancelled():
+            error = task.exception()
+        elif not _was_told_to_stop(task):
+            error = asyncio.CancelledError()
+        else:
+            return
+        if isinstance(error, Exception):
+            failure = self._adoption.translated(error)
+            tell(self._thunk, failure if isinstance(failure, Exception) else error)
+        elif error is not None:
+            tell(self._thunk, self._adoption.broken(error))
+
+    async def astream(self) -> Any:
+        """Return what Mellea's `astream` returns, and raise our errors."""
+        adoption, thunk = self._adoption, self._thunk
+        run_id = run_id_var.set(adoption.run_id or run_id_var.get())
+        try:
+            text = await type(thunk).astream(thunk)
+            if thunk.is_computed():
+                remember(thunk.parsed_repr, self._call.rendered)
+            return text
+        except asyncio.CancelledError:
+            # As with a task that is waited for: it would go on, and keep its connection.
+            if _was_told_to_stop(asyncio.current_task()):
+                abort(thunk, RuntimeError("whoever waited for it was cancelled"))
+            raise
+        except Exception as error:
+            failure = self._failure(error)
+        finally:
+            run_id_var.reset(run_id)
+            if thunk.is_computed():
+                thunk.__dict__.pop("astream", None)
+        if not thunk.is_computed():
+            # The queue is empty now; asking it again would wait for ever.
+            thunk.__dict__["astream"] = functools.partial(_raise, failure)
+        raise failure
+
+    def _failure(self, error: Exception) -> BaseException:
+        if not self._thunk.is_computed() or isinstance(error, MelleaAPIError):
+            failure = self._adoption.translated(error)
+        elif "Invalid role None" in str(error):
+            # Mellea's words for an answer that LiteLLM made of a page without an event.
+            failure = self._adoption.unreadable("nobody says whose words it has", error)
+        else:
+            failure = error  # the program's own: only its parsing can fail now
+        if isinstance(failure, AssertionError) and not self._pieces:
+            return self._nothing()
+        return failure
+
+    async def take(self, thunk: Any, piece: Any) -> Any:
+        """Have Mellea read a piece of the answer."""
+        self._pieces += 1
+        before = thunk._underlying_value or ""
+        try:
+            result = await self._take(thunk, piece)
+        except Exception as error:
+            failure = self._unread(error)
+        else:
+            # SDKs return the bare text of an answer that is not JSON, and Mellea ignores it.
+            ignored = isinstance(piece, str | bytes) and (thunk._underlying_value or "") == before
+            if ignored and piece.strip():
+                raise self._adoption.unreadable(f"it is text that begins {piece[:60]!r}")
+            if _is_filtered(piece):
+                raise self._adoption.filtered()
+            return result
+        raise failure
+
+    async def finish(self, thunk: Any) -> Any:
+        """Have Mellea finish the answer."""
+        # An SDK finds no event in a malformed stream, and Mellea calls that an empty text.
+        if not self._pieces:
+            raise self._nothing()
+        try:
+            return await self._finish(thunk)
+        except Exception as error:
+            failure = self._unread(error)
+        raise failure
+
+    def _unread(self, error: Exception) -> BaseException:
+        failure = self._adoption.translated(error)
+        if isinstance(failure, MelleaAPIError):
+            return failure
+        return self._adoption.unreadable(f"{type(error).__name__}: {error}", error)
+
+    def _nothing(self) -> MelleaAPIError:
+        return self._adoption.unreadable("it ended without a single piece")
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Following:
+        return self  # it stays with its thunk
+
+
+def _was_told_to_stop(task: asyncio.Task[Any] | None) -> bool:
+    return task is None or task.cancelling() > 0
+
+
+async def _raise(error: BaseException) -> Any:
+    raise error
+
+
+def _is_filtered(answer: Any) -> bool:
+    """Return whether an answer, or a piece of it, says that a content filter ended it.
+
+    All providers that say so say it as OpenAI does, in an object of an SDK or a dict.
+    """
+    choices = _field(answer, "choices")
+    if isinstance(choices, list):
+        for choice in choices:
+            if _field(choice, "finish_reason") == "content_filter":
+                return True
+    return False
+
+
+def _field(of: Any, name: str) -> Any:
+    return of.get(name) if isinstance(of, Mapping) else getattr(of, name, None)

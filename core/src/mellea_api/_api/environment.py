@@ -1,7 +1,7 @@
-"""What the environment says about a runtime: `MELLEA_BACKEND` and its companions.
+"""The environment of a runtime: `MELLEA_BACKEND` and the other variables.
 
-A value that cannot be used is an error that names its variable; it is never replaced by a
-default. A variable that is empty counts as not set.
+A value that cannot be used is an error that names its variable; no default replaces it. An empty
+variable counts as not set.
 """
 
 from __future__ import annotations
@@ -27,12 +27,7 @@ VARIABLES: Final = (
     "MELLEA_MODEL_OPTIONS",
     "MELLEA_RUN_ID",
 )
-"""All variables that this library reads itself; `mellea-api doctor` takes others for mistakes."""
-_MOST_OPTIONS: Final = 64 * 1024
-"""Characters of JSON in MELLEA_MODEL_OPTIONS; more than any real options need."""
-_DEEPEST: Final = 32
-"""Levels of JSON in it; likewise."""
-
+"""All variables that this library reads itself; `mellea-api doctor` reports others as mistakes."""
 Failure = TypeVar("Failure", bound=MelleaAPIError)
 
 
@@ -54,10 +49,10 @@ class RuntimeEnvironment:
 
     @classmethod
     def read(cls, environ: Mapping[str, str] | None = None) -> RuntimeEnvironment:
-        """Read it.
+        """Read the variables.
 
         Args:
-            environ: The environment; None for the process's own.
+            environ: The environment; None for that of the process.
 
         Raises:
             ConfigurationError: If a value cannot be used; names the variable.
@@ -80,64 +75,26 @@ class RuntimeEnvironment:
 def parse_options(text: str, variable: str) -> dict[str, Any]:
     """Parse model options from the JSON text of an environment variable.
 
+    The options themselves are checked as those that are given to a session.
+
     Args:
         text: The text.
         variable: Its variable, for errors.
 
     Raises:
-        ConfigurationError: If it is too long, no JSON, nested too deeply, no object, or names
-            one option twice.
+        ConfigurationError: If it is not a JSON object.
     """
-    if len(text) > _MOST_OPTIONS:
-        raise _bad(variable, f"it has {len(text)} characters, and {_MOST_OPTIONS} are allowed")
     try:
-        found = json.loads(text, object_pairs_hook=_once, parse_constant=_no_constant)
-    except json.JSONDecodeError as error:
-        raise _bad(variable, f"it is not JSON ({error})") from None
+        options = json.loads(text)
     except RecursionError:
-        raise _bad(variable, "it is nested too deeply") from None
+        why = "it is nested too deeply"
     except ValueError as error:
-        raise _bad(variable, str(error)) from None
-    if not isinstance(found, dict):
-        raise _bad(variable, f"it is a JSON {_kind(found)}, not an object")
-    if _deeper_than(found, _DEEPEST):
-        raise _bad(variable, "it is nested too deeply")
-    return found
-
-
-def _deeper_than(value: Any, levels: int) -> bool:
-    """Look level by level: how deep Python itself can go differs from version to version."""
-    level = [value]
-    for _ in range(levels):
-        level = [
-            item
-            for holder in level
-            if isinstance(holder, dict | list)
-            for item in (holder.values() if isinstance(holder, dict) else holder)
-        ]
-    return bool(level)
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for name, value in pairs:
-        if name in found:
-            raise ValueError(f"it names {name!r} twice")
-        found[name] = value
-    return found
-
-
-def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is not JSON")
-
-
-def _kind(value: Any) -> str:
-    kinds = {list: "array", str: "string", bool: "boolean", type(None): "null"}
-    return kinds.get(type(value), "number")
-
-
-def _bad(variable: str, why: str) -> ConfigurationError:
-    return ConfigurationError(
+        why = f"it is not JSON ({error})"
+    else:
+        if isinstance(options, dict):
+            return options
+        why = f"it is JSON, but not an object: {text:.80}"
+    raise ConfigurationError(
         f"Cannot use {variable}: {why}.",
         next_step=f"""Set it to a JSON object, such as {variable}='{{"temperature": 0.7}}'.""",
         variable=variable,
@@ -152,7 +109,7 @@ def checked_run_id(run_id: Any, variable: str | None = None) -> str | None:
         variable: The variable that it came from, if it did.
 
     Raises:
-        ConfigurationError: If it is no printable text of at most 200 characters.
+        ConfigurationError: If it is not printable text of at most 200 characters.
     """
     if run_id is None:
         return None

@@ -6,9 +6,11 @@ import copy
 import io
 import pickle
 import threading
+import traceback
 from typing import Any
 
 import pytest
+from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 from support.fake_options import DESCRIPTOR, target
@@ -103,3 +105,24 @@ def test_a_copy_in_this_process_keeps_its_credentials(copied: Any) -> None:
             target=target(), credentials={"api_key": Secret(KEY, source=source)}
         )
         assert copied(request).credential("api_key") == KEY
+
+
+def test_a_target_refuses_what_may_be_a_secret_as_a_request_does() -> None:
+    made = Target(descriptor=DESCRIPTOR, model_id="m")
+    for bad, why in (
+        (evolve(made, base_url=f"http://me:{KEY}@127.0.0.1:1"), "a password in its address"),
+        (evolve(made, settings={"default_headers": {"X-Api-Key": KEY}}), "has X-Api-Key"),
+    ):
+        for value in (bad, SessionRequest(target=bad)):
+            with pytest.raises(TypeError, match=why) as caught:
+                pickle.dumps(value)
+            drawn = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
+            frames = [frame for frame in drawn.stack if "mellea_api" in frame.filename]
+            assert frames
+            assert KEY not in f"{caught.value} {[frame.locals for frame in frames]}"
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy])
+def test_a_target_with_a_password_can_be_copied_in_this_process(copied: Any) -> None:
+    made = Target(descriptor=DESCRIPTOR, model_id="m", base_url=f"http://me:{KEY}@h")
+    assert copied(made) == made

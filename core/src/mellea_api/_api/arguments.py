@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, get_args
 
-from mellea_api._contract.errors import ConfigurationError
+from mellea_api._contract.errors import ConfigurationError, MelleaAPIError
 from mellea_api._contract.requests import Policy, Target
-from mellea_api._secrecy.veil import environment, plain
+from mellea_api._secrecy.veil import environment, plain, veiled
 
 if TYPE_CHECKING:
     from mellea_api._registry.backend import Backend
@@ -42,7 +42,11 @@ def target_and_credentials(
         if name not in fields and name != "server"
     }
     server = plain(arguments.get("server"))
-    return backend.target(model_id, base_url, settings, server=server), given
+    try:
+        return backend.target(model_id, base_url, settings, server=server), given
+    except MelleaAPIError as error:  # a misspelt api_key= is among the settings here
+        del settings
+        raise veiled(error) from error.__cause__
 
 
 def policy_of(given: Policy | None, environ: Mapping[str, str] | None = None) -> Policy:

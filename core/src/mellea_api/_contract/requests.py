@@ -17,6 +17,7 @@ from attrs import evolve, field, fields_dict, frozen
 
 from mellea_api._contract.address import shown_address
 from mellea_api._contract.descriptor import BackendDescriptor, CredentialField, Endpoint, Server
+from mellea_api._contract.portable import request_state, target_state
 from mellea_api._contract.reports import CredentialFinding, CredentialReport, CredentialStatus
 from mellea_api._contract.settings import keyword_arguments, refuse_unknown
 from mellea_api._secrecy.secrets import Secret, redact
@@ -46,6 +47,11 @@ def _masked(error: BaseException) -> str:
 def _names(settings: Mapping[str, Any]) -> str:
     """Name what is set: a header or a token may be among it."""
     return f"<{', '.join(settings) or 'none'}>"
+
+
+def _set_state(self: Any, state: dict[str, Any]) -> None:
+    for name, value in state.items():
+        object.__setattr__(self, name, value)
 
 
 @frozen(kw_only=True)
@@ -101,6 +107,17 @@ class Target:
         except ValueError:
             host = ""
         return "official" if any(fnmatchcase(host, pattern) for pattern in hosts) else "compatible"
+
+    def __copy__(self) -> Target:
+        return self  # frozen; a pickle would refuse an address with a password
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Target:
+        return evolve(self, settings=copy.deepcopy(self.settings, memo))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return target_state(self)
+
+    __setstate__ = _set_state
 
 
 @frozen
@@ -264,13 +281,9 @@ class SessionRequest(ProviderRequest):
         )
 
     def __getstate__(self) -> dict[str, Any]:
-        from mellea_api._contract.portable import portable_state
+        return request_state(self)
 
-        return portable_state(self)
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        for name, value in state.items():
-            object.__setattr__(self, name, value)
+    __setstate__ = _set_state
 
 
 def _findings(value: Iterable[CredentialFinding]) -> tuple[CredentialFinding, ...]:

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import re
-import zlib
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from typing import Any
 
 import httpx
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from support.fault_table import inflating
 from support.http import LoopbackServer, Recorded, Reply
 
-from mellea_api._provider.authoring import UnreadableAnswerError, reading_answer, whole
+from mellea_api import AnswerError
+from mellea_api._provider.authoring import reading_answer, whole
 from mellea_api._provider.http import LARGEST_ANSWER, careful
-
-GZIP, DEFLATE = 31, 15
 
 
 class Server(LoopbackServer):
@@ -57,32 +54,20 @@ def ask(server: Server, reply: Reply, **arguments: Any) -> httpx.Response:
     return then
 
 
-@given(data=st.data(), size=st.integers(0, 300_000), kind=st.sampled_from([GZIP, DEFLATE]))
-@settings(max_examples=15, deadline=None)
-def test_a_compressed_answer_is_read_as_it_was_written(
-    server: Server, data: st.DataObject, size: int, kind: int
-) -> None:
-    text = data.draw(st.binary(min_size=1, max_size=50)) * (size // 50 + 1)
-    pressed = zlib.compressobj(wbits=kind)
-    body = pressed.compress(text) + pressed.flush()
-    cut = data.draw(st.integers(1, max(1, len(body) - 1)))
-    encoding = "gzip" if kind == GZIP else "deflate"
-    reply = Reply(chunks=[body[:cut], body[cut:]], headers={"content-encoding": encoding})
-    assert ask(server, reply).content == text
-    assert {"gzip", "deflate"} == set(server.last.headers["accept-encoding"].split(", "))
+def test_a_compressed_answer_is_not_asked_for_and_refused(server: Server) -> None:
+    assert ask(server, Reply(text="plain")).text == "plain"
+    assert server.last.headers["accept-encoding"] == "identity"
+    for encoding in ("gzip", "deflate", "br", "gzip, gzip"):
+        with pytest.raises(AnswerError, match=f"compressed .{encoding}."):
+            ask(server, Reply(body=b"", headers={"content-encoding": encoding}))
+    named = Reply(text="plain", headers={"content-encoding": "Identity"})
+    assert ask(server, named).text == "plain"
 
 
 def test_an_answer_is_read_up_to_a_size(server: Server) -> None:
     assert LARGEST_ANSWER == 128 * 2**20
-    with pytest.raises(UnreadableAnswerError, match="larger than 128 MiB"):
-        ask(server, Reply(chunks=inflating(), headers={"content-encoding": "gzip"}))
-
-
-def test_what_nobody_asked_for_is_no_answer(server: Server) -> None:
-    with pytest.raises(UnreadableAnswerError, match="encoded as 'br'"):
-        ask(server, Reply(body=b"", headers={"content-encoding": "br"}))
-    with pytest.raises(UnreadableAnswerError, match="is not"):
-        ask(server, Reply(body=b"plain", headers={"content-encoding": "gzip"}))
+    with pytest.raises(AnswerError, match="larger than 128 MiB"):
+        ask(server, Reply(chunks=["x" * 2**20] * 130))
 
 
 def test_a_redirect_is_handed_over_and_not_followed(server: Server) -> None:
@@ -102,9 +87,9 @@ def test_a_stream_that_was_asked_for_comes_to_its_end(server: Server) -> None:
     assert ask(server, reply, **asked).text.endswith("[DONE]\n\n")
     with pytest.raises(ConnectionError, match="broke off"):
         ask(server, Reply(chunks=["data: 1\n\n"] * 2, headers=EVENTS), **asked)
-    with pytest.raises(UnreadableAnswerError, match="instead of a stream"):
+    with pytest.raises(AnswerError, match="instead of a stream"):
         ask(server, Reply(json={"choices": []}), **asked)
-    with pytest.raises(UnreadableAnswerError, match="a line of it does not end"):
+    with pytest.raises(AnswerError, match="a line of it does not end"):
         ask(server, Reply(chunks=["x" * 2**20] * 8, headers=EVENTS), **asked)
 
 
@@ -163,9 +148,9 @@ def test_a_stream_is_closed_by_who_stops_to_read_it() -> None:
 
 
 def test_a_piece_over_which_an_sdk_stumbles_is_no_answer() -> None:
-    with pytest.raises(UnreadableAnswerError, match="AttributeError"):
+    with pytest.raises(AnswerError, match="AttributeError"):
         asyncio.run(everything(whole(pieces(1), lambda piece: piece.done)))
-    with pytest.raises(UnreadableAnswerError, match="TypeError"), reading_answer():
+    with pytest.raises(AnswerError, match="TypeError"), reading_answer():
         len(1)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="as it is"), reading_answer():
         raise ValueError("as it is")

@@ -96,7 +96,7 @@ def test_a_redirect_that_was_not_followed_names_where_it_leads() -> None:
     place = {"Location": "http://elsewhere.invalid/v1"}
     error = translated(with_httpx, Reply(status=307, body={}, headers=place))
     assert isinstance(error, AnswerError)
-    assert "sends its callers on to http://elsewhere.invalid/v1 (HTTP 307)" in str(error)
+    assert "redirects to http://elsewhere.invalid/v1 (HTTP 307)" in str(error)
 
 
 def test_an_answer_that_was_not_read_has_no_words() -> None:

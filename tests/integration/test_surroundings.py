@@ -37,24 +37,19 @@ def wrong(request: pytest.FixtureRequest) -> Callable[[], mellea_api.Configurati
     return take
 
 
-@pytest.mark.parametrize(
-    ("what", "why"),
-    [
-        ("nothing", "there is no such file"),
-        ("garbage", "there is no certificate in it"),
-        ("folder", "it is a folder"),
-    ],
-)
-def test_a_file_of_certificates_that_is_none_is_named(
-    what: str, why: str, wrong: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("what", ["nothing", "garbage", "folder"])
+def test_the_variable_of_certificates_that_cannot_be_used_is_named(
+    what: str, wrong: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As where a container lacks what its image's environment names."""
     (tmp_path / "garbage").write_text("no certificate")
     (tmp_path / "folder").mkdir()
+    for name in ("SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / what))
     error = wrong()
     assert error.variable == "SSL_CERT_FILE"
-    assert error.reason == f"Cannot use SSL_CERT_FILE={str(tmp_path / what)!r}: {why}."
+    assert "Cannot make an HTTP client with the environment's SSL_CERT_FILE: " in error.reason
 
 
 @pytest.mark.parametrize(
@@ -66,7 +61,7 @@ def test_a_proxy_that_is_none_is_named_without_its_password(
     monkeypatch.setenv("ALL_PROXY", proxy.format(CANARY))
     error = wrong()
     assert error.variable == "ALL_PROXY"
-    assert "(ALL_PROXY)" in error.reason
+    assert "environment's ALL_PROXY: " in error.reason
     assert [name for name, text in shown(error) if CANARY in text] == []
 
 
@@ -78,6 +73,21 @@ def test_an_address_that_httpx_does_not_read_in_no_proxy_is_blamed_on_it(
     with pytest.raises(mellea_api.ConfigurationError, match="NO_PROXY") as caught:
         WAYS["ollama"]()
     assert caught.value.variable == "NO_PROXY"
+
+
+@pytest.mark.parametrize("wrong_proxy", ["HTTP_PROXY", "all_proxy"])
+def test_a_proxy_that_refuses_is_named_by_its_variable(
+    wrong_proxy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(wrong_proxy, "http://127.0.0.1:2")
+    for way in WAYS.values():
+        with pytest.raises(mellea_api.BackendUnavailableError) as caught:
+            way()
+        assert f"(through the proxy that {wrong_proxy} names)" in caught.value.reason
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with pytest.raises(mellea_api.BackendUnavailableError) as caught:
+        WAYS["ollama"]()
+    assert wrong_proxy not in str(caught.value)
 
 
 def test_a_folder_of_certificates_that_is_not_there_is_not_blamed_for_a_server_that_is_not(

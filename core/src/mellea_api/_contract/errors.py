@@ -7,7 +7,7 @@
     │   └── OptionError                         model options; lists all problems at once
     ├── SessionClosedError (RuntimeError)       used after it was cleaned up
     ├── ConcurrentUseError (RuntimeError)       two calls at once where only one can be
-    └── ProviderError (RuntimeError)            what the backend's provider answered, or did not
+    └── ProviderError (RuntimeError)            what the provider answered, or that it did not
         ├── CredentialError (PermissionError)   missing, malformed or rejected credentials
         ├── PermissionDeniedError (PermissionError)  the key is good but may not do this
         ├── ModelNotFoundError (LookupError)    the provider does not have the model
@@ -21,104 +21,136 @@
 
 An error's attributes are facts; its text is prose that ends with what to do next. Each error
 pickles and copies. An error's text never holds a living `Secret`.
+
+A plugin raises a bare error, with the facts that only it knows: `AnswerError("it has no choices")`,
+`ModelNotFoundError(known=names)`. The core fills in the other facts and writes the sentence
+(`mellea_api._contract.refusals.completed`).
 """
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+import inspect
+from collections.abc import Sequence
+from typing import Any, ClassVar, Final, dataclass_transform
 
 from mellea_api._secrecy.secrets import redact
 
 
-class MelleaAPIError(Exception):
+def _given(*, default: str, kw_only: bool = True) -> Any:
+    """Declare an argument to type checkers; `_TypedError.__init__` sets it."""
+    return default
+
+
+@dataclass_transform(kw_only_default=True, eq_default=False, field_specifiers=(_given,))
+class _TypedError(Exception):
+    """An exception whose annotated attributes are its keyword arguments, each None by default."""
+
+    facts: ClassVar[tuple[str, ...]] = ()
+
+    def __init_subclass__(cls) -> None:
+        own = [name for name in inspect.get_annotations(cls) if name not in _WORDS]
+        parents = [name for base in cls.__bases__ for name in getattr(base, "facts", ())]
+        cls.facts = tuple(dict.fromkeys([*parents, *own]))
+
+    def __init__(self, reason: str = "", *, next_step: str | None = None, **facts: Any) -> None:
+        unknown = set(facts) - set(self.facts)
+        if unknown:
+            raise TypeError(f"{type(self).__name__} has no facts {sorted(unknown)}")
+        self._write(reason, next_step)
+        for name in self.facts:
+            setattr(self, name, _clean(facts.get(name)))
+
+    def _write(self, reason: str, next_step: str | None) -> None:
+        self.reason = redact(reason)
+        self.next_step = redact(next_step or "")
+        self._bare = next_step is None
+        self.args = (str(self),)
+
+    def __str__(self) -> str:
+        words = f"{self.reason} {self.next_step}".strip()
+        return words or (type(self).__doc__ or "").partition("\n")[0]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        facts = {name: getattr(self, name) for name in self.facts}
+        words = (self.reason, None if self._bare else self.next_step)
+        notes = {"__notes__": list(self.__notes__)} if hasattr(self, "__notes__") else None
+        return (_rebuild, (type(self), *words, facts), notes)
+
+
+_WORDS: Final = ("reason", "next_step")
+
+
+def _clean(fact: Any) -> Any:
+    if isinstance(fact, str):
+        return redact(fact)
+    return tuple(fact) if isinstance(fact, list) else fact
+
+
+def _rebuild(
+    kind: type[_TypedError], reason: str, next_step: str | None, facts: dict[str, Any]
+) -> _TypedError:
+    return kind(reason, next_step=next_step, **facts)
+
+
+class MelleaAPIError(_TypedError):
     """Root of all errors of this library.
 
     Args:
-        reason: What cannot be done and why: a sentence that names the thing.
+        reason: What went wrong: a sentence, or without `next_step` only the cause, such as "it
+            has no choices", from which the core writes the sentence.
         next_step: What to do about it: a sentence.
         facts: Values for the attributes that the class declares; each defaults to None.
 
     Attributes:
-        reason: As given.
-        next_step: As given.
-        backend: Name of the backend concerned, if one is.
+        reason: What went wrong, as a sentence.
+        next_step: What to do about it.
+        backend: Name of the backend concerned, if there is one.
 
     Raises:
-        TypeError: If a fact is given that the class does not declare.
+        TypeError: If the class does not declare a given fact.
     """
 
-    facts: ClassVar[tuple[str, ...]] = ("backend",)
-
-    backend: str | None
-
-    def __init__(self, reason: str, *, next_step: str, **facts: Any) -> None:
-        self.reason = redact(reason)
-        self.next_step = redact(next_step)
-        unknown = set(facts) - set(self.facts)
-        if unknown:
-            raise TypeError(f"{type(self).__name__} has no facts {sorted(unknown)}")
-        for name in self.facts:
-            value = facts.get(name)
-            setattr(self, name, redact(value) if isinstance(value, str) else value)
-        super().__init__(str(self))
-
-    def __str__(self) -> str:
-        return f"{self.reason} {self.next_step}".strip()
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        facts = {name: getattr(self, name) for name in self.facts}
-        notes = {"__notes__": list(self.__notes__)} if hasattr(self, "__notes__") else None
-        return (_rebuild, (type(self), self.reason, self.next_step, facts), notes)
-
-
-def _rebuild(
-    kind: type[MelleaAPIError], reason: str, next_step: str, facts: dict[str, Any]
-) -> MelleaAPIError:
-    return kind(reason, next_step=next_step, **facts)
+    reason: str = _given(default="", kw_only=False)
+    next_step: str = _given(default="")
+    backend: str | None = None
 
 
 class BackendNotFoundError(MelleaAPIError, LookupError):
-    """No backend of that name can be had.
+    """There is no backend with that name.
 
     Attributes:
         installed: Names of the backends that are installed.
-        distribution: The distribution that would bring the backend, if it is a known one.
+        distribution: The distribution that has the backend, if it is known.
     """
 
-    facts: ClassVar[tuple[str, ...]] = ("backend", "distribution", "installed")
-
-    distribution: str | None
-    installed: tuple[str, ...] | None
+    distribution: str | None = None
+    installed: Sequence[str] | None = None
 
 
 class PluginError(MelleaAPIError, RuntimeError):
-    """A plugin that cannot be used: broken, in conflict, or of another contract version.
+    """A plugin cannot be used: it is broken, in conflict, or needs another contract version.
 
     Attributes:
         plugin: Name of the entry point.
         distributions: Names of the distributions that the entry point comes from.
     """
 
-    facts: ClassVar[tuple[str, ...]] = ("backend", "distributions", "plugin")
-
-    plugin: str | None
-    distributions: tuple[str, ...] | None
+    plugin: str | None = None
+    distributions: Sequence[str] | None = None
 
 
 class ConfigurationError(MelleaAPIError, ValueError):
-    """An argument or an environment variable whose value cannot be used.
+    """An argument or an environment variable has a value that cannot be used.
 
     Attributes:
         variable: Name of the environment variable, if the value came from one.
     """
 
-    facts: ClassVar[tuple[str, ...]] = ("backend", "variable")
-
-    variable: str | None
+    variable: str | None = None
 
 
 class OptionProblem(tuple[str, str]):
-    """One thing that is wrong with one model option: its path, and what is wrong."""
+    """One problem of one model option: the option's path, and what is wrong."""
 
     __slots__ = ()
 
@@ -131,7 +163,7 @@ class OptionProblem(tuple[str, str]):
 
     @property
     def path(self) -> str:
-        """Where in the options it is, as the user spelt it: `stop[2]`."""
+        """Its place in the options, as the user spelt it: `stop[2]`."""
         return self[0]
 
     @property
@@ -141,27 +173,25 @@ class OptionProblem(tuple[str, str]):
 
 
 class OptionError(ConfigurationError):
-    """Model options that cannot be used; all their problems at once.
+    """Model options cannot be used; this lists all their problems.
 
     Attributes:
-        problems: Every problem found, in the order in which the options were given.
+        problems: All problems, in the order of the options.
     """
 
-    facts: ClassVar[tuple[str, ...]] = ("backend", "problems", "variable")
-
-    problems: tuple[OptionProblem, ...] | None
+    problems: Sequence[OptionProblem] | None = None
 
 
 class SessionClosedError(MelleaAPIError, RuntimeError):
-    """Something was used after it was cleaned up."""
+    """A session or backend was used after its cleanup."""
 
 
 class ConcurrentUseError(MelleaAPIError, RuntimeError):
-    """Two calls at once on something that takes one at a time."""
+    """Two calls ran at once on an object that allows one at a time."""
 
 
 class ProviderError(MelleaAPIError, RuntimeError):
-    """The provider did not do what it was asked.
+    """The provider refused, failed or did not answer.
 
     Attributes:
         model_id: The model that was asked for, if one was.
@@ -169,73 +199,63 @@ class ProviderError(MelleaAPIError, RuntimeError):
         status: The HTTP status of the answer, if there was one.
     """
 
-    facts: ClassVar[tuple[str, ...]] = ("backend", "base_url", "model_id", "status")
-
-    model_id: str | None
-    base_url: str | None
-    status: int | None
+    model_id: str | None = None
+    base_url: str | None = None
+    status: int | None = None
 
 
 class CredentialError(ProviderError, PermissionError):
-    """A credential that is missing, malformed or was rejected.
+    """A credential is missing or malformed, or was rejected.
 
     Attributes:
         field: Name of the credential field, such as `api_key`.
-        variables: The environment variables that are looked at, in order.
+        variables: The environment variables that are read, in order.
     """
 
-    facts: ClassVar[tuple[str, ...]] = (*ProviderError.facts, "field", "variables")
-
-    field: str | None
-    variables: tuple[str, ...] | None
+    field: str | None = None
+    variables: Sequence[str] | None = None
 
 
 class PermissionDeniedError(ProviderError, PermissionError):
-    """The credentials are known, but do not allow this."""
+    """The credentials are valid, but do not allow this."""
 
 
 class ModelNotFoundError(ProviderError, LookupError):
     """The provider does not have the model.
 
     Attributes:
-        known: Models that are there, the nearest names first, if a list could be had.
+        known: Models that the provider has, the nearest names first, if they are known.
     """
 
-    facts: ClassVar[tuple[str, ...]] = (*ProviderError.facts, "known")
-
-    known: tuple[str, ...] | None
+    known: Sequence[str] | None = None
 
 
 class BackendUnavailableError(ProviderError, ConnectionError):
-    """The provider cannot be reached, or answers that it is down."""
+    """The provider cannot be reached, or says that it is down."""
 
 
 class RequestTimeoutError(ProviderError, TimeoutError):
-    """No answer in time.
+    """The provider did not answer in time.
 
     Attributes:
-        timeout: The time that was allowed, in seconds, if it is known.
+        timeout: The seconds that were allowed, if known.
     """
 
-    facts: ClassVar[tuple[str, ...]] = (*ProviderError.facts, "timeout")
-
-    timeout: float | None
+    timeout: float | None = None
 
 
 class RateLimitError(ProviderError):
-    """The provider takes no more calls for now.
+    """The provider accepts no more calls for now.
 
     Attributes:
         retry_after: Seconds to wait before the next call, if the provider said so.
     """
 
-    facts: ClassVar[tuple[str, ...]] = (*ProviderError.facts, "retry_after")
-
-    retry_after: float | None
+    retry_after: float | None = None
 
 
 class ContextLengthError(ProviderError, ValueError):
-    """The prompt and the tokens asked for are more than the model takes."""
+    """The prompt and the requested tokens exceed the model's context."""
 
 
 class ContentRefusedError(ProviderError):
@@ -243,8 +263,8 @@ class ContentRefusedError(ProviderError):
 
 
 class RequestRefusedError(ProviderError, ValueError):
-    """The provider calls the request invalid."""
+    """The provider says that the request is invalid."""
 
 
 class AnswerError(ProviderError, ValueError):
-    """The provider answered something that cannot be read as an answer."""
+    """The provider's answer cannot be read."""

@@ -15,12 +15,15 @@ from urllib.parse import urlsplit
 
 from attrs import evolve, field, fields_dict, frozen
 
+from mellea_api._contract import refusals
 from mellea_api._contract.address import shown_address
 from mellea_api._contract.descriptor import BackendDescriptor, CredentialField, Endpoint, Server
+from mellea_api._contract.errors import ProviderError
 from mellea_api._contract.portable import request_state, target_state
 from mellea_api._contract.reports import CredentialFinding, CredentialReport, CredentialStatus
 from mellea_api._contract.settings import keyword_arguments, refuse_unknown
 from mellea_api._secrecy.secrets import Secret, redact
+from mellea_api._secrecy.veil import chain
 
 if TYPE_CHECKING:
     from mellea import MelleaSession
@@ -388,7 +391,7 @@ class RulesRequest:
 
 @frozen(kw_only=True)
 class ErrorRequest:
-    """An exception of an SDK, to be said in this library's terms.
+    """An SDK's exception, to be translated into one of our errors.
 
     Args:
         target: Backend, model and server.
@@ -401,3 +404,37 @@ class ErrorRequest:
     operation: Literal["session", "call", "models", "credentials"]
     error: BaseException = field(repr=_masked)
     timeout: float | None = None
+
+    @property
+    def chain(self) -> tuple[BaseException, ...]:
+        """The exception and its causes, outermost first."""
+        return tuple(chain(self.error))
+
+    def answered(
+        self,
+        status: int | None,
+        said: object,
+        headers: Mapping[str, str] | None = None,
+        kind: type[ProviderError] | None = None,
+    ) -> ProviderError:
+        """Return the error for an HTTP status, or for an error in the middle of an answer.
+
+        Args:
+            status: The status, 300 to 599; None if the status was good.
+            said: What the provider said.
+            headers: The answer's headers, for when to try again, and for `Location`.
+            kind: What the provider's own code means; without it status and text decide.
+        """
+        return refusals.answered(self.target, status, said, headers, kind, self.timeout)
+
+    def unreachable(self, why: object) -> ProviderError:
+        """Return the error for a server that cannot be reached, and why not."""
+        return refusals.unreachable(self.target, why)
+
+    def unreadable(self, why: object) -> ProviderError:
+        """Return the error for an answer that cannot be read, and what is wrong with it."""
+        return refusals.unreadable(self.target, why)
+
+    def timed_out(self) -> ProviderError:
+        """Return the error for an answer that did not come in time."""
+        return refusals.timed_out(self.target, self.timeout)

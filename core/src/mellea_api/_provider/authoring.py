@@ -4,7 +4,7 @@
 one, as `check_listing` does where models are listed, and `flag` reads one that is yes or no;
 `run_with_deadline` and `call_with_deadline` ask a server something before there is a session;
 `model_not_checked` says that nobody was asked for the model; `whole` sees to it that a stream has
-an end; `reading_answer` and `UnreadableAnswerError` say that what it answered is no answer.
+an end; `reading_answer` makes an AnswerError of what an SDK stumbles over.
 """
 
 from __future__ import annotations
@@ -15,17 +15,15 @@ import threading
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Iterator
 from typing import Any, Final, TypeVar
 
-from mellea_api._contract.errors import ConfigurationError
+from mellea_api._contract.errors import AnswerError, ConfigurationError
 from mellea_api._contract.requests import SessionRequest, Target
 
 Built = TypeVar("Built")
 Result = TypeVar("Result")
 
 _END: Final = object()
-
-
-class UnreadableAnswerError(ValueError):
-    """Raised by a plugin whose server answered something that is no answer; the core says so."""
+UnreadableAnswerError = AnswerError
+"""The name of before, until the plugins raise a bare `AnswerError`."""
 
 
 def construct(
@@ -209,14 +207,12 @@ def reading_answer() -> Iterator[None]:
     an `AttributeError` of theirs. The block should hold the SDK's call and nothing else.
 
     Raises:
-        UnreadableAnswerError: Instead of an AttributeError, IndexError, KeyError or TypeError.
+        AnswerError: Instead of an AttributeError, IndexError, KeyError or TypeError.
     """
     try:
         yield
     except (AttributeError, IndexError, KeyError, TypeError) as error:
-        raise UnreadableAnswerError(
-            f"the SDK stumbled over it: {type(error).__name__}: {error}"
-        ) from error
+        raise AnswerError(f"the SDK stumbled over it: {type(error).__name__}: {error}") from error
 
 
 async def whole(pieces: Any, is_last: Callable[[Any], bool]) -> AsyncGenerator[Any]:
@@ -233,7 +229,7 @@ async def whole(pieces: Any, is_last: Callable[[Any], bool]) -> AsyncGenerator[A
 
     Raises:
         ConnectionError: If there were pieces, and none of them was the last.
-        UnreadableAnswerError: If the SDK stumbles over one.
+        AnswerError: If the SDK stumbles over one.
     """
     pieces_left = aiter(pieces)
     begun = ended = False

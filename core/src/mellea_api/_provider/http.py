@@ -1,11 +1,11 @@
-"""The HTTP clients of SDKs, made careful with what a server answers.
+"""Disable redirects in the HTTP clients of SDKs, and cap the size of answers.
 
-SDKs follow redirects, with the prompt and with some headers of their own, to whatever host a
-server names; and they inflate and read an answer however large it gets. A session's server is
-the one that its user named: a redirect is an answer that cannot be read, which names the other
-address, and so is an answer larger than any that a model writes.
+SDKs follow redirects to any host that a server names, with the prompt and some of their own
+headers, and they read answers of any size. A session's server is the one that its user named:
+a redirect is an error that names the other address, and so is an answer larger than any that a
+model writes. Compressed answers are not asked for, and are refused.
 
-It works on httpx and on what has its interface (httpx2), by public attributes alone.
+It works on httpx and on libraries with its interface (httpx2), through public attributes only.
 """
 
 from __future__ import annotations
@@ -14,47 +14,43 @@ import functools
 import importlib
 import json
 import re
-import zlib
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, Final, TypeVar
 
-from mellea_api._provider.authoring import UnreadableAnswerError
+from mellea_api._contract.errors import AnswerError
 
 Client = TypeVar("Client")
 
 LARGEST_ANSWER: Final = 128 * 2**20
-"""Bytes of the largest answer that is read, once it is inflated."""
-_PIECE: Final = 2**20
-"""Bytes that are inflated at a time."""
+"""Bytes of the largest answer that is read."""
 _LONGEST_LINE: Final = 4 * 2**20
 """Bytes of one event of a stream."""
 _TAIL: Final = 2**16
-"""Bytes of a stream that are kept to see whether it ended."""
+"""Last bytes of a stream, in which its end is looked for."""
 _STREAMED: Final = ("text/event-stream", "application/x-ndjson")
 _CAREFUL: Final = "_mellea_api_careful"
 _ASKED: Final = re.compile(rb'"stream"\s*:\s*true')
 
 
 def careful(client: Client, *, end: re.Pattern[bytes] | None = None) -> Client:
-    """Let a client follow no redirect, and read no answer without end.
+    """Disable a client's redirects, and cap the size of the answers that it reads.
 
     Args:
         client: A `Client` or `AsyncClient` of httpx or httpx2, before its first request.
-        end: What is found among the last bytes of an answer that was asked for with
-            `"stream": true` and came to its end; None where the SDK's own pieces tell, as `whole`
-            asks.
+        end: A pattern in the last bytes of each complete stream (an answer to a request with
+            `"stream": true`). None if the SDK's pieces show the end; then use `whole`.
 
     Returns:
-        The same client. What is careful already stays as it is.
+        The same client. Calling this again changes nothing.
     """
     changed: Any = client
     if any(hasattr(hook, _CAREFUL) for hook in changed.event_hooks.get("response", ())):
         return client
     changed.follow_redirects = False
-    changed.headers["accept-encoding"] = "gzip, deflate"
+    changed.headers["accept-encoding"] = "identity"
 
     def limit(response: Any) -> None:
-        """Put a limited stream in the place of an answer's own, before anybody reads it."""
+        """Replace an answer's stream by a limited one, before anybody reads it."""
         streams = _streams(type(response).__module__.partition(".")[0])
         response.stream = streams[asynchronous](response.stream, _Reading(response, end))
 
@@ -70,76 +66,57 @@ def careful(client: Client, *, end: re.Pattern[bytes] | None = None) -> Client:
 
 
 class _Reading:
-    """One answer while it is read: inflated piece by piece, and counted.
-
-    The header that says how it is compressed is taken away: the client sees it plain.
-    """
+    """One answer while it is read: its pieces are counted and checked."""
 
     def __init__(self, response: Any, end: re.Pattern[bytes] | None) -> None:
         headers = response.headers
+        encoding = headers.get("content-encoding", "").strip().lower()
+        if encoding not in ("", "identity"):
+            # A small compressed answer may grow to gigabytes.
+            raise AnswerError(f"it is compressed ({encoding}), which the request did not ask for")
         self._streamed = headers.get("content-type", "").startswith(_STREAMED)
         asked = _asks_for_stream(response.request)
         self._end = end if asked and response.is_success else None
         self._line = 0 if asked or self._streamed else None
         self._last = b""
         self._read = 0
-        self._inflate: Any = None
-        encoding = headers.get("content-encoding", "").strip().lower()
-        if encoding in ("gzip", "deflate"):
-            self._inflate = zlib.decompressobj(wbits=31 if encoding == "gzip" else 15)
-            del headers["content-encoding"]
-        elif encoding not in ("", "identity"):
-            raise UnreadableAnswerError(f"it is encoded as {encoding!r}, which nobody asked for")
 
-    def pieces(self, data: bytes) -> Iterator[bytes]:
-        """Yield what some bytes hold."""
-        if self._inflate is None:
-            yield self._counted(data)
-            return
-        while data:
-            try:
-                piece = self._inflate.decompress(data, _PIECE)
-            except zlib.error as error:
-                raise UnreadableAnswerError("it is called compressed, and is not") from error
-            data = self._inflate.unconsumed_tail
-            yield self._counted(piece)
-
-    def _counted(self, data: bytes) -> bytes:
+    def checked(self, data: bytes) -> bytes:
+        """Return a piece of the answer, if the answer is not too long by now."""
         self._read += len(data)
         if self._read > LARGEST_ANSWER:
-            raise UnreadableAnswerError(
-                f"it is larger than {LARGEST_ANSWER // 2**20} MiB, and was not read to its end"
-            )
+            size = LARGEST_ANSWER // 2**20
+            raise AnswerError(f"it is larger than {size} MiB, and the rest was not read")
         if self._line is not None:
-            # SDKs put a line together from its parts, each time anew.
+            # SDKs join the parts of a line, and copy all of it each time.
             newline = data.rfind(b"\n")
             self._line = self._line + len(data) if newline < 0 else len(data) - newline - 1
             if self._line > _LONGEST_LINE:
-                raise UnreadableAnswerError("a line of it does not end")
+                raise AnswerError("a line of it does not end")
         if self._end is not None:
             self._last = (self._last + data[-_TAIL:])[-_TAIL:]
         return data
 
     def finish(self) -> None:
-        """See that what was asked for as a stream is one, and has come to its end."""
+        """Check that a stream was sent if one was asked for, and that it came to its end."""
         if self._end is None or self._end.search(self._last):
             return
         if self._streamed and self._last.strip():
             raise ConnectionError("the answer broke off before its end")
-        raise UnreadableAnswerError(f"instead of a stream, it is {self._last[:60]!r}")
+        raise AnswerError(f"instead of a stream, it is {self._last[:60]!r}")
 
 
 def _asks_for_stream(request: Any) -> bool:
     try:
         body = request.content
         return bool(_ASKED.search(body)) and json.loads(body).get("stream") is True
-    except (AttributeError, RuntimeError, ValueError):  # an upload has no content to look into
+    except (AttributeError, RuntimeError, ValueError):  # an upload has no content to read
         return False
 
 
 @functools.cache
 def _streams(library: str) -> tuple[Any, Any]:
-    """Return the limited streams, as subclasses of the client library's own."""
+    """Return the classes of limited streams, subclasses of the client library's own."""
     httpx: Any = importlib.import_module(library)
 
     class Stream(httpx.SyncByteStream):  # type: ignore[misc]
@@ -148,7 +125,7 @@ def _streams(library: str) -> tuple[Any, Any]:
 
         def __iter__(self) -> Iterator[bytes]:
             for data in self._stream:
-                yield from self._reading.pieces(data)
+                yield self._reading.checked(data)
             self._reading.finish()
 
         def close(self) -> None:
@@ -160,8 +137,7 @@ def _streams(library: str) -> tuple[Any, Any]:
 
         async def __aiter__(self) -> AsyncIterator[bytes]:
             async for data in self._stream:
-                for piece in self._reading.pieces(data):
-                    yield piece
+                yield self._reading.checked(data)
             self._reading.finish()
 
         async def aclose(self) -> None:

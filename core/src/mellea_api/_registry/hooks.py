@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import pluggy
 
 from mellea_api._contract.errors import MelleaAPIError, PluginError
+from mellea_api._contract.refusals import completed
 from mellea_api._contract.requests import (
     CredentialRequest,
     ErrorRequest,
@@ -72,7 +73,8 @@ class Hooks:
         try:
             answer = getattr(self._manager.hook, hook)(**arguments)
         except MelleaAPIError as error:
-            failure = veiled(error)
+            asked = arguments.get("request")
+            failure = veiled(error if asked is None else completed(error, asked.target))
         except (Exception, SystemExit) as error:
             culprit = self._culprit(hook, error)
             failure = broken(culprit, f"{hook} raised {type(error).__name__}: {error}")
@@ -141,7 +143,7 @@ class Hooks:
         try:
             return getattr(self._manager.hook, hook)(request=request)
         except MelleaAPIError as error:
-            failure = veiled(error)
+            failure = veiled(completed(error, request.target, request.timeout))
         except (Exception, SystemExit) as error:
             failure = self._in_our_terms(hook, request, error)
         raise failure
@@ -157,9 +159,10 @@ class Hooks:
         return caused(failure, error)
 
     def translate(self, request: ErrorRequest) -> MelleaAPIError | None:
-        """Say an SDK's exception in our terms, or return None."""
+        """Translate an SDK's exception into one of our errors; None if it is unknown."""
         try:
-            return self.ask("translate_error", MelleaAPIError, request=request)
+            error = self.ask("translate_error", MelleaAPIError, request=request)
+            return error and completed(error, request.target, request.timeout)
         except PluginError as error:
             # What the provider said must not be lost behind a plugin's mistake.
             logger.error("%s", error)

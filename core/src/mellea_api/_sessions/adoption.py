@@ -19,11 +19,12 @@ from mellea_api._contract.errors import (
     PluginError,
     SessionClosedError,
 )
+from mellea_api._contract.refusals import completed
 from mellea_api._contract.reports import NormalizedOptions
 from mellea_api._contract.requests import ErrorRequest
 from mellea_api._options.pipeline import OptionPipeline, Rendered
 from mellea_api._options.spelling import Given
-from mellea_api._provider import refusals
+from mellea_api._provider.refusals import caused
 from mellea_api._secrecy.secrets import Secret
 from mellea_api._secrecy.veil import shows_secret, veiled
 
@@ -182,10 +183,11 @@ class Adoption:
     def translated(self, error: BaseException) -> BaseException:
         """Return our error for an SDK's exception, or the exception if we have none for it."""
         if isinstance(error, MelleaAPIError):
-            return veiled(error)  # it may have come through frames of Mellea
+            # It may be bare, and may have come through frames of Mellea.
+            return veiled(completed(error, self.pipeline.target, self.timeout))
         typed = self._translate(self.about(error))
         if typed is not None:
-            return refusals.caused(typed, error)
+            return caused(typed, error)
         return self.broken(error) if shows_secret(error) else veiled(error)
 
     def broken(self, error: BaseException) -> MelleaAPIError:
@@ -197,21 +199,21 @@ class Adoption:
             next_step="Upgrade or fix its plugin, or what the plugin calls.",
             backend=name,
         )
-        return refusals.caused(typed, error)
+        return caused(typed, error)
 
     def unreadable(self, why: object, cause: Exception | None = None) -> MelleaAPIError:
         """Return the error for an answer that cannot be read."""
-        typed = refusals.unreadable(self.about(cause or ValueError(str(why))), why)
-        return typed if cause is None else refusals.caused(typed, cause)
+        typed = self.about(cause or ValueError(str(why))).unreadable(why)
+        return typed if cause is None else caused(typed, cause)
 
     def filtered(self) -> MelleaAPIError:
         """Return the error for an answer that the provider's content filter ended."""
         request = self.about(ValueError("the answer was filtered"))
-        return refusals.by_status(request, None, "it ended the answer", meaning=ContentRefusedError)
+        return request.answered(None, "it ended the answer", kind=ContentRefusedError)
 
     def late(self) -> MelleaAPIError:
         """Return the error for a call that passed its deadline."""
-        return refusals.timed_out(self.about(TimeoutError()))
+        return self.about(TimeoutError()).timed_out()
 
 
 def adoption_of(backend: object) -> Adoption | None:

@@ -31,7 +31,7 @@ _BY_CLASS: Final[Mapping[str, type[ProviderError]]] = {
 }
 _CLIENTS: Final = ("httpx", "httpx2", "openai")
 _UNREADABLE: Final = frozenset(
-    {"DecodingError", "JSONDecodeError", "UnicodeDecodeError", "UnreadableAnswerError"}
+    {"DecodingError", "JSONDecodeError", "UnicodeDecodeError", "AnswerError"}
     | {"AttributeError", "IndexError", "KeyError", "TypeError", "ValidationError"}
 )
 _STUMBLED: Final = (

@@ -1,0 +1,344 @@
+"""What an error of a provider says: one sentence and one next step for each kind.
+
+A plugin raises a bare error, and `completed` writes its text. `answered`, `unreachable`,
+`unreadable` and `timed_out` are what the methods of `ErrorRequest` return.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from collections.abc import Mapping
+from typing import Any, Final, Protocol, TypeVar
+from urllib.parse import urlsplit
+
+from mellea_api._contract import errors
+from mellea_api._contract.address import shown_address
+from mellea_api._contract.descriptor import BackendDescriptor
+from mellea_api._contract.retry_after import retry_after
+from mellea_api._secrecy.secrets import redact
+
+Error = TypeVar("Error", bound=errors.MelleaAPIError)
+
+
+class Asked(Protocol):
+    """What a sentence needs of a `Target`, which stands above this module."""
+
+    @property
+    def descriptor(self) -> BackendDescriptor: ...
+    @property
+    def model_id(self) -> str: ...
+    @property
+    def base_url(self) -> str | None: ...
+
+
+_ADDRESS: Final = (
+    "Check that the address is that of the API (often it ends in /v1), and that no proxy answers "
+    "in its place."
+)
+_SENTENCES: Final[Mapping[type[errors.MelleaAPIError], tuple[str, str]]] = {
+    errors.CredentialError: ("{server} rejected the credentials{why}.", "{key}"),
+    errors.PermissionDeniedError: (
+        "{server} does not permit this{why}.",
+        "Ask for access to the model, or use another model or another key.",
+    ),
+    errors.ModelNotFoundError: (
+        "{server} does not have the model {model!r}{why}.{listed}",
+        "{model_hint}",
+    ),
+    errors.RequestTimeoutError: (
+        "{server} gave up waiting{why}.",
+        "Try again; a shorter prompt or fewer max_tokens take less time.",
+    ),
+    errors.RateLimitError: ("{server} takes no more calls for now{why}.", "Try again {wait}."),
+    errors.BackendUnavailableError: (
+        "{server} failed{why}.",
+        "Try again; if it keeps failing, look at the server's log or status page.",
+    ),
+    errors.ContextLengthError: (
+        "The prompt is too long for {model!r}{why}.",
+        "Shorten it, ask for fewer max_tokens, or use a model with a larger context.",
+    ),
+    errors.ContentRefusedError: (
+        "The {backend} server's content filter refused this{why}.",
+        "Change the prompt.",
+    ),
+    errors.AnswerError: ("{server} gave an answer that cannot be read{why}.", _ADDRESS),
+    errors.RequestRefusedError: (
+        "{server} refused the request{why}.",
+        "`mellea-api options {backend}` shows what is sent for each option.",
+    ),
+    errors.ProviderError: ("{server} did not do what it was asked{why}.", ""),
+    errors.OptionError: (
+        "Cannot use the model options for the {backend} backend{why}.",
+        "`mellea-api options {backend}` shows what it takes.",
+    ),
+    errors.ConfigurationError: ("Cannot use the {backend} backend like this{why}.", "Correct it."),
+    errors.PluginError: (
+        "The {backend} plugin failed{why}.",
+        "Upgrade its distribution, or report this to its author.",
+    ),
+    errors.MelleaAPIError: ("The {backend} backend failed{why}.", ""),
+}
+"""The sentence and the next step of each kind, for an error that was raised bare."""
+_BY_STATUS: Final[Mapping[int, type[errors.ProviderError]]] = {
+    401: errors.CredentialError,
+    402: errors.PermissionDeniedError,
+    403: errors.PermissionDeniedError,
+    408: errors.RequestTimeoutError,
+    413: errors.ContextLengthError,
+    429: errors.RateLimitError,
+    504: errors.RequestTimeoutError,
+}
+_TOO_LONG: Final = re.compile(
+    r"context.{0,30}(length|window|size|limit|exceed)|exceed.{0,30}context"
+    r"|(prompt|input)s?\b.{0,40} too long|longer than the model"
+    r"|(input|prompt) token(s| count).{0,60}exceed|tokens.{0,60}(cannot exceed|must be <=)"
+    r"|maximum prompt length|must have less than \d+ tokens|request(_| is | )too(_| )large"
+)
+_FILTERED: Final = re.compile(
+    r"content.{0,30}(filter|policy|policies|moderation)|safety system|usage polic|flagged"
+)
+_BAD_REQUESTS: Final[Mapping[re.Pattern[str], type[errors.ProviderError]]] = {
+    # Google and xAI answer a bad key with status 400.
+    re.compile(
+        r"(incorrect|invalid|expired) api[ _-]?key|api[ _-]?key (is )?(not valid|invalid|expired)"
+    ): errors.CredentialError,
+    re.compile(
+        r"\bmodel\b.{0,80} (does not exist|not found)\b|not a valid model id"
+        r"|\bdeployment\b.{0,60} does not exist|no endpoints found for"
+    ): errors.ModelNotFoundError,
+    re.compile(
+        r"(credit )?balance is too low|insufficient (balance|credits|funds)"
+    ): errors.PermissionDeniedError,
+}
+_WEB_PAGE: Final = re.compile(r"<(?:!doctype|html|head)\b", re.IGNORECASE)
+"""The beginning of a page, which a proxy sends instead of the provider's answer."""
+_SECRETIVE: Final = re.compile(r"\b(sk-|hf_|Bearer )[\w*.\-]{6,}")
+_MOST_TEXT: Final = 300
+_MOST_MODELS: Final = 8
+
+
+def completed(error: Error, target: Asked, timeout: float | None = None) -> Error:
+    """Fill in what the core knows, and write the text of an error that was raised bare.
+
+    Args:
+        error: The error; it is changed in place. Facts that it has stay as they are.
+        target: Backend, model and server.
+        timeout: Seconds that were allowed.
+
+    Returns:
+        The same error.
+    """
+    known: dict[str, Any] = {
+        "backend": target.descriptor.name,
+        "model_id": target.model_id,
+        "base_url": _address(target),
+        "timeout": timeout,
+    }
+    if isinstance(error, errors.CredentialError):
+        fields = target.descriptor.credentials
+        named = (one for one in fields if (one.name == error.field if error.field else one.secret))
+        field = next(named, None)
+        known |= {"field": field and field.name, "variables": field.variables if field else ()}
+    for name in error.facts:
+        if getattr(error, name) is None:
+            setattr(error, name, known.get(name))
+    if isinstance(error, errors.ModelNotFoundError) and error.known:
+        near = difflib.get_close_matches(error.model_id or "", error.known, n=3, cutoff=0.4)
+        error.known = (*near, *sorted(set(error.known) - set(near)))
+    if error._bare:
+        error._write(*_sentence(error, target))
+    return error
+
+
+def answered(
+    target: Asked,
+    status: int | None,
+    text: object,
+    headers: Mapping[str, str] | None = None,
+    kind: type[errors.ProviderError] | None = None,
+    timeout: float | None = None,
+) -> errors.ProviderError:
+    """Return the error for an HTTP status, or for an error in the middle of an answer.
+
+    Args:
+        target: Backend, model and server.
+        status: The status, 300 to 599; None if the status was good.
+        text: What the provider said.
+        headers: The answer's headers, for when to try again, and for `Location`.
+        kind: What the provider's own code means; without it status and text decide.
+        timeout: Seconds that were allowed.
+    """
+    if status is not None and status < 400:
+        return _redirected(target, status, headers)
+    own, *page = _WEB_PAGE.split(str(text), maxsplit=1)
+    if page and status is not None and not kind and status < 500 and status not in _BY_STATUS:
+        return unreadable(target, "it is a web page", status)
+    words = said(own).rstrip(". -")
+    step = ""
+    chosen = kind or _meaning(status, words.lower())
+    if chosen is errors.RequestRefusedError and status in (404, 405) and not kind:
+        step = _ADDRESS
+    elif chosen is errors.PermissionDeniedError and status == 402:
+        step = "Pay for more, or use another key."
+    error = chosen(words, status=status)
+    if isinstance(error, errors.RateLimitError):
+        error.retry_after = retry_after(headers, str(text))
+    completed(error, target, timeout)
+    if step:
+        error._write(error.reason, step)
+    return error
+
+
+def unreachable(target: Asked, why: object) -> errors.ProviderError:
+    """Return the error for a server that cannot be reached.
+
+    Args:
+        target: Backend, model and server.
+        why: Why not.
+    """
+    words = said(why).rstrip(". ")
+    proxy = _proxy_of(target)
+    through = f" (through the proxy that {proxy} names)" if proxy else ""
+    error = errors.BackendUnavailableError(
+        f"Cannot reach {_server(target, 'the')}{through}: {words}.",
+        next_step="Check the address, and the server's certificate; to trust a certificate "
+        "authority of your own, let SSL_CERT_FILE name its certificate (PEM)."
+        if "certificate" in words.lower()
+        else target.descriptor.start_hint,
+    )
+    return completed(error, target)
+
+
+def unreadable(target: Asked, why: object, status: int | None = None) -> errors.AnswerError:
+    """Return the error for an answer that cannot be read.
+
+    Args:
+        target: Backend, model and server.
+        why: What is wrong with it, such as "it is a web page".
+        status: Its HTTP status, if that was an error.
+    """
+    return completed(errors.AnswerError(str(why), status=status), target)
+
+
+def timed_out(target: Asked, seconds: float | None) -> errors.RequestTimeoutError:
+    """Return the error for an answer that did not come in time.
+
+    Args:
+        target: Backend, model and server.
+        seconds: The seconds that were allowed, if there was a limit.
+    """
+    about = target.descriptor
+    in_process = not about.base_url_variables and about.default_base_url is None
+    who = f"The {about.name} backend" if in_process else _server(target)
+    within = f" within {seconds:g} s" if seconds is not None else " in time"
+    error = errors.RequestTimeoutError(
+        f"{who} did not answer{within}.",
+        next_step="Try again, ask for fewer max_tokens, or give more time with timeout=."
+        if in_process
+        else "Try again, give more time with timeout=, or check the server.",
+    )
+    return completed(error, target, seconds)
+
+
+def said(text: object) -> str:
+    """Return what a provider said as one short line without a key."""
+    line = " ".join(redact(str(text)).split())
+    line = _SECRETIVE.sub("[secret]", shown_address(line))
+    return line if len(line) <= _MOST_TEXT else f"{line[: _MOST_TEXT - 1]}…"
+
+
+def _address(target: Asked) -> str | None:
+    address = target.base_url or target.descriptor.default_base_url
+    return address and shown_address(address)
+
+
+def _server(target: Asked, article: str = "The") -> str:
+    address = _address(target)
+    return f"{article} {target.descriptor.name} server{f' at {address}' if address else ''}"
+
+
+def _proxy_of(target: Asked) -> str | None:
+    """Return the environment variable with the proxy for a target's server, if there is one."""
+    from urllib import request  # 20 ms, and hardly ever needed
+
+    address = target.base_url or target.descriptor.default_base_url or ""
+    try:
+        parts = urlsplit(address if "//" in address else f"//{address}")
+    except ValueError:
+        return None
+    if not parts.hostname or request.proxy_bypass(parts.hostname):
+        return None
+    names = (f"{parts.scheme or 'http'}_proxy", "all_proxy")
+    spelled = (way for name in names for way in (name, name.upper()))
+    return next((name for name in spelled if os.environ.get(name)), None)
+
+
+def _sentence(error: errors.MelleaAPIError, target: Asked) -> tuple[str, str]:
+    """Return the sentence and the next step for a bare error."""
+    reason, step = next(_SENTENCES[kind] for kind in type(error).__mro__ if kind in _SENTENCES)
+    status = getattr(error, "status", None)
+    words = said(error.reason).rstrip(". -")
+    if isinstance(error, errors.OptionError) and error.problems:
+        listed = "; ".join(f"{problem.path} {problem.message}" for problem in error.problems)
+        words = f"{words}; {listed}" if words else listed
+    if status is not None:
+        words = f"{words} (HTTP {status})" if words else f"HTTP {status}"
+    descriptor = target.descriptor
+    values = {
+        "server": _server(target),
+        "backend": descriptor.name,
+        "model": target.model_id,
+        "model_hint": descriptor.model_hint.format(model=target.model_id),
+        "why": f": {words}" if words else "",
+    }
+    if isinstance(error, errors.ModelNotFoundError):
+        names = ", ".join((error.known or ())[:_MOST_MODELS])
+        values["listed"] = f" It has {names}." if names else ""
+    elif isinstance(error, errors.RateLimitError):
+        wait = f"in {error.retry_after:g} s" if error.retry_after is not None else "later"
+        quota = "quota" in words.lower()
+        values["wait"] = wait
+        step += " If the plan's quota is used up, only a larger plan helps." if quota else ""
+    elif isinstance(error, errors.CredentialError):
+        variables = error.variables or ("the credentials",)
+        where = next((item.help for item in descriptor.credentials if item.name == error.field), "")
+        values["key"] = f"Check {variables[0]}. {where}".strip()
+    return reason.format_map(values), step.format_map(values)
+
+
+def _redirected(
+    target: Asked, status: int, headers: Mapping[str, str] | None
+) -> errors.AnswerError:
+    """Return the error for a redirect: only the given address gets the prompt and the key."""
+    place = headers.get("location") if headers is not None else None
+    error = errors.AnswerError(
+        f"{_server(target)} redirects to {said(place) if place else 'another address'} "
+        f"(HTTP {status}), and redirects are not followed.",
+        next_step="If you trust that address with the key and the prompts, give it instead: "
+        "base_url=.",
+        status=status,
+    )
+    return completed(error, target)
+
+
+def _meaning(status: int | None, lowered: str) -> type[errors.ProviderError]:
+    if status == 403 and _FILTERED.search(lowered):
+        return errors.ContentRefusedError
+    if status is not None and status in _BY_STATUS:
+        return _BY_STATUS[status]
+    if status == 404 and "model" in lowered:
+        return errors.ModelNotFoundError
+    if status in (400, 404):
+        for words, meaning in _BAD_REQUESTS.items():
+            if words.search(lowered):
+                return meaning
+    if status is not None and status >= 500:
+        return errors.BackendUnavailableError
+    if _TOO_LONG.search(lowered):
+        return errors.ContextLengthError
+    if _FILTERED.search(lowered):
+        return errors.ContentRefusedError
+    return errors.RequestRefusedError if status else errors.BackendUnavailableError

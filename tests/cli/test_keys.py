@@ -94,7 +94,7 @@ def test_a_key_is_set_shown_by_its_end_revealed_used_and_deleted(
     [
         (f'"{KEY}"', "quotes"),
         (f"Bearer {KEY}", "Bearer"),
-        ("your-api-key", "placeholder"),
+        ("${OPENAI_API_KEY}", "placeholder"),
         (f"{KEY} {KEY}", "white space"),
     ],
 )

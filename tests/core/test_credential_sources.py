@@ -1,4 +1,4 @@
-"""Where a credential comes from: each place in its order, what it shadows, and what a file may be."""
+"""Where a credential comes from: each place in its order, what is set and not used, and what a file may be."""
 
 from __future__ import annotations
 
@@ -14,9 +14,14 @@ from hypothesis import strategies as st
 from support.canary import CANARY
 from support.fake_options import described
 
-from mellea_api import ConfigurationError, Secret
-from mellea_api._credentials import findings, from_token_file, look, look_up, values
-from mellea_api._credentials.files import MOST_BYTES, token_path
+from mellea_api import ConfigurationError, CredentialFinding, Secret
+from mellea_api._credentials.find import (
+    MOST_BYTES,
+    find_credential,
+    find_credentials,
+    from_token_file,
+    token_path,
+)
 from mellea_api.plugin import CredentialField, CredentialQuery, Target
 
 FIELD = CredentialField(
@@ -26,6 +31,11 @@ FIELD = CredentialField(
 )
 FIELDS = (FIELD, CredentialField(name="project", variables=("PROJECT",), secret=False))
 KEY = "sk-0123456789abcdefghij"
+
+
+def set_variables(monkeypatch: pytest.MonkeyPatch, **variables: str) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
 
 
 def target() -> Target:
@@ -50,9 +60,14 @@ def vault(query: CredentialQuery) -> Secret | None:
     ],
 )
 def test_the_first_place_that_has_it_counts(
-    arguments: dict[str, Any], environ: dict[str, str], with_vault: bool, expected: str | None
+    arguments: dict[str, Any],
+    environ: dict[str, str],
+    with_vault: bool,
+    expected: str | None,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    found = values(look_up(target(), arguments, vault if with_vault else None, environ))
+    set_variables(monkeypatch, **environ)
+    found, _ = find_credentials(target(), arguments, vault if with_vault else None)
     assert (found["api_key"].source if "api_key" in found else None) == expected
 
 
@@ -68,7 +83,7 @@ PLACES = [
 
 
 @given(there=st.sets(st.sampled_from(PLACES)))
-def test_the_places_have_one_order_and_the_rest_is_named_as_shadowed(
+def test_the_places_have_one_order_and_variables_and_files_that_are_not_used_are_named(
     there: set[str], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     folder = tmp_path_factory.mktemp("sources")
@@ -92,22 +107,23 @@ def test_the_places_have_one_order_and_the_rest_is_named_as_shadowed(
         asked.append(query.field.name)
         return Secret("value-of-vault", source="vault") if "vault" in there else None
 
-    found = look(
-        target(),
-        FIELD,
-        "value-of-argument" if "argument" in there else None,
-        vault=some_vault,
-        environ=environ,
-        shadowed=True,
-    )
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        set_variables(monkeypatch, **environ)
+        secret, found = find_credential(
+            target(),
+            FIELD,
+            "value-of-argument" if "argument" in there else None,
+            vault=some_vault,
+        )
     order = [place for place in PLACES if place in there]
-    assert found.problem == ""
     if not order:
-        assert (found.secret, found.source, found.shadowed) == (None, "", ())
+        assert (secret, found.status) == (None, "missing")
+        assert (found.source, found.shadowed) == ("", ())
         return
-    assert found.secret is not None
-    assert found.secret.reveal() == f"value-of-{order[0]}"
-    assert found.source == found.secret.source == names[order[0]]
+    assert secret is not None
+    assert secret.reveal() == f"value-of-{order[0]}"
+    assert found.status == "present"
+    assert found.source == secret.source == names[order[0]]
     assert list(found.shadowed) == [names[place] for place in order[1:] if place != "vault"]
     assert asked == ([] if PLACES.index(order[0]) < PLACES.index("vault") else ["api_key"])
     assert "value-of" not in repr(found)
@@ -115,7 +131,7 @@ def test_the_places_have_one_order_and_the_rest_is_named_as_shadowed(
 
 @given(value=st.text(st.characters(min_codepoint=33, max_codepoint=126), max_size=60))
 def test_a_hint_is_at_most_four_characters_of_a_long_value(value: str) -> None:
-    (found, _) = findings(look_up(target(), {"api_key": value}, None, {}), lambda field: True)
+    _, (found, _) = find_credentials(target(), {"api_key": value})
     shown = found.hint.removeprefix("…")
     assert len(shown) <= 4
     assert not shown or (len(value) >= 20 and value.endswith(shown))
@@ -128,27 +144,29 @@ def test_the_vault_is_not_asked_for_what_is_known() -> None:
         asked.append(query.field.name)
         return None
 
-    look_up(target(), {"api_key": KEY}, noting, {}, shadowed=True)
+    find_credentials(target(), {"api_key": KEY}, noting)
     assert asked == ["project"]
 
 
-def test_the_environment_of_the_process_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_white_space_around_a_value_is_removed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SECOND_KEY", f" {KEY}\n")
-    assert values(look_up(target(), {}))["api_key"].reveal() == KEY
+    assert find_credentials(target(), {})[0]["api_key"].reveal() == KEY
 
 
 @pytest.mark.parametrize("value", [3, b"sk-bytes", ["a"], True])
 def test_an_argument_that_is_no_text_is_refused_without_being_shown(value: Any) -> None:
     with pytest.raises(ConfigurationError, match="not text") as caught:
-        look_up(target(), {"api_key": value}, None, {})
+        find_credentials(target(), {"api_key": value})
     assert repr(value) not in str(caught.value)
 
 
 # ------------------------------------------------------------------------------------- files
 
 
-def from_file(path: object, **environ: str) -> Any:
-    return look(target(), FIELD, environ={"FIRST_KEY_FILE": str(path), **environ}, shadowed=True)
+def from_file(path: object, **environ: str) -> tuple[Secret | None, CredentialFinding]:
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        set_variables(monkeypatch, FIRST_KEY_FILE=str(path), **environ)
+        return find_credential(target(), FIELD)
 
 
 @pytest.mark.parametrize(
@@ -161,22 +179,23 @@ def test_a_file_holds_the_value_whatever_an_editor_left_around_it(
 ) -> None:
     path = tmp_path / "key"
     path.write_text(content, "utf-8", newline="")
-    found = from_file(path)
-    assert found.secret.reveal() == KEY
+    secret, found = from_file(path)
+    assert secret is not None
+    assert secret.reveal() == KEY
     assert found.source == f"file {path} (FIRST_KEY_FILE)"
 
 
 def unusable_files(folder: Path) -> dict[str, tuple[Path, str]]:
     files = {
         "none": (folder / "none", "there is no such file"),
-        "folder": (folder / "folder", "it is no regular file"),
+        "folder": (folder / "folder", "it is not a regular file"),
         "empty": (folder / "empty", "it is empty"),
         "blank": (folder / "blank", "it is empty"),
-        "binary": (folder / "binary", "it is no text in UTF-8"),
-        "utf-16": (folder / "utf-16", "it is no text in UTF-8"),
-        "nul": (folder / "nul", "it is no text in UTF-8"),
+        "binary": (folder / "binary", "it is not UTF-8 text"),
+        "utf-16": (folder / "utf-16", "it is not UTF-8 text"),
+        "nul": (folder / "nul", "it is not UTF-8 text"),
         "large": (folder / "large", f"it is larger than {MOST_BYTES} bytes"),
-        "pipe": (folder / "pipe", "it is no regular file"),
+        "pipe": (folder / "pipe", "it is not a regular file"),
         "loop": (folder / "loop", "it cannot be read"),
         "long": (folder / ("x" * 5000), "it cannot be read"),
     }
@@ -198,35 +217,30 @@ def test_a_file_that_was_named_and_cannot_be_used_is_said_and_nothing_else_is_ta
     token = tmp_path / "token"
     token.write_text(KEY)
     for path, why in unusable_files(tmp_path).values():
-        found = look(
-            target(),
-            FIELD,
-            vault=vault,
-            environ={"FIRST_KEY_FILE": str(path), "FAKE_TOKEN_PATH": str(token)},
-            shadowed=True,
-        )
-        assert found.secret is None
-        assert found.source == f"file {path} (FIRST_KEY_FILE)"
-        assert why in found.problem
+        with pytest.MonkeyPatch.context() as monkeypatch:
+            set_variables(monkeypatch, FIRST_KEY_FILE=str(path), FAKE_TOKEN_PATH=str(token))
+            secret, found = find_credential(target(), FIELD, vault=vault)
+        assert secret is None
+        assert (found.status, found.source) == ("malformed", f"file {path} (FIRST_KEY_FILE)")
+        assert why in found.reason
         assert found.shadowed == (f"token file {token}",)
-        # Where another place counts, it is still said.
-        found = from_file(path, FIRST_KEY=KEY)
-        assert (found.source, found.problem) == ("environment variable FIRST_KEY", "")
-        assert len(found.shadowed) == 1
-        assert why in found.shadowed[0]
+        # Where another place counts, it is still named.
+        secret, found = from_file(path, FIRST_KEY=KEY)
+        assert secret is not None
+        assert (found.source, found.status) == ("environment variable FIRST_KEY", "present")
+        assert found.shadowed == (f"file {path} (FIRST_KEY_FILE)",)
 
 
-def test_a_file_as_large_as_allowed_is_read_and_a_path_with_a_nul_is_none(tmp_path: Path) -> None:
+def test_a_file_as_large_as_allowed_is_read(tmp_path: Path) -> None:
     (tmp_path / "key").write_bytes(b"k" * MOST_BYTES)
-    assert from_file(tmp_path / "key").problem == ""
-    assert from_file("a\0b").problem == "that is no path"
+    assert from_file(tmp_path / "key")[1].status == "present"
 
 
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may read everything")
 def test_a_file_that_may_not_be_read_is_said_to_be(tmp_path: Path) -> None:
     (tmp_path / "key").write_text(KEY)
     (tmp_path / "key").chmod(0)
-    assert "it cannot be read (Permission denied)" in from_file(tmp_path / "key").problem
+    assert "it cannot be read (Permission denied)" in from_file(tmp_path / "key")[1].reason
 
 
 @pytest.mark.parametrize(
@@ -241,8 +255,8 @@ def test_a_file_that_may_not_be_read_is_said_to_be(tmp_path: Path) -> None:
     ],
 )
 def test_a_key_in_the_place_of_a_path_is_not_shown(key: str) -> None:
-    found = from_file(key)
-    assert found.problem == "there is no such file"
+    _, found = from_file(key)
+    assert found.reason == "there is no such file"
     assert found.source == "file [no path] (FIRST_KEY_FILE)"
     assert key not in repr(found)
 
@@ -251,37 +265,44 @@ def test_a_key_in_the_place_of_a_path_is_not_shown(key: str) -> None:
     "path", ["/run/secrets/nobody-mounted/it", "~/no/such/file-of-mine", "./no/such/file-here"]
 )
 def test_a_path_at_which_there_is_nothing_is_shown(path: str) -> None:
-    assert from_file(path).source == f"file {path} (FIRST_KEY_FILE)"
+    assert from_file(path)[1].source == f"file {path} (FIRST_KEY_FILE)"
 
 
 def test_the_users_folder_may_be_meant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "key").write_text(KEY)
-    assert from_file("~/key").secret.reveal() == KEY
+    secret, _ = from_file("~/key")
+    assert secret is not None
+    assert secret.reveal() == KEY
 
 
 def test_a_token_file_need_not_be_there_and_one_that_cannot_be_read_is_noted(
-    tmp_path: Path,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    environ = {"FAKE_HOME": str(tmp_path)}
-    assert look(target(), FIELD, environ=environ).notes == ()
+    monkeypatch.setenv("FAKE_HOME", str(tmp_path))
+    _, found = find_credential(target(), FIELD)
+    assert (found.status, found.reason) == ("missing", "")
     (tmp_path / "token").write_bytes(b"\xff\xff")
-    found = look(target(), FIELD, environ=environ)
-    assert (found.secret, found.problem) == (None, "")
-    assert found.notes == (f"token file {tmp_path / 'token'}: it is no text in UTF-8",)
+    _, found = find_credential(target(), FIELD)
+    assert found.status == "missing"
+    assert found.reason == f"token file {tmp_path / 'token'}: it is not UTF-8 text"
     (tmp_path / "token").write_text(KEY)
-    found = look(target(), FIELD, environ=environ)
-    assert found.secret is not None
-    assert from_token_file(found.secret)
+    secret, _ = find_credential(target(), FIELD)
+    assert secret is not None
+    assert from_token_file(secret)
     assert not from_token_file(Secret(KEY, source="argument"))
 
 
-def test_the_first_path_whose_variables_are_set_is_the_token_file() -> None:
+def test_the_first_path_whose_variables_are_set_is_the_token_file(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     templates = ("$A_PATH", "$A_HOME/token", "~/.a/token")
-    assert token_path(templates, {"A_HOME": "/a", "A_PATH": "/b"}) == "/b"
-    assert token_path(templates, {"A_HOME": "/a", "A_PATH": ""}) == "/a/token"
-    assert token_path(templates, {}) == os.path.expanduser("~/.a/token")
-    assert token_path((), {}) is None
+    assert token_path(templates) == os.path.expanduser("~/.a/token")
+    assert token_path(()) is None
+    set_variables(monkeypatch, A_HOME="/a", A_PATH="")
+    assert token_path(templates) == "/a/token"
+    monkeypatch.setenv("A_PATH", "/b")
+    assert token_path(templates) == "/b"
 
 
 def test_what_goes_wrong_shows_no_secret_of_another_place(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -293,7 +314,7 @@ def test_what_goes_wrong_shows_no_secret_of_another_place(monkeypatch: pytest.Mo
 
     for argument, asked in ((3, None), (None, broken_vault)):
         with pytest.raises((ConfigurationError, RuntimeError)) as caught:
-            look_up(target(), {"api_key": argument}, asked)
+            find_credentials(target(), {"api_key": argument}, asked)
         # Without what shows errors as pickles or JSON: the vault's is no error of this library.
         for name, frame in _variables(caught.value):
             assert CANARY not in repr(frame), name

@@ -21,17 +21,13 @@ from mellea_api import (
 )
 from mellea_api._contract.converter import converter
 from mellea_api._contract.requests import CredentialRequest
-from mellea_api._credentials import (
-    accepted,
-    failed,
-    findings,
+from mellea_api._credentials.find import find_credentials
+from mellea_api._credentials.judge import (
+    credential_error,
     is_required,
-    look_up,
     missing_error,
+    report_from_error,
     report_from_fields,
-    require,
-    unchecked,
-    values,
 )
 from mellea_api.plugin import CredentialField, Target
 
@@ -55,12 +51,11 @@ def request(
     where: Target | None = None,
 ) -> CredentialRequest:
     where = where or target()
-    found = look_up(where, arguments or {}, None, environ or {})
-    return CredentialRequest(
-        target=where,
-        credentials=values(found),
-        findings=findings(found, lambda field: is_required(field, where)),
-    )
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        for name, value in (environ or {}).items():
+            monkeypatch.setenv(name, value)
+        secrets, findings = find_credentials(where, arguments or {})
+    return CredentialRequest(target=where, credentials=secrets, findings=findings)
 
 
 def test_a_field_may_be_required_by_the_official_server_alone() -> None:
@@ -84,13 +79,14 @@ def test_the_error_for_a_missing_one_names_the_places_and_the_help() -> None:
 def test_the_error_for_several_names_all_of_them() -> None:
     fields = (FIELDS[0], evolve(FIELDS[1], required="always", help="See it."))
     where = evolve(target(), descriptor=evolve(target().descriptor, credentials=fields))
-    with pytest.raises(CredentialError) as caught:
-        require(where, look_up(where, {}, None, {}))
-    assert "no api_key (looked at FIRST_KEY, SECOND_KEY), no project" in caught.value.reason
-    assert caught.value.next_step == (
+    error = credential_error(where, request(where=where).findings)
+    assert error is not None
+    assert "no api_key (looked at FIRST_KEY, SECOND_KEY), no project" in error.reason
+    assert error.next_step == (
         "Set FIRST_KEY, or pass api_key=. Set PROJECT, or pass project=. See it."
     )
-    assert caught.value.variables == ("FIRST_KEY", "SECOND_KEY", "PROJECT")
+    assert error.variables == ("FIRST_KEY", "SECOND_KEY", "PROJECT")
+    assert credential_error(where, request(where=where).findings, needed=False) is None
 
 
 def test_the_report_shows_where_each_came_from_and_no_secret() -> None:
@@ -117,10 +113,11 @@ def test_a_malformed_one_is_reported_and_stops_a_session_with_the_same_words() -
     assert report.fields[0].source == "environment variable FIRST_KEY"
     assert "begins with 'Bearer'" in report.fields[0].reason
     assert report.fields[1].status == "present"
-    with pytest.raises(CredentialError) as caught:
-        require(target(), look_up(target(), {}, None, environ))
-    assert str(caught.value) == report.message
-    assert (caught.value.field, caught.value.status) == ("api_key", None)
+    for needed in (True, False):
+        error = credential_error(target(), request(environ=environ).findings, needed=needed)
+        assert error is not None
+        assert str(error) == report.message
+        assert (error.field, error.status) == ("api_key", None)
     assert "environment variable FIRST_KEY" in report.message
     assert KEY not in report.message
 
@@ -144,7 +141,7 @@ def error(kind: Any, reason: str = "No.", **facts: Any) -> Any:
     ],
 )
 def test_what_a_provider_answers_becomes_a_status(failure: Any, status: str, checked: bool) -> None:
-    report = failed(request({"api_key": KEY}), failure)
+    report = report_from_error(request({"api_key": KEY}), failure)
     assert (report.status, report.checked) == (status, checked)
     assert report.message == str(failure)
     assert report.fields[0].source == "argument"
@@ -153,25 +150,27 @@ def test_what_a_provider_answers_becomes_a_status(failure: Any, status: str, che
 
 def test_who_sent_nothing_and_is_refused_misses_something() -> None:
     asked = request(where=target("http://127.0.0.1:1/v1"))
-    report = failed(asked, error(CredentialError, status=401))
+    report = report_from_error(asked, error(CredentialError, status=401))
     assert (report.status, report.checked) == ("missing", True)
-    report = failed(request({"api_key": KEY}), error(CredentialError, field="user"))
+    report = report_from_error(request({"api_key": KEY}), error(CredentialError, field="user"))
     assert (report.status, report.checked) == ("missing", False)
 
 
 def test_the_field_that_a_provider_names_is_the_one_that_is_marked() -> None:
     asked = request({"api_key": KEY, "project": "blue"})
-    report = failed(asked, error(CredentialError, "No such project.", status=404, field="project"))
+    report = report_from_error(
+        asked, error(CredentialError, "No such project.", status=404, field="project")
+    )
     assert [found.status for found in report.fields] == ["present", "rejected"]
     assert report.fields[1].reason == "No such project."
 
 
 def test_a_provider_that_takes_them_makes_them_checked() -> None:
-    report = accepted(request({"api_key": KEY}), "It takes them.")
+    report = request({"api_key": KEY}).accepted("It takes them.")
     assert (report.status, report.checked, report.message) == ("present", True, "It takes them.")
     local = target("http://127.0.0.1:1/v1")
-    assert accepted(request(where=local), "It is there.").status == "not-needed"
-    report = unchecked(request({"api_key": KEY}), "Nobody knows.")
+    assert request(where=local).accepted("It is there.").status == "not-needed"
+    report = request({"api_key": KEY}).unchecked("Nobody knows.")
     assert (report.status, report.checked, report.usable) == ("unchecked", False, True)
 
 
@@ -184,4 +183,4 @@ def test_a_report_holds_no_secret_in_any_form(key: str) -> None:
         assert KEY[3:13] not in shown
     assert pickle.loads(pickle.dumps(report)) == report
     assert KEY not in repr(request({"api_key": key}))
-    assert KEY not in repr(look_up(target(), {"api_key": key}, None, {}))
+    assert KEY not in repr(find_credentials(target(), {"api_key": key}))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from mellea_api import _credentials as credentials
 from mellea_api._api.arguments import one_of, policy_of, seconds, target_and_credentials
 from mellea_api._api.environment import checked_run_id
 from mellea_api._contract.descriptor import Endpoint, ModelInfo, Server
@@ -13,6 +12,7 @@ from mellea_api._contract.errors import ConfigurationError
 from mellea_api._contract.reports import CredentialReport, ModelListing, NormalizedOptions
 from mellea_api._contract.requests import Freshness, Policy, SessionRequest
 from mellea_api._contract.settings import refuse_unknown
+from mellea_api._credentials.find import from_arguments
 from mellea_api._options.spelling import Unknown
 from mellea_api._registry import Registry
 from mellea_api._registry.shared import given_or_shared
@@ -177,7 +177,7 @@ def session_request(
         timeout=seconds(timeout),
         run_id=checked_run_id(run_id),
         session_arguments=session_arguments or {},
-        credentials=credentials.from_arguments(target, given),
+        credentials=from_arguments(target, given),
     )
 
 

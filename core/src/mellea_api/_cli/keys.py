@@ -55,7 +55,8 @@ def set_(
     The value is asked for without being shown, or read from the standard input. It is never an
     argument, which every user of the machine could see.
     """
-    from mellea_api._credentials import forms, malformed_error, system_keyring
+    from mellea_api._credentials import system_keyring
+    from mellea_api._credentials.judge import find_problem, malformed_error
 
     target, found = _field(backend, field, model, base_url)
     name = system_keyring.entry(target, found)
@@ -63,7 +64,7 @@ def set_(
     value = Secret(_value(name), source="standard input")
     if not value:
         raise click.UsageError("Nothing was given.")
-    wrong = forms.problem(found, target, value.reveal())
+    wrong = find_problem(found, target, value.reveal())
     if wrong is not None:
         raise malformed_error(target, found, value.source, wrong)
     _kept(lambda: system_keyring.write(name, value, _PATIENCE))

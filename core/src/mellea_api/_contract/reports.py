@@ -119,11 +119,9 @@ class CredentialFinding:
         status: `present`, `missing`, `malformed` or `not-needed`; and of the one that a provider
             named when it was asked, `rejected` or `expired`.
         source: Where the value came from, or should have come from; empty if from nowhere.
-        shadowed: Further places that hold a value, and do not count. Extensions and the keyring
-            are not asked for that.
-        hint: At most the last four characters of a secret that is long enough to show them; of
-            what is no secret, all of it.
-        reason: Why it cannot be used, or where could not be looked.
+        shadowed: Other environment variables and files that are set, and not used.
+        hint: At most the last four characters of a long secret; all of a value that is not secret.
+        reason: Why it cannot be used, or which places could not be read.
     """
 
     name: str

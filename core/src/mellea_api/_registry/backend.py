@@ -8,7 +8,6 @@ from typing import Any, get_args
 import pluggy
 from attrs import evolve
 
-from mellea_api import _credentials as credentials
 from mellea_api._contract.address import find_address
 from mellea_api._contract.descriptor import (
     CONTRACT_VERSION,
@@ -33,6 +32,7 @@ from mellea_api._contract.requests import (
     asking,
 )
 from mellea_api._contract.settings import check_arguments, check_listing, check_settings
+from mellea_api._credentials.judge import credential_error
 from mellea_api._models.known import complete, note_unchecked
 from mellea_api._options.pipeline import OptionPipeline
 from mellea_api._options.spelling import Unknown
@@ -247,7 +247,7 @@ class Backend:
         *,
         keyring: bool = True,
     ) -> dict[str, Secret]:
-        """Find the credentials that can be used: see `mellea_api._credentials.sources`.
+        """Find the credentials that can be used: see `mellea_api._credentials.find`.
 
         Args:
             target: Backend, model and server.
@@ -255,10 +255,8 @@ class Backend:
             keyring: Whether the system's keyring may be asked for what is nowhere else; leave it
                 alone where nobody named this backend.
         """
-        found = self._credentials.look_up(
-            self._credentials.narrowed(target), arguments, keyring=keyring
-        )
-        return credentials.values(found)
+        narrowed = self._credentials.narrowed(target)
+        return self._credentials.find(narrowed, arguments, keyring=keyring)[0]
 
     def credential_fields(self, target: Target) -> tuple[CredentialField, ...]:
         """Return the credential fields of a target: the descriptor's, or those of its model."""
@@ -305,13 +303,13 @@ class Backend:
         """
         check_listing(target.descriptor, target.settings)
         narrowed = self._credentials.narrowed(target)
-        found = self._credentials.look_up(narrowed, arguments, keyring=keyring and live)
+        secrets, findings = self._credentials.find(narrowed, arguments, keyring=keyring and live)
         if live:
             needed = self.descriptor.listing_needs in ("always", target.server)
-            credentials.require(narrowed, found, needed=needed)
-        request = ModelsRequest(
-            target=target, credentials=credentials.values(found), live=live, timeout=timeout
-        )
+            error = credential_error(narrowed, findings, needed=needed)
+            if error is not None:
+                raise error
+        request = ModelsRequest(target=target, credentials=secrets, live=live, timeout=timeout)
         answer = self._hooks.ask_provider("list_models", request)
         if answer is not None and not isinstance(answer, Sequence):
             raise self._hooks.wrong("list_models", answer, "Sequence")

@@ -1,4 +1,4 @@
-"""The credentials of one backend: which it has, what is found of them, and whether they will do."""
+"""The credentials of one backend, found by its fields, its extensions and its own check."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ from typing import Any, Final
 
 from attrs import evolve
 
-from mellea_api import _credentials as credentials
 from mellea_api._contract.descriptor import BackendDescriptor, CredentialField
 from mellea_api._contract.errors import MelleaAPIError
-from mellea_api._contract.reports import CredentialReport
+from mellea_api._contract.reports import CredentialFinding, CredentialReport
 from mellea_api._contract.requests import (
     CredentialFieldsRequest,
     CredentialQuery,
@@ -19,7 +18,8 @@ from mellea_api._contract.requests import (
     ErrorRequest,
     Target,
 )
-from mellea_api._credentials import Found
+from mellea_api._credentials.find import find_credentials
+from mellea_api._credentials.judge import credential_error, report_from_error
 from mellea_api._provider.authoring import call_with_deadline
 from mellea_api._provider.refusals import timed_out
 from mellea_api._registry.hooks import Hooks
@@ -70,24 +70,18 @@ class BackendCredentials:
             return target
         return evolve(target, descriptor=evolve(target.descriptor, credentials=fields))
 
-    def look_up(
-        self,
-        narrowed: Target,
-        arguments: Mapping[str, Any] | None,
-        *,
-        keyring: bool,
-        shadowed: bool = False,
-    ) -> list[Found]:
-        """Look for each field of a narrowed target: see `mellea_api._credentials.sources`.
+    def find(
+        self, narrowed: Target, arguments: Mapping[str, Any] | None, *, keyring: bool
+    ) -> tuple[dict[str, Secret], list[CredentialFinding]]:
+        """Find the credentials of a target: see `mellea_api._credentials.find`.
 
         Args:
             narrowed: A target as `narrowed` returns it.
             arguments: What the caller gave by name.
-            keyring: Whether the system's keyring may be asked for what is nowhere else.
-            shadowed: Go on after the first place, for a report of what is shadowed.
+            keyring: Whether the system's keyring may be asked for what no other place has.
         """
         given = {"base_url": narrowed.base_url, **narrowed.settings, **(arguments or {})}
-        return credentials.look_up(narrowed, given, self._vault, keyring=keyring, shadowed=shadowed)
+        return find_credentials(narrowed, given, self._vault, keyring=keyring)
 
     def _vault(self, query: CredentialQuery) -> Secret | None:
         return self._hooks.ask("find_credential", Secret, request=query)
@@ -95,25 +89,27 @@ class BackendCredentials:
     def required(
         self, target: Target, arguments: Mapping[str, Any], name: str
     ) -> dict[str, Secret]:
-        """Find the credentials of a session, and say in the log where one could not be looked for.
+        """Find the credentials of a session, and log which places could not be read.
 
         Args:
             target: Backend, model and server.
             arguments: What the caller gave by name.
-            name: The name that the backend goes by in the log.
+            name: The backend's name for the log.
 
         Raises:
-            CredentialError: If one that is needed is missing or malformed.
+            CredentialError: If one that is required is missing or malformed.
         """
         narrowed = self.narrowed(target)
-        looked_up = self.look_up(narrowed, arguments, keyring=True)
-        credentials.require(narrowed, looked_up)
-        for one in looked_up:
-            if one.secret is None and one.notes:
-                level = logging.INFO if one.field.required == "never" else logging.WARNING
-                notes = "; ".join(one.notes)
-                logger.log(level, "no %s for %s: %s", one.field.name, name, notes)
-        return credentials.values(looked_up)
+        secrets, findings = self.find(narrowed, arguments, keyring=True)
+        error = credential_error(narrowed, findings)
+        if error is not None:
+            raise error
+        optional = {field.name for field in self.fields(target) if field.required == "never"}
+        for finding in findings:
+            if finding.status == "not-needed" and finding.reason:
+                level = logging.INFO if finding.name in optional else logging.WARNING
+                logger.log(level, "no %s for %s: %s", finding.name, name, finding.reason)
+        return secrets
 
     def report(
         self,
@@ -125,24 +121,19 @@ class BackendCredentials:
         keyring: bool,
         noted: Callable[[MelleaAPIError], None] | None,
     ) -> CredentialReport:
-        """Report whether they will do; the arguments are those of `Backend.validate_credentials`.
+        """Report on the credentials; the arguments are those of `Backend.validate_credentials`.
 
-        What is missing or malformed is told without asking the provider.
+        The provider is not asked where one is missing or malformed.
         """
         target = self.narrowed(target)
-        found = self.look_up(target, arguments, keyring=keyring, shadowed=True)
+        secrets, findings = self.find(target, arguments, keyring=keyring)
         request = CredentialRequest(
-            target=target,
-            credentials=credentials.values(found),
-            findings=credentials.findings(
-                found, lambda field: credentials.is_required(field, target)
-            ),
-            timeout=timeout,
+            target=target, credentials=secrets, findings=findings, timeout=timeout
         )
-        if not probe or credentials.report_from_fields(request).status in ("missing", "malformed"):
-            report = self._hooks.ask("validate_credentials", CredentialReport, request=request)
-        else:
+        if probe and credential_error(target, findings) is None:
             report = self._probe(evolve(request, probe=True), noted)
+        else:
+            report = self._hooks.ask("validate_credentials", CredentialReport, request=request)
         if not isinstance(report, CredentialReport):
             raise self._hooks.wrong("validate_credentials", report, "CredentialReport")
         return report
@@ -150,7 +141,7 @@ class BackendCredentials:
     def _probe(
         self, request: CredentialRequest, noted: Callable[[MelleaAPIError], None] | None
     ) -> Any:
-        """Let the provider be asked; what that raises is an answer too."""
+        """Ask the provider; an error is an answer too."""
         failure: MelleaAPIError
         try:
             # A plugin that forgets the deadline must not keep a caller for ever.
@@ -170,4 +161,4 @@ class BackendCredentials:
             failure = timed_out(asked)
         if noted is not None:
             noted(failure)
-        return credentials.failed(request, failure)
+        return report_from_error(request, failure)

@@ -22,7 +22,7 @@ from mellea_api.hookspecs import hookimpl
 @hookimpl(trylast=True)
 def validate_credentials(request: CredentialRequest) -> CredentialReport:
     """Answer from the descriptor's fields alone."""
-    from mellea_api._credentials import report_from_fields
+    from mellea_api._credentials.judge import report_from_fields
 
     return report_from_fields(request)
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 
 from mellea_api import CredentialReport
-from mellea_api._credentials import accepted, unchecked
 from mellea_api._provider.authoring import UnreadableAnswerError
 from mellea_api.plugin import CredentialRequest
 from mellea_api_hf.http import ask
@@ -29,15 +28,15 @@ def probe(request: CredentialRequest) -> CredentialReport:
     token = request.credentials.get("token")
     if os.path.isdir(model):
         if token is None:
-            return unchecked(request, f"{model} is a folder here, which needs no token.")
+            return request.unchecked(f"{model} is a folder here, which needs no token.")
         _ask(request, "whoami-v2")
-        return accepted(request, f"The token is good; {model} is a folder here, and needs none.")
+        return request.accepted(f"The token is good; {model} is a folder here, and needs none.")
     from huggingface_hub.utils import validate_repo_id
 
     validate_repo_id(model)
     _ask(request, f"models/{model}/auth-check")
     good = f"The token is good, and opens {model}." if token else f"{model} needs no token."
-    return accepted(request, good)
+    return request.accepted(good)
 
 
 def _ask(request: CredentialRequest, question: str) -> None:

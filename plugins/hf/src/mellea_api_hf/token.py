@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from mellea_api import Secret
-from mellea_api._credentials import from_token_file
+from mellea_api._credentials.find import from_token_file
 from mellea_api.plugin import CredentialField, CredentialForm
 
 __all__ = ["FIELD", "VARIABLES", "to_send"]

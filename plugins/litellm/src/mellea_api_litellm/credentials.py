@@ -14,7 +14,7 @@ from attrs import evolve
 from mellea_api import CredentialFinding, CredentialReport, PermissionDeniedError, Secret
 from mellea_api._contract.address import shown_address
 from mellea_api._contract.reports import CredentialStatus
-from mellea_api._credentials import accepted, report_from_fields, unchecked
+from mellea_api._credentials.judge import report_from_fields
 from mellea_api._provider.authoring import UnreadableAnswerError, run_with_deadline
 from mellea_api.plugin import CredentialRequest
 from mellea_api_litellm.check import Access, access, ask, can_ask, missing, no_route, refused
@@ -36,27 +36,27 @@ def report(request: CredentialRequest) -> CredentialReport:
     target = request.target
     route = find(target.model_id)
     if route is None:
-        return unchecked(request, str(no_route(target)))
+        return request.unchecked(str(no_route(target)))
     reached = access(target, route, request.credentials)
     if reached.found is None:
         why = f"What {route.provider} needs is not known; LiteLLM finds it, or says so when called."
-        return unchecked(request, why)
+        return request.unchecked(why)
     request = evolve(request, findings=_findings(request, reached.found))
     if any(found.status == "malformed" for found in request.findings):
         return report_from_fields(request)
     if reached.lacking and "mock_response" not in target.settings:
-        return evolve(unchecked(request, str(missing(target, reached))), status="missing")
+        return evolve(request.unchecked(str(missing(target, reached))), status="missing")
     if request.probe:
         return _tried(request, reached)
     needs = needs_of(route)
     there = any(found.secret is not None for found in reached.found)
     if needs is not None and needs.elsewhere and not there:
-        return unchecked(request, f"Nothing is in the environment, but {needs.elsewhere}.")
+        return request.unchecked(f"Nothing is in the environment, but {needs.elsewhere}.")
     status = _there(reached)
     said = f"All that {route.provider} needs is there; it was not tried."
     if status == "not-needed":
         said = f"{route.provider} needs no credentials."
-    return evolve(unchecked(request, said), status=status)
+    return evolve(request.unchecked(said), status=status)
 
 
 def _there(reached: Access) -> CredentialStatus:
@@ -95,8 +95,7 @@ def _tried(request: CredentialRequest, reached: Access) -> CredentialReport:
     if provider in ("watsonx", "watsonx_text") and reached.key is not None:
         return _ibm(request, reached, reached.key)
     if not can_ask(reached.route) or not reached.address:
-        return unchecked(
-            request,
+        return request.unchecked(
             f"All that can be seen of what {provider} needs is there; it was not tried, since no "
             f"question to {provider} is known that costs nothing.",
         )
@@ -106,10 +105,10 @@ def _tried(request: CredentialRequest, reached: Access) -> CredentialReport:
         # A key of OpenAI's that is restricted may be let generate, and not list.
         if "api.model.read" not in error.reason:
             raise
-        return unchecked(request, f"The key is known, and may not list models: {error.reason}")
+        return request.unchecked(f"The key is known, and may not list models: {error.reason}")
     takes = "takes the key" if reached.key is not None else "needs no key to list its models"
     said = f"The server at {shown_address(reached.address)} {takes}."
-    return evolve(accepted(request, said), status=_there(reached))
+    return evolve(request.accepted(said), status=_there(reached))
 
 
 def _ibm(request: CredentialRequest, reached: Access, key: Secret) -> CredentialReport:
@@ -117,7 +116,7 @@ def _ibm(request: CredentialRequest, reached: Access, key: Secret) -> Credential
     host = urlsplit(reached.address or "").hostname or ""
     if not host.endswith(_IBM) or variable_of(key) in NO_KEYS:
         why = "It was not tried: only a key for IBM Cloud can be, by asking for a token."
-        return unchecked(request, why)
+        return request.unchecked(why)
     url = os.environ.get("WATSONX_IAM_URL", "").strip() or _IAM
     form = {"grant_type": "urn:ibm:params:oauth:grant-type:apikey", "apikey": key.reveal()}
 
@@ -138,4 +137,4 @@ def _ibm(request: CredentialRequest, reached: Access, key: Secret) -> Credential
         raise refused(request.target, reached, 401 if unknown else status, text)
     if not isinstance(said, dict) or not isinstance(said.get("access_token"), str):
         raise UnreadableAnswerError("IBM Cloud gave no token")
-    return accepted(request, "IBM Cloud takes the key; whether it has the project was not asked.")
+    return request.accepted("IBM Cloud takes the key; whether it has the project was not asked.")

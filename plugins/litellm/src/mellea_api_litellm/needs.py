@@ -15,7 +15,7 @@ from typing import Final, Literal
 from attrs import field, frozen
 
 from mellea_api import Secret
-from mellea_api._credentials import look
+from mellea_api._credentials.find import find_credential
 from mellea_api._secrecy.veil import environment
 from mellea_api.plugin import CredentialField, Target
 from mellea_api_litellm.routes import Route, leaves_openai, snapshot
@@ -267,8 +267,7 @@ def findings(
         there: list[str] = []
         if need.kind == "api_key":
             if secret is None:
-                looked = look(target, key_field(route), environ=environ)
-                secret = None if looked.problem else looked.secret
+                secret, _ = find_credential(target, key_field(route))
         else:  # LiteLLM reads these for itself, and so from the environment alone
             there = [name for name in need.variables if environ.get(name, "").strip()]
         if secret is None and there:

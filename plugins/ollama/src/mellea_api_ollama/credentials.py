@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from mellea_api import CredentialReport
 from mellea_api._contract.address import shown_address
-from mellea_api._credentials import accepted
 from mellea_api.plugin import CredentialRequest, ModelsRequest
 from mellea_api_ollama import sdk
 
@@ -23,4 +22,4 @@ def probe(request: CredentialRequest) -> CredentialReport:
     )
     where = shown_address(target.base_url or target.descriptor.default_base_url or "")
     takes = " and takes the key" if request.credentials else ""
-    return accepted(request, f"The Ollama server at {where} is there{takes}.")
+    return request.accepted(f"The Ollama server at {where} is there{takes}.")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from mellea_api import CredentialReport
-from mellea_api._credentials import accepted
 from mellea_api.plugin import CredentialRequest
 from mellea_api_watsonx import sdk
 
@@ -18,4 +17,4 @@ def probe(request: CredentialRequest) -> CredentialReport:
     """
     connection = sdk.connect(request.target, request.credentials, request.timeout)
     connection.close()
-    return accepted(request, f"{connection.url} takes the key, and has the project.")
+    return request.accepted(f"{connection.url} takes the key, and has the project.")

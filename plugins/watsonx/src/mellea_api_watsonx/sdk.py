@@ -19,7 +19,7 @@ from ibm_watsonx_ai import APIClient, Credentials, wml_client_error
 from ibm_watsonx_ai.foundation_models import ModelInference
 
 from mellea_api import ModelInfo, Secret, SessionRequest
-from mellea_api import _credentials as credentials
+from mellea_api._credentials.judge import missing_error
 from mellea_api._provider.authoring import (
     UnreadableAnswerError,
     call_with_deadline,
@@ -114,7 +114,7 @@ def connect(target: Target, given: Mapping[str, Secret], timeout: float | None) 
         logger.info("%s is no region of IBM Cloud: taken for Cloud Pak for Data", url)
         lacking = [field for field in target.descriptor.credentials if field.name not in given]
         if lacking:
-            raise credentials.missing_error(target, *lacking)
+            raise missing_error(target, *lacking)
     return call_with_deadline(lambda: _Connection(url, given, timeout), timeout or _PATIENCE)
 
 

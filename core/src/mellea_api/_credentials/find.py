@@ -1,0 +1,312 @@
+"""Find the credentials of a backend.
+
+The first place that has a value wins:
+
+1. the argument,
+2. the environment variables of the field, in their order,
+3. the files that `<VARIABLE>_FILE` name, as containers get their secrets,
+4. the extensions' `find_credential`, such as a vault,
+5. the file in which the provider's SDK keeps its token,
+6. the system's keyring.
+
+A file that a variable names and that cannot be used is an error: the later places do not count.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from mellea_api._contract.descriptor import CredentialField
+from mellea_api._contract.errors import ConfigurationError
+from mellea_api._contract.reports import CredentialFinding
+from mellea_api._contract.requests import CredentialQuery, Target
+from mellea_api._credentials import system_keyring
+from mellea_api._credentials.judge import find_problem, is_required
+from mellea_api._secrecy.secrets import Secret
+from mellea_api._secrecy.veil import plain
+
+Vault = Callable[[CredentialQuery], Secret | None]
+
+MOST_BYTES: Final = 64 * 1024
+"""Of a file with a credential; a wrong path may name anything."""
+_TOKEN_FILE: Final = "token file "
+_SHORTEST_SECRET: Final = 16
+# It begins as a path does. A slash alone is in many secrets in base64.
+_PATH: Final = re.compile(r"(?:~\w*|\.{1,2}|[A-Za-z]:|/[\w.-]+)[/\\][^\r\n]*")
+_VARIABLE: Final = re.compile(r"\$(\w+)")
+
+
+def find_credentials(
+    target: Target,
+    arguments: Mapping[str, Any],
+    vault: Vault | None = None,
+    *,
+    keyring: bool | None = None,
+) -> tuple[dict[str, Secret], list[CredentialFinding]]:
+    """Find the value of every credential field of a target.
+
+    Args:
+        target: Backend, model and server; its descriptor has the fields.
+        arguments: What the caller gave by name; a value is text or a `Secret`.
+        vault: Asks the extensions.
+        keyring: As for `find_credential`.
+
+    Returns:
+        The values that can be used, by field name; and what a report says of each field.
+
+    Raises:
+        ConfigurationError: If an argument is not text.
+    """
+    secrets: dict[str, Secret] = {}
+    findings = []
+    for field in target.descriptor.credentials:
+        given = arguments.get(field.name)
+        secret, finding = find_credential(target, field, given, vault=vault, keyring=keyring)
+        findings.append(finding)
+        if secret is not None:
+            secrets[field.name] = secret
+    return secrets, findings
+
+
+def find_credential(
+    target: Target,
+    field: CredentialField,
+    given: Any = None,
+    *,
+    vault: Vault | None = None,
+    keyring: bool | None = None,
+) -> tuple[Secret | None, CredentialFinding]:
+    """Find the value of one credential field.
+
+    Args:
+        target: Backend, model and server.
+        field: The field.
+        given: The argument: text, a `Secret`, or None.
+        vault: Asks the extensions.
+        keyring: Whether the system's keyring may be asked. False notes that it was not asked;
+            None leaves it out.
+
+    Returns:
+        The value, None if there is none that can be used; and what a report says of it.
+
+    Raises:
+        ConfigurationError: If the argument is not text.
+    """
+    notes: list[str] = []
+    try:
+        places = _values(target, field, given, vault, keyring, notes)
+        secret = next((value for value in places if value), None)
+    except UnusableFileError as error:
+        return None, _malformed(field, error.source, str(error))
+    if secret is None:
+        status: Any = "missing" if is_required(field, target) else "not-needed"
+        return None, CredentialFinding(name=field.name, status=status, reason="; ".join(notes))
+    problem = find_problem(field, target, secret.reveal())
+    if problem is not None:
+        return None, _malformed(field, secret.source, problem)
+    return secret, CredentialFinding(
+        name=field.name,
+        status="present",
+        source=secret.source,
+        shadowed=_shadowed(field, secret.source),
+        hint=secret.hint if field.secret else secret.reveal(),
+        reason="; ".join(notes),
+    )
+
+
+def from_arguments(target: Target, arguments: Mapping[str, Any]) -> dict[str, Secret]:
+    """Return the credentials among a caller's arguments, by field name.
+
+    Raises:
+        ConfigurationError: If an argument is not text.
+    """
+    found = {
+        field.name: _from_argument(target, field, arguments.get(field.name))
+        for field in target.descriptor.credentials
+    }
+    return {name: secret for name, secret in found.items() if secret is not None}
+
+
+def from_token_file(secret: Secret) -> bool:
+    """Return whether a value came from the file in which the provider's SDK keeps its token.
+
+    The SDK should then read it itself: it may renew a token that expires.
+    """
+    return secret.source.startswith(_TOKEN_FILE)
+
+
+def _values(
+    target: Target,
+    field: CredentialField,
+    given: Any,
+    vault: Vault | None,
+    keyring: bool | None,
+    notes: list[str],
+) -> Iterator[Secret | None]:
+    """Yield the value at each place; no variable here may hold it in the open."""
+
+    def secret(value: str, source: str) -> Secret:
+        return Secret(value, source=source, masked=field.secret)
+
+    yield _from_argument(target, field, given)
+    for name, source, is_file in _set_variables(field):
+        value = os.environ[name] if not is_file else read_file(os.environ[name].strip(), source)
+        yield secret(value, source)
+        del value
+    if vault is not None:
+        yield vault(CredentialQuery(target=target, field=field))
+    kept = token_path(field.token_file)
+    if kept is not None:
+        try:
+            yield secret(read_file(kept), f"{_TOKEN_FILE}{kept}")
+        except FileNotFoundError:
+            pass  # nobody logged in
+        except UnusableFileError as error:
+            notes.append(f"{_TOKEN_FILE}{kept}: {error}")
+    if not field.secret or not system_keyring.installed():
+        return
+    if keyring is False:
+        notes.append("the keyring was not asked")
+    elif keyring:
+        try:
+            held = system_keyring.read(system_keyring.entry(target, field))
+            yield None if held is None else secret(held, "keyring")
+        except system_keyring.NoKeyringError:
+            pass
+        except system_keyring.KeyringUnusableError as error:
+            notes.append(f"the keyring {error}")
+
+
+def _set_variables(field: CredentialField) -> list[tuple[str, str, bool]]:
+    """Return the variables that are set: name, words for a report, whether it names a file."""
+    texts = [name for name in field.variables if _is_set(name)]
+    files = [f"{name}_FILE" for name in field.variables if _is_set(f"{name}_FILE")]
+    return [
+        *((name, f"environment variable {name}", False) for name in texts),
+        *((n, f"file {shown_path(os.environ[n].strip())} ({n})", True) for n in files),
+    ]
+
+
+def _is_set(name: str) -> bool:
+    return bool(os.environ.get(name, "").strip())
+
+
+def _shadowed(field: CredentialField, source: str) -> tuple[str, ...]:
+    names = [name for _, name, _ in _set_variables(field)]
+    kept = token_path(field.token_file)
+    if kept is not None and os.path.isfile(kept):
+        names.append(f"{_TOKEN_FILE}{kept}")
+    return tuple(name for name in names if name != source)
+
+
+def _malformed(field: CredentialField, source: str, problem: str) -> CredentialFinding:
+    return CredentialFinding(
+        name=field.name,
+        status="malformed",
+        source=source,
+        shadowed=_shadowed(field, source),
+        reason=problem,
+    )
+
+
+def _from_argument(target: Target, field: CredentialField, given: Any) -> Secret | None:
+    if given is None or isinstance(given, Secret):
+        return given
+    if isinstance(plain(given), str):
+        return Secret(plain(given), source="argument", masked=field.secret)
+    raise ConfigurationError(
+        f"Cannot use {field.name}= for the {target.backend} backend: it is a "
+        f"{type(plain(given)).__name__}, not text.",
+        next_step="Give it as text.",
+        backend=target.backend,
+    )
+
+
+# ---- files
+
+
+class UnusableFileError(ValueError):
+    """A file that holds no credential; says why, and shows nothing of its content.
+
+    Args:
+        why: Why it cannot be used.
+        source: What a report calls the file.
+    """
+
+    def __init__(self, why: str, source: str = "") -> None:
+        super().__init__(why)
+        self.source = source
+
+
+def read_file(path: str, source: str = "") -> str:
+    """Return the text of a file that holds one credential.
+
+    Args:
+        path: Its path; `~` stands for the user's folder.
+        source: What a report calls the file, if it must be there.
+
+    Raises:
+        FileNotFoundError: If there is no such file, and it need not be there.
+        UnusableFileError: If it cannot be read, is empty, not a regular file, larger than
+            `MOST_BYTES`, or not UTF-8 text.
+    """
+    try:
+        text = _content(os.path.expanduser(path))
+    except FileNotFoundError:
+        if not source:
+            raise
+        why = "there is no such file"
+    except IsADirectoryError:
+        why = "it is not a regular file"
+    except OSError as error:
+        why = f"it cannot be read ({error.strerror or error})"
+    except UnicodeDecodeError:
+        why = "it is not UTF-8 text"
+    except UnusableFileError as error:
+        why = str(error)
+    else:
+        return text
+    raise UnusableFileError(why, source)
+
+
+def _content(path: str) -> str:
+    # Nonblocking: a named pipe may have no writer.
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    with open(path, "rb", opener=lambda name, _: os.open(name, flags)) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise UnusableFileError("it is not a regular file")
+        content = file.read(MOST_BYTES + 1)
+    if len(content) > MOST_BYTES:
+        raise UnusableFileError(f"it is larger than {MOST_BYTES} bytes")
+    text = content.decode("utf-8-sig")
+    if "\0" in text:
+        raise UnusableFileError("it is not UTF-8 text")
+    if not text.strip():
+        raise UnusableFileError("it is empty")
+    return text
+
+
+def shown_path(path: str) -> str:
+    """Return a path for a report, unless it may be a secret that somebody put in its place.
+
+    >>> shown_path("/secrets/key"), shown_path("sk-0123456789abcdefghij")
+    ('/secrets/key', '[no path]')
+    >>> shown_path("wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY")
+    '[no path]'
+    """
+    if len(path) < _SHORTEST_SECRET or _PATH.fullmatch(path) or os.path.exists(path):
+        return path
+    folder = os.path.dirname(path).strip("/\\")
+    return path if folder and os.path.isdir(folder) else "[no path]"
+
+
+def token_path(templates: Sequence[str]) -> str | None:
+    """Return where an SDK keeps its token: the first path whose `$VARIABLES` are all set."""
+    for template in templates:
+        if all(os.environ.get(name) for name in _VARIABLE.findall(template)):
+            return os.path.expanduser(os.path.expandvars(template))
+    return None

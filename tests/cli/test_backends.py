@@ -40,32 +40,9 @@ def test_the_table_is_plain_where_it_goes_to_no_terminal(invoke: Any) -> None:
     assert "\x1b" not in result.stdout
 
 
-@pytest.mark.parametrize(
-    "source", ["raise RuntimeError('oops')", "import sys; sys.exit(7)", "def :", "x = 1"]
-)
-def test_a_broken_plugin_is_in_the_list_with_its_reason(
-    invoke: Any, invoke_json: Any, install: Any, source: str
-) -> None:
-    install("bad", f"print('noise')\n{source}")
-    result = invoke("backends", "--load")
-    assert result.exit_code == 0
-    assert "Traceback" not in result.output
-    assert "noise" not in result.stdout
-    found = invoke_json("backends", "--load")
-    assert states(found)["bad"] == "broken"
-    assert states(found)["ollama"] == "loaded"
-    row = next(row for row in found["backends"] if row["name"] == "bad")
-    assert "dist-bad" in row["reason"]
-
-
-def test_a_broken_extension_is_in_the_list_and_so_is_what_it_brings_down(
-    invoke_json: Any, install: Any
-) -> None:
+def test_extensions_are_listed_too(invoke_json: Any, install: Any) -> None:
     install("policy", "raise RuntimeError('oops')", group=EXTENSIONS)
     assert states(invoke_json("backends"), "extensions") == {"policy": "found"}
-    found = invoke_json("backends", "--load")
-    assert states(found, "extensions") == {"policy": "broken"}
-    assert set(states(found).values()) == {"broken"}
 
 
 def test_conflicts_and_what_is_switched_off_say_why(
@@ -74,7 +51,7 @@ def test_conflicts_and_what_is_switched_off_say_why(
     install("fake", GOOD, distribution="dist-one")
     monkeypatch.setenv("MELLEA_API_DISABLE", "openai")
     install("fake", GOOD, distribution="dist-two")
-    rows = {row["name"]: row for row in invoke_json("backends", "--load")["backends"]}
+    rows = {row["name"]: row for row in invoke_json("backends")["backends"]}
     assert rows["fake"]["state"] == "conflict"
     assert "MELLEA_API_PREFER=fake=dist-one" in rows["fake"]["reason"]
     assert rows["openai"]["state"] == "disabled"

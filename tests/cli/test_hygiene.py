@@ -43,7 +43,6 @@ def imported(unwanted: tuple[str, ...], *arguments: str) -> str:
     "line",
     [
         "backends",
-        "backends --load",
         "models --offline",
         "options ollama",
         "options ollama max_tokens=5",
@@ -62,7 +61,7 @@ def test_what_asks_nobody_imports_no_sdk(line: str) -> None:
     assert imported((*SDKS, *DRAWING), *line.split(), "--json") == ""
 
 
-@pytest.mark.parametrize("line", ["backends --load", "options ollama seed=1", "--help"])
+@pytest.mark.parametrize("line", ["backends", "options ollama seed=1", "--help"])
 def test_what_needs_no_model_list_touches_no_cache(line: str) -> None:
     assert imported(("platformdirs", "filelock", "sqlite3"), *line.split()) == ""
     assert not Path(os.environ["XDG_CACHE_HOME"], "mellea-api").exists()

@@ -135,7 +135,7 @@ def test_a_server_that_went_away_is_shown_with_what_it_said_before(
     assert result.exit_code == 3
     assert "tiny:latest" in result.stdout
     assert "HTTP 503" in result.stderr
-    assert "what it answered before" in result.stderr
+    assert "its last answer" in result.stderr
 
 
 def test_a_cache_that_does_not_work_is_said_once_and_breaks_nothing(

@@ -199,7 +199,7 @@ CALLS = [name for name in vars(_Calls) if name not in ("arguments", "runtime", "
 CALLS = [name for name in CALLS if not name.startswith("_") and callable(vars(_Calls)[name])]
 
 COMMANDS: dict[str, tuple[str, ...]] = {
-    "backends": ("backends", "--load"),
+    "backends": ("backends",),
     "models": ("models", "{backend}", "--timeout", "2"),
     "models, all": ("models", "--timeout", "2"),
     "options": ("options", "{backend}", "temperature=0.5", "--model", "{model}"),

@@ -22,13 +22,13 @@ def schema(command: str) -> Any:
 def steps(found: Any, backend: str = "") -> dict[str, str]:
     """The state of each step of one backend, or of the only one."""
     (one,) = [row for row in found["backends"] if not backend or row["backend"] == backend]
-    return {step["step"]: step["state"] for step in one["steps"]}
+    return {step["name"]: step["state"] for step in one["steps"]}
 
 
 def step(found: Any, name: str) -> Any:
     """One step of the only backend."""
     (backend,) = found["backends"]
-    (one,) = [step for step in backend["steps"] if step["step"] == name]
+    (one,) = [step for step in backend["steps"] if step["name"] == name]
     return one
 
 

@@ -32,7 +32,7 @@ def test_a_model_that_is_not_there_is_told_with_what_is(check: Any) -> None:
     found = check("ollama", "--probe", "--model", "granite4:mikro")
     assert found["exit_code"] == 1
     model = step(found, "model")
-    assert model["error"] == "ModelNotFoundError"
+    assert model["error"]["type"] == "ModelNotFoundError"
     assert "granite4:micro" in model["message"]
     assert "ollama pull granite4:mikro" in model["next_step"]
     assert step(check("openai", "--probe", "--model", "gpt-0"), "model")["state"] == "failed"
@@ -58,7 +58,7 @@ def test_a_rejected_key_is_a_failure_of_the_credentials(
     found = check("openai", "--probe")
     assert found["exit_code"] == 4
     assert {row["state"] for row in found["backends"][0]["steps"] if row["error"]} == {"failed"}
-    failed = {row["step"] for row in found["backends"][0]["steps"] if row["error"]}
+    failed = {row["name"] for row in found["backends"][0]["steps"] if row["error"]}
     assert failed == {"credentials"}
 
 
@@ -124,7 +124,7 @@ def test_a_model_that_is_missed_while_a_key_is_tried_is_a_failure(check: Any, in
     install("hub", f"{GOOD}from mellea_api import ModelNotFoundError\n\n{PROBES.format(says)}")
     found = check("hub", "--probe")
     assert found["exit_code"] == 1
-    assert step(found, "model")["error"] == "ModelNotFoundError"
+    assert step(found, "model")["error"]["type"] == "ModelNotFoundError"
     assert step(found, "credentials")["state"] == "skipped"
     assert check("hub")["ready"]
 
@@ -157,7 +157,7 @@ def test_a_backend_that_never_answers_holds_up_nobody(check: Any) -> None:
         found = check("ollama", "--base-url", nobody.base_url, "--probe", "--timeout", "3")
     assert found["exit_code"] == 3
     assert steps(found)["credentials"] == "skipped"  # nothing is wrong with them
-    assert step(found, "server")["error"] == "RequestTimeoutError"
+    assert step(found, "server")["error"]["type"] == "RequestTimeoutError"
 
 
 HANGING = """
@@ -177,7 +177,7 @@ def test_a_plugin_that_hangs_is_late_and_the_others_are_there(check: Any, instal
     assert found["exit_code"] == 3
     (stuck, _) = found["backends"]
     assert [step["state"] for step in stuck["steps"]] == ["ok", "ok", "ok", "failed"]
-    assert stuck["steps"][-1]["error"] == "RequestTimeoutError"
+    assert stuck["steps"][-1]["error"]["type"] == "RequestTimeoutError"
     assert steps(found, "ollama")["model"] == "ok"
 
 
@@ -185,7 +185,7 @@ def test_a_plugin_that_hangs_while_it_is_imported_is_late_too(check: Any, instal
     install("asleep", "import time; time.sleep(60)")
     found = check("asleep", "--timeout", "0.5")
     assert found["exit_code"] == 1
-    assert step(found, "plugin")["error"] == "PluginError"
+    assert step(found, "plugin")["error"]["type"] == "PluginError"
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ def test_a_backend_that_is_set_up_is_ready_and_nobody_is_asked(check: Any, ollam
 def test_a_missing_key_is_told_with_where_it_belongs(invoke: Any, check: Any) -> None:
     found = check("openai")
     assert found["exit_code"] == 4
-    assert step(found, "credentials")["error"] == "CredentialError"
+    assert step(found, "credentials")["error"]["type"] == "CredentialError"
     result = invoke("check", "openai")
     assert "OPENAI_API_KEY" in result.stderr
 
@@ -88,6 +88,6 @@ def test_a_broken_plugin_is_a_failure_with_its_reason(
 def test_names_in_conflict_and_names_of_nobody_fail(check: Any, install: Any) -> None:
     install("fake", GOOD, distribution="dist-one")
     install("fake", GOOD, distribution="dist-two")
-    assert step(check("fake"), "plugin")["error"] == "PluginError"
-    assert step(check("watson"), "plugin")["error"] == "BackendNotFoundError"
+    assert step(check("fake"), "plugin")["error"]["type"] == "PluginError"
+    assert step(check("watson"), "plugin")["error"]["type"] == "BackendNotFoundError"
     assert "fake" in [row["backend"] for row in check("--all")["backends"]]

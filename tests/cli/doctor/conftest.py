@@ -14,7 +14,7 @@ def doctor(reported: Any) -> Any:
     def run(*arguments: str) -> Any:
         found = reported("doctor", *arguments)
         rows = [row for part in found.values() if isinstance(part, list) for row in part]
-        wrong = any(row["state"] == "error" for row in rows)
+        wrong = any(row["state"] == "failed" for row in rows)
         assert (found["exit_code"], found["healthy"]) == (int(wrong), not wrong)
         return found
 

@@ -10,7 +10,8 @@ import jsonschema
 from support.reports import REFERENCE, schema
 
 from mellea_api._api.environment import VARIABLES
-from mellea_api._diagnosis.software import OURS, TESTED_MELLEA, TESTED_PYTHON
+from mellea_api._diagnosis.doctor import TESTED_MELLEA, TESTED_PYTHON
+from mellea_api._registry.registry import KNOWN_DISTRIBUTIONS
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -20,7 +21,7 @@ def test_the_list_of_variables_is_that_of_the_code_and_of_the_reference() -> Non
     named = {
         name
         for path in source.rglob("*.py")
-        if "diagnosis" not in path.parts
+        if "_diagnosis" not in path.parts
         for name in re.findall(r"\bMELLEA_[A-Z_]+\b", path.read_text("utf-8"))
     }
     assert named == set(VARIABLES)
@@ -51,7 +52,7 @@ def test_the_distributions_of_this_project_are_those_of_the_tree() -> None:
         for folder in ("plugins", "examples")
         for path in (ROOT / folder).glob("*/pyproject.toml")
     }
-    assert names == set(OURS)
+    assert names == set(KNOWN_DISTRIBUTIONS.values())
 
 
 def test_the_schema_is_one() -> None:

@@ -38,7 +38,6 @@ def test_what_is_installed_is_told_with_versions_and_load_times(doctor: Any) -> 
         assert plugin["state"] == "ok"
         assert plugin["load_ms"] > 0
     assert [one["name"] for one in found["software"][:3]] == ["python", "mellea-api", "mellea"]
-    assert row(found, "software", "openai")["version"]
     assert found["variables"] == []
 
 
@@ -47,11 +46,11 @@ def test_the_table_says_how_many_problems_there_are(
 ) -> None:
     monkeypatch.setenv("MELLEA_BACKEND", "ngram")
     result = invoke("doctor")
-    assert result.stdout.splitlines()[-1] == "0 errors, 0 warnings."
+    assert result.stdout.splitlines()[-1] == "0 failures, 0 warnings."
     monkeypatch.setenv("MELLEA_MODELID", "primer-3")
     monkeypatch.setenv("MELLEA_RUN_ID", "a\nb")
     result = invoke("doctor")
-    assert result.stdout.splitlines()[-1] == "1 error, 1 warning."
+    assert result.stdout.splitlines()[-1] == "1 failure, 1 warning."
     assert "Did you mean MELLEA_MODEL_ID?" in result.stdout
 
 
@@ -73,7 +72,7 @@ def test_an_alias_is_one_plugin_with_two_names(
     assert (found["aliases"], found["state"]) == (["faux"], "ok")
     monkeypatch.setenv("MELLEA_BACKEND", "faux")
     monkeypatch.setenv("MELLEA_MODEL_OPTIONS", '{"temprature": 1}')
-    assert row(doctor(), "variables", "MELLEA_MODEL_OPTIONS")["state"] == "error"
+    assert row(doctor(), "variables", "MELLEA_MODEL_OPTIONS")["state"] == "failed"
 
 
 # ---------------------------------------------------------------------------- broken plugins
@@ -103,7 +102,7 @@ def test_broken_plugins_are_told_each_with_its_reason_and_what_to_do(
     found = doctor()
     for name, source in zip(names, BROKEN, strict=True):
         bad = row(found, "backends", name)
-        assert bad["state"] == "error"
+        assert bad["state"] == "failed"
         assert BROKEN[source] in bad["message"]
         assert f"dist-{name}" in bad["message"]
         assert bad["next_step"]
@@ -116,7 +115,8 @@ def test_a_plugin_of_another_contract_is_told_with_its_version(
     install("newer", GOOD.replace("name=name,", "name=name, contract_version=99,"))
     only("newer")
     newer = row(doctor(), "backends", "newer")
-    assert (newer["state"], newer["contract_version"]) == ("error", 99)
+    assert newer["state"] == "failed"
+    assert "99" in newer["message"]
     assert "upgrade mellea-api" in newer["message"]
 
 
@@ -127,7 +127,9 @@ def test_a_module_that_is_missing_is_told_with_what_brings_it(
     only("bad")
     bad = row(doctor(), "backends", "bad")
     assert "a_module_that_is_nowhere" in bad["message"]
-    assert bad["next_step"] == "Install it with what it needs: pip install --upgrade dist-bad"
+    assert bad["next_step"].startswith(
+        "Install what it needs: pip install --upgrade dist-bad. `pip check`"
+    )
 
 
 def test_a_module_of_its_own_that_is_missing_means_a_damaged_installation(
@@ -137,7 +139,7 @@ def test_a_module_of_its_own_that_is_missing_means_a_damaged_installation(
     (tmp_path / f"site/{module}.py").unlink()
     only("bad")
     bad = row(doctor(), "backends", "bad")
-    assert bad["next_step"] == "Install it anew: pip install --force-reinstall dist-bad"
+    assert bad["next_step"] == "Install it again: pip install --force-reinstall dist-bad"
 
 
 def test_without_a_file_of_its_own_python_starts_no_process_and_says_so(
@@ -147,7 +149,7 @@ def test_without_a_file_of_its_own_python_starts_no_process_and_says_so(
         monkeypatch.setattr(sys, "executable", executable)
         ngram = row(doctor(), "backends", "ngram")
         assert ngram["state"] == "warning"
-        assert "No process could be started" in ngram["message"]
+        assert "no process could be started" in ngram["message"]
 
 
 def test_without_a_folder_for_the_answer_it_says_so(
@@ -157,7 +159,7 @@ def test_without_a_folder_for_the_answer_it_says_so(
     monkeypatch.setattr(tempfile, "tempdir", "/nowhere")
     found = doctor()
     assert found["healthy"]
-    assert "No process could be started" in row(found, "backends", "ngram")["message"]
+    assert "no process could be started" in row(found, "backends", "ngram")["message"]
 
 
 def test_a_plugin_leaves_nothing_that_is_waited_for(doctor: Any, install: Any, only: Any) -> None:
@@ -186,19 +188,19 @@ def test_a_plugin_that_hangs_is_given_up(doctor: Any, install: Any, only: Any) -
     install("asleep", "import time; time.sleep(100)")
     only("asleep")
     asleep = row(doctor("--timeout", "1"), "backends", "asleep")
-    assert (asleep["state"], asleep["load_ms"]) == ("error", None)
+    assert (asleep["state"], asleep["load_ms"]) == ("failed", None)
     assert "took more than 1 s" in asleep["message"]
 
 
 def test_a_plugin_that_imports_its_sdk_at_once_is_a_warning(
     doctor: Any, install: Any, only: Any
 ) -> None:
-    install("heavy", f"import ollama\n{GOOD}")
+    install("heavy", f"import mellea\n{GOOD}")
     only("heavy")
     found = doctor()
     assert found["healthy"]
     assert row(found, "backends", "heavy")["state"] == "warning"
-    assert "imports ollama" in row(found, "backends", "heavy")["message"]
+    assert "imports mellea" in row(found, "backends", "heavy")["message"]
 
 
 def test_a_broken_extension_is_told_with_what_it_means(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import click
 
-from mellea_api import __version__
 from mellea_api._cli.backends import backends
 from mellea_api._cli.chat import chat
 from mellea_api._cli.check import check
@@ -21,7 +20,7 @@ from mellea_api._cli.run import run
     "cannot be reached or is late; 4 credentials; 130 interrupted. `run` exits as the program "
     "does.",
 )
-@click.version_option(__version__, prog_name="mellea-api")
+@click.version_option(package_name="mellea-api", prog_name="mellea-api")
 def app() -> None:
     """LLM backends for Mellea: list them, ask them, and run programs on them."""
 

@@ -5,20 +5,28 @@ from __future__ import annotations
 import contextlib
 import io
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
-from mellea_api._cli.output import Output, command, exit_code
+from mellea_api._cli.output import Columns, Output, command, exit_code
 from mellea_api._cli.values import timeout_option
 
 if TYPE_CHECKING:
-    from mellea_api._diagnosis.readiness import BackendReadiness
+    from mellea_api._diagnosis.findings import BackendReadiness
     from mellea_api._registry import Registry
 
 
 _WORST_FIRST: Final = (1, 4, 3)
-"""Exit codes: what a person has to mend before what may mend itself."""
+"""Exit codes: what a person must fix before what may fix itself."""
+
+_COLUMNS: Final[Columns] = {
+    "backend": lambda row: row[0].backend,
+    "step": lambda row: row[1].name,
+    "state": lambda row: row[1].state,
+    "": lambda row: row[1].message,
+    "what to do": lambda row: row[1].next_step,
+}
 
 
 @click.command()
@@ -27,7 +35,7 @@ _WORST_FIRST: Final = (1, 4, 3)
 @click.option(
     "--probe",
     is_flag=True,
-    help="Ask the servers, by calls that cost nothing: are they there, do they take the "
+    help="Ask the servers, by calls that cost nothing: are they there, do they accept the "
     "credentials, do they have the model?",
 )
 @click.option("--model", "-m", metavar="MODEL", help="The model; needs one backend.")
@@ -45,14 +53,16 @@ def check(
 ) -> None:
     """Say whether each BACKEND can be used, as the environment has it set up.
 
-    Without BACKEND it is the one that a runtime would use: MELLEA_BACKEND, else ollama, with
-    MELLEA_MODEL_ID and MELLEA_MODEL_OPTIONS. The plugin, the settings, the options and the
-    credentials are looked at; nobody is asked and no SDK is imported, unless --probe is given.
+    Without BACKEND it checks the one that a runtime would use: MELLEA_BACKEND, else ollama, with
+    MELLEA_MODEL_ID and MELLEA_MODEL_OPTIONS. It checks the plugin, the settings, the options and
+    the credentials. No server is asked and no SDK is imported, unless --probe is given.
 
-    The exit code is 0 if all of them are ready. Else it is that of the worst: 1 where something
-    is wrong that is not named here, 4 for credentials, 3 for a server that cannot be reached or
-    is late. Then standard error has the reason, one line for each backend.
+    The exit code is 0 if all of them are ready, else that of the worst failure: 4 for credentials,
+    3 for a server that cannot be reached or is late, 1 for all else. Standard error then has the
+    reason, one line for each backend.
     """
+    from attrs import asdict
+
     from mellea_api._diagnosis.readiness import check_readiness
     from mellea_api._registry.shared import shared_registry
 
@@ -61,34 +71,38 @@ def check(
     if (model or base_url) and (everything or len(backends) > 1):
         raise click.UsageError("--model and --base-url need one backend.")
     registry = shared_registry()
-    # What a plugin prints while it is imported is no part of the report, nor of the reason.
+    # A plugin may print while it is imported: that belongs to neither the report nor the reason.
     with contextlib.redirect_stdout(io.StringIO()):
-        found = check_readiness(
+        report = check_readiness(
             _all(registry) if everything else list(backends) or None,
             model,
             base_url=base_url,
             probe=probe,
             timeout=timeout,
-            keyring=not everything,  # it may ask somebody to open it: only for who was named
+            keyring=not everything,  # a keyring may ask a person: only for a backend that was named
             registry=registry,
         )
-    codes = {_code(backend) for backend in found.backends}
+    codes = {_code(backend) for backend in report.backends}
     code = next((code for code in _WORST_FIRST if code in codes), 0)
-    if not found.backends:
+    if not report.backends:
         code = 1
         output.note("No backend is installed. Install one: pip install mellea-api-ollama")
-    if output.as_json:
-        output.data(
-            {
-                "ready": found.ready,
-                "exit_code": code,
-                "probed": found.probed,
-                "timeout": found.timeout,
-                "backends": [_plain(backend) for backend in found.backends],
-            }
-        )
-    else:
-        _show(output, found.backends)
+    output.show(
+        {
+            "ready": report.ready,
+            "exit_code": code,
+            "probed": report.probed,
+            "timeout": report.timeout,
+            "backends": [
+                {"ready": one.ready, "exit_code": _code(one), **asdict(one, recurse=False)}
+                for one in report.backends
+            ],
+        },
+        ([(one, step) for one in report.backends for step in one.steps], _COLUMNS),
+    )
+    if not output.as_json:
+        for backend in report.backends:
+            _explain(output, backend)
     click.get_current_context().exit(code)
 
 
@@ -103,40 +117,10 @@ def _code(backend: BackendReadiness) -> int:
     return next((code for code in _WORST_FIRST if code in codes), 0)
 
 
-def _plain(backend: BackendReadiness) -> dict[str, Any]:
-    return {
-        "backend": backend.backend,
-        "ready": backend.ready,
-        "exit_code": _code(backend),
-        "distribution": backend.distribution,
-        "version": backend.version,
-        "model_id": backend.model_id,
-        "base_url": backend.base_url,
-        "steps": [
-            {
-                "step": step.name,
-                "state": step.state,
-                "message": step.message,
-                "next_step": step.next_step,
-                "error": None if step.error is None else type(step.error).__name__,
-            }
-            for step in backend.steps
-        ],
-        "credentials": backend.credentials,
-    }
-
-
-def _show(output: Output, backends: Sequence[BackendReadiness]) -> None:
-    rows = [
-        (backend.backend, step.name, step.state, step.message, step.next_step)
-        for backend in backends
-        for step in backend.steps
-    ]
-    if rows:
-        output.table(("backend", "step", "state", "", "what to do"), rows)
-    for backend in backends:
-        failed = [step for step in backend.steps if step.error is not None]
-        failed.sort(key=lambda step: exit_code(step.error) != _code(backend))  # type: ignore[arg-type]
-        for step in failed[:1]:
+def _explain(output: Output, backend: BackendReadiness) -> None:
+    """Print the failure that the exit code comes from, for logs that keep standard error alone."""
+    for step in backend.steps:
+        if step.error is not None and exit_code(step.error) == _code(backend):
             reason = f"{step.message} {step.next_step}".strip()
             output.note(f"not ready: {backend.backend}: {step.name}: {reason}")
+            return

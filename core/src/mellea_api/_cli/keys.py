@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
-from mellea_api._cli.output import Output, command
+from mellea_api._cli.output import Output, plain_command
 from mellea_api._secrecy.secrets import Secret
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 _PATIENCE: Final = 60.0
-"""Seconds for a keyring that is written to: its owner may have to unlock it first."""
+"""Seconds for writing to a keyring: its owner may have to unlock it first."""
 _MOST: Final = 64 * 1024
 """Characters of a credential on the standard input."""
 
@@ -28,8 +29,39 @@ _MOST: Final = 64 * 1024
 def keys() -> None:
     """Keep credentials in the system's keyring, where sessions find what is nowhere else.
 
-    Needs `pip install "mellea-api[keyring]"`.
+    Needs `pip install "mellea-api[keyring]"`. The entries are plain ones of the service
+    `mellea-api`: `keyring get mellea-api openai.api_key` prints one.
     """
+
+
+def _keyring_command(function: Function) -> Function:
+    """Make a command that needs the keyring; its errors become the library's."""
+
+    @plain_command
+    @functools.wraps(function)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        from mellea_api._contract.errors import ConfigurationError
+        from mellea_api._credentials import system_keyring
+
+        next_step = 'Run `pip install "mellea-api[keyring]"`.'
+        try:
+            if not system_keyring.installed():
+                raise system_keyring.NoKeyringError(
+                    "cannot be used: the keyring library is not installed"
+                )
+            next_step = (
+                "Set the environment variable instead, or a file with <VARIABLE>_FILE; "
+                "`python -m keyring --list-backends` shows which keyrings there are."
+            )
+            return function(*args, **kwargs)
+        except system_keyring.NoKeyringError as error:
+            failure = ConfigurationError(f"The keyring {error}.", next_step=next_step)
+        except system_keyring.KeyringUnusableError as error:
+            next_step = "Unlock it, and try again."
+            failure = ConfigurationError(f"The keyring {error}.", next_step=next_step)
+        raise failure  # out here it has no context: frames of a keyring hold the secret
+
+    return run  # type: ignore[return-value]
 
 
 def _for_one_field(function: Function) -> Function:
@@ -46,64 +78,38 @@ def _for_one_field(function: Function) -> Function:
 @keys.command("set")
 @_for_one_field
 @click.option("--base-url", metavar="URL", help="The server that it is for.")
-@command
+@_keyring_command
 def set_(
     output: Output, backend: str, field: str | None, model: str | None, base_url: str | None
 ) -> None:
-    """Let the keyring hold the FIELD of BACKEND, such as `api_key` (the default: its secret one).
+    """Store the FIELD of BACKEND in the keyring, such as `api_key` (the default: its only secret).
 
-    The value is asked for without being shown, or read from the standard input. It is never an
-    argument, which every user of the machine could see.
+    You are asked for the value, which is not shown; or it is read from standard input. It is never
+    an argument, which every user of the machine could see.
     """
     from mellea_api._credentials import system_keyring
     from mellea_api._credentials.judge import find_problem, malformed_error
 
-    target, found = _field(backend, field, model, base_url)
-    name = system_keyring.entry(target, found)
-    _library()
-    value = Secret(_value(name), source="standard input")
+    target, chosen = _secret_field(backend, field, model, base_url)
+    name = system_keyring.entry(target, chosen)
+    value = Secret(_read_value(name), source="standard input")
     if not value:
         raise click.UsageError("Nothing was given.")
-    wrong = find_problem(found, target, value.reveal())
+    wrong = find_problem(chosen, target, value.reveal())
     if wrong is not None:
-        raise malformed_error(target, found, value.source, wrong)
-    _kept(lambda: system_keyring.write(name, value, _PATIENCE))
-    if output.as_json:
-        output.data(_row(target, found, value))
-        return
-    output.line(f"The keyring holds {name} now.")
-
-
-@keys.command()
-@_for_one_field
-@click.option("--reveal", is_flag=True, help="Print the value itself.")
-@command
-def get(output: Output, backend: str, field: str | None, model: str | None, reveal: bool) -> None:
-    """Say whether the keyring holds the FIELD of BACKEND, and its last four characters."""
-    from mellea_api._credentials import system_keyring
-
-    target, found = _field(backend, field, model)
-    _library()
-    secret = _read(target, found)
-    if secret is None:
-        _absent(target, found)
-    if output.as_json:
-        shown = {"value": secret.reveal()} if reveal else {}
-        output.data({**_row(target, found, secret), **shown})
-    elif reveal:
-        output.line(secret.reveal())
-    else:
-        output.line(f"{system_keyring.entry(target, found)} {secret.hint}".rstrip())
+        raise malformed_error(target, chosen, value.source, wrong)
+    system_keyring.write(name, value, _PATIENCE)
+    output.line(f"The keyring now holds {name}.")
 
 
 @keys.command("list")
 @click.argument("backend", required=False)
 @click.option("--model", "-m", metavar="MODEL", help="The model, if the fields follow it.")
-@command
+@_keyring_command
 def list_(output: Output, backend: str | None, model: str | None) -> None:
-    """Say which secrets of BACKEND, or of all installed backends, the keyring holds.
+    """List the secrets of BACKEND, or of all installed backends, and which the keyring holds.
 
-    A keyring has no list of what it holds: it is asked for each field.
+    A keyring cannot list what it holds: it is asked for each field.
     """
     from mellea_api._contract.errors import MelleaAPIError
     from mellea_api._credentials import system_keyring
@@ -111,9 +117,8 @@ def list_(output: Output, backend: str | None, model: str | None) -> None:
 
     if model is not None and backend is None:
         raise click.UsageError("--model needs BACKEND.")
-    _library()
     registry = shared_registry()
-    rows: dict[str, dict[str, Any]] = {}  # by entry, which a backend and its aliases share
+    rows: dict[str, dict[str, str]] = {}  # by entry, which a backend and its aliases share
     for name in [backend] if backend is not None else registry.names():
         try:
             found = registry.backend(name)
@@ -127,45 +132,44 @@ def list_(output: Output, backend: str | None, model: str | None) -> None:
         for field in fields:
             entry = system_keyring.entry(target, field)
             if field.secret and entry not in rows:
-                rows[entry] = _row(target, field, _read(target, field))
-    if output.as_json:
-        output.data({"keys": list(rows.values())})
-    elif rows:
-        columns = ("backend", "field", "in the keyring", "value")
-        output.table(
-            columns,
-            [
-                (row["backend"], row["field"], "yes" if row["there"] else "no", row["hint"])
-                for row in rows.values()
-            ],
-        )
-    else:
-        output.note("There is nothing that a keyring could hold.")
+                value = system_keyring.read(entry)
+                rows[entry] = {
+                    "backend": target.backend,
+                    "field": field.name,
+                    "in the keyring": "no" if value is None else "yes",
+                    "value": "" if value is None else Secret(value, source="keyring").hint,
+                }
+    columns = {name: name for name in ("backend", "field", "in the keyring", "value")}
+    output.show({}, (rows.values(), columns))
+    if not rows:
+        output.note("No backend has a secret that a keyring could hold.")
 
 
 @keys.command()
 @_for_one_field
-@command
+@_keyring_command
 def delete(output: Output, backend: str, field: str | None, model: str | None) -> None:
-    """Let the keyring forget the FIELD of BACKEND."""
+    """Delete the FIELD of BACKEND from the keyring."""
+    from mellea_api._contract.errors import CredentialError
     from mellea_api._credentials import system_keyring
 
-    target, found = _field(backend, field, model)
-    name = system_keyring.entry(target, found)
-    _library()
-    if _read(target, found) is None:
-        _absent(target, found)
-    _kept(lambda: system_keyring.delete(name, _PATIENCE))
-    if output.as_json:
-        output.data(_row(target, found, None))
-        return
-    output.line(f"The keyring holds {name} no longer.")
+    target, chosen = _secret_field(backend, field, model)
+    name = system_keyring.entry(target, chosen)
+    if system_keyring.read(name) is None:
+        raise CredentialError(
+            f"The keyring holds no {name}.",
+            next_step=f"Store it with `mellea-api keys set {target.backend} {chosen.name}`.",
+            backend=target.backend,
+            field=chosen.name,
+        )
+    system_keyring.delete(name, _PATIENCE)
+    output.line(f"The keyring no longer holds {name}.")
 
 
-def _field(
+def _secret_field(
     backend: str, name: str | None, model: str | None, base_url: str | None = None
 ) -> tuple[Target, CredentialField]:
-    """Return the secret field that is meant."""
+    """Return the target and its secret field of this name, or its only one."""
     from mellea_api._registry.shared import shared_registry
 
     found = shared_registry().backend(backend)
@@ -182,77 +186,12 @@ def _field(
     )
 
 
-def _value(name: str) -> str:
-    """Ask for a value, or read it."""
+def _read_value(name: str) -> str:
+    """Ask for a value, or read it from standard input."""
     if sys.stdin.isatty():
-        asked: str = click.prompt(f"Value of {name}", hide_input=True, err=True, default="")
-        return asked
-    given = sys.stdin.read(_MOST + 1)
-    if len(given) > _MOST:
-        raise click.UsageError(f"That is no credential: it has more than {_MOST} characters.")
-    return given
-
-
-def _library() -> None:
-    """See that there is a library to ask.
-
-    Raises:
-        ConfigurationError: If not.
-    """
-    from mellea_api._contract.errors import ConfigurationError
-    from mellea_api._credentials import system_keyring
-
-    if not system_keyring.installed():
-        raise ConfigurationError(
-            "The keyring cannot be used: the keyring library is not installed.",
-            next_step='Run `pip install "mellea-api[keyring]"`.',
-        )
-
-
-def _kept(work: Callable[[], Any]) -> Any:
-    """Ask the keyring; say what it raises in the library's terms."""
-    from mellea_api._contract.errors import ConfigurationError
-    from mellea_api._credentials import system_keyring
-
-    try:
-        return work()
-    except system_keyring.NoKeyringError as error:
-        failure = ConfigurationError(
-            f"The keyring {error}.",
-            next_step="Set the environment variable instead, or a file with <VARIABLE>_FILE; "
-            "`python -m keyring --list-backends` shows which keyrings there are.",
-        )
-    except system_keyring.KeyringUnusableError as error:
-        failure = ConfigurationError(f"The keyring {error}.", next_step="Unlock it, and try again.")
-    raise failure
-
-
-def _read(target: Target, field: CredentialField) -> Secret | None:
-    from mellea_api._credentials import system_keyring
-
-    value = _kept(lambda: system_keyring.read(system_keyring.entry(target, field)))
-    return None if value is None else Secret(value, source="keyring")
-
-
-def _row(target: Target, field: CredentialField, secret: Secret | None) -> dict[str, Any]:
-    from mellea_api._credentials import system_keyring
-
-    return {
-        "backend": target.backend,
-        "field": field.name,
-        "entry": system_keyring.entry(target, field),
-        "there": secret is not None,
-        "hint": "" if secret is None else secret.hint,
-    }
-
-
-def _absent(target: Target, field: CredentialField) -> NoReturn:
-    from mellea_api._contract.errors import CredentialError
-    from mellea_api._credentials import system_keyring
-
-    raise CredentialError(
-        f"The keyring holds no {system_keyring.entry(target, field)}.",
-        next_step=f"Give it one with `mellea-api keys set {target.backend} {field.name}`.",
-        backend=target.backend,
-        field=field.name,
-    )
+        value: str = click.prompt(f"Value of {name}", hide_input=True, err=True, default="")
+        return value
+    value = sys.stdin.read(_MOST + 1)
+    if len(value) > _MOST:
+        raise click.UsageError(f"That is not a credential: it has more than {_MOST} characters.")
+    return value

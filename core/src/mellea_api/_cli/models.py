@@ -1,13 +1,13 @@
-"""`mellea-api models`: what the backends have, asked of all of them at once."""
+"""`mellea-api models`: the models of all backends, which are asked at once."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from mellea_api._cli.output import Output, command, exit_code
+from mellea_api._cli.output import Columns, Output, command, exit_code
 from mellea_api._cli.values import parse_assignments, timeout_option
 
 if TYPE_CHECKING:
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("backend", required=False)
-@click.option("--refresh", is_flag=True, help="Ask, whatever was answered before.")
+@click.option("--refresh", is_flag=True, help="Ask, even if there is a recent answer.")
 @click.option(
     "--offline",
     is_flag=True,
-    help="Ask nobody: what was last answered, else the catalogue that came with a plugin.",
+    help="Ask no server: list the last answer, else the catalogue that came with the plugin.",
 )
 @click.option("--base-url", metavar="URL", help="The server; needs BACKEND.")
 @click.option(
@@ -54,7 +54,7 @@ def models(
     from mellea_api._registry.shared import shared_registry
 
     if refresh and offline:
-        raise click.UsageError("--refresh asks, and --offline asks nobody: give one of them.")
+        raise click.UsageError("Give --refresh or --offline, not both.")
     arguments = parse_assignments(assignments)
     if backend is None:
         if base_url is not None:
@@ -78,7 +78,7 @@ def models(
 
 
 def _refuse(registry: Registry, backend: str, settings: dict[str, Any]) -> None:
-    """Refuse what --set is not for: options of this command, and secrets."""
+    """Refuse options of this command and secrets in --set."""
     for name in settings:
         if name == "base_url":
             raise click.UsageError("--set base_url= is not for this: use --base-url.")
@@ -91,33 +91,18 @@ def _refuse(registry: Registry, backend: str, settings: dict[str, Any]) -> None:
 
 
 def _show(output: Output, listings: Sequence[ModelListing]) -> None:
+    rows = [(listing, model) for listing in listings for model in listing.models or ()]
+    output.show({"backends": listings}, (rows, _COLUMNS))
     for listing in listings:
         if listing.error is not None:
             output.trace(listing.error)
     if output.as_json:
-        output.data({"backends": listings})
         return
-    rows = [
-        (
-            listing.backend,
-            model.id,
-            "default" if model.default else "",
-            model.size or "",
-            "" if model.context_length is None else str(model.context_length),
-            model.source if model.age is None else f"{model.source} {_ago(model.age)}",
-            model.description,
-        )
-        for listing in listings
-        for model in listing.models or ()
-    ]
-    if rows:
-        columns = ("backend", "model", "", "size", "context", "source", "description")
-        output.table(columns, rows)
     for listing in listings:
         if listing.error is not None:
             output.note(f"{listing.backend}: {listing.error}")
             if listing.models:
-                output.note(f"{listing.backend}: what is listed is what it answered before.")
+                output.note(f"{listing.backend}: the list is its last answer.")
         elif not listing.models:
             output.note(f"{listing.backend}: it has no models.")
     if not listings:
@@ -134,3 +119,14 @@ def _ago(seconds: float) -> str:
         if seconds / size < limit:
             return f"{seconds / size:.0f} {unit} ago"
     return f"{seconds / 86400:.0f} days ago"
+
+
+_COLUMNS: Final[Columns] = {
+    "backend": lambda row: row[0].backend,
+    "model": lambda row: row[1].id,
+    "": lambda row: "default" if row[1].default else "",
+    "size": lambda row: row[1].size,
+    "context": lambda row: row[1].context_length,
+    "source": lambda row: row[1].source + ("" if row[1].age is None else f" {_ago(row[1].age)}"),
+    "description": lambda row: row[1].description,
+}

@@ -1,18 +1,17 @@
-"""`mellea-api options`: what a backend takes, and what becomes of what it is given."""
+"""`mellea-api options`: the options of a backend, and how it would send those that are given."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from mellea_api._cli.output import Output, command
+from mellea_api._cli.output import Columns, Output, command
 from mellea_api._cli.values import parse_assignments
 
 if TYPE_CHECKING:
-    from mellea_api._contract.reports import NormalizedOptions
     from mellea_api._options.listing import OptionListing
 
 
@@ -20,11 +19,11 @@ if TYPE_CHECKING:
 @click.argument("backend")
 @click.argument("assignments", nargs=-1, metavar="[NAME=VALUE]...")
 @click.option("--model", "-m", metavar="MODEL", help="The model; else the backend's default.")
-@click.option("--base-url", metavar="URL", help="The server; what it takes may depend on it.")
+@click.option("--base-url", metavar="URL", help="The server; options may depend on it.")
 @click.option(
     "--server",
     type=click.Choice(["official", "compatible"]),
-    help="What the server is; else its host's name says so.",
+    help="The kind of server; else it follows from the host.",
 )
 @click.option(
     "--endpoint",
@@ -45,9 +44,9 @@ def options(
     endpoint: Any,
     verbose: bool,
 ) -> None:
-    """Say what becomes of model options on BACKEND; without any, list all that it takes.
+    """Show how BACKEND would send model options; without any, list its options.
 
-    A VALUE is JSON, or else text. Nobody is asked, and no SDK is needed.
+    A VALUE is JSON, or else text. No server is asked, and no SDK is needed.
     """
     from mellea_api._registry.shared import shared_registry
 
@@ -62,61 +61,47 @@ def options(
     }
     if given:
         report = found.explain(given, target, endpoint)
-        if output.as_json:
-            output.data({**about, "report": report})
-        else:
-            _explain(output, report, verbose)
+        output.show({**about, "report": report}, (report.decisions, _decision_columns(verbose)))
+        if not output.as_json:
+            output.line()
+            output.line("payload:")
+            output.line(json.dumps(report.wire, indent=2, ensure_ascii=False))
         return
+    from mellea_api._options.canonical import CANONICAL
     from mellea_api._options.listing import list_options
 
     listed = list_options(target, endpoint)
-    if output.as_json:
-        output.data({**about, "options": listed})
-    else:
-        _list(output, listed, verbose)
+    rows = [option for option in listed if verbose or option.supported or option.name in CANONICAL]
+    output.show({**about, "options": listed}, (rows, _option_columns(verbose)))
+    if not (verbose or output.as_json):
+        output.note(
+            "-v also lists this provider's own options that are not supported, and sources."
+        )
 
 
-def _explain(output: Output, report: NormalizedOptions, verbose: bool) -> None:
-    output.table(
-        ("option", "outcome", "goes to", "value sent", "why", "source"),
-        [
-            (
-                f"{decision.spelling}={_shown(decision.value)}",
-                decision.outcome,
-                decision.wire,
-                _shown(decision.sent) if decision.wire else "",
-                decision.reason,
-                decision.source if verbose else "",
-            )
-            for decision in report.decisions
-        ],
-    )
-    output.line()
-    output.line("payload:")
-    output.line(json.dumps(report.wire, indent=2, ensure_ascii=False))
+def _decision_columns(verbose: bool) -> Columns:
+    columns: Columns = {
+        "option": lambda decision: f"{decision.spelling}={_shown(decision.value)}",
+        "outcome": "outcome",
+        "goes to": "wire",
+        "value sent": lambda decision: _shown(decision.sent) if decision.wire else "",
+        "why": "reason",
+    }
+    return {**columns, "source": "source"} if verbose else columns
 
 
-def _list(output: Output, listed: Iterable[OptionListing], verbose: bool) -> None:
-    from mellea_api._options.canonical import CANONICAL
-
-    output.table(
-        ("option", "type", "range", "sent as", "note", "also", "source"),
-        [
-            (
-                option.name,
-                option.type,
-                _range(option),
-                _place(option),
-                _note(option),
-                ", ".join(option.spellings) if verbose else "",
-                option.source if verbose else "",
-            )
-            for option in listed
-            if verbose or option.supported or option.name in CANONICAL
-        ],
-    )
-    if not verbose:
-        output.note("-v also lists what only this provider has and is not supported, with sources.")
+def _option_columns(verbose: bool) -> Columns:
+    columns: Columns = {
+        "option": "name",
+        "type": "type",
+        "range": _range,
+        "sent as": lambda option: (
+            option.wire or ("(see note)" if option.supported else "not supported")
+        ),
+        "note": _note,
+    }
+    also: Columns = {"also": lambda option: ", ".join(option.spellings), "source": "source"}
+    return {**columns, **also} if verbose else columns
 
 
 def _shown(value: Any) -> str:
@@ -136,12 +121,6 @@ def _range(option: OptionListing) -> str:
     if option.max_items is not None:
         parts.append(f"at most {option.max_items} items")
     return " ".join(parts)
-
-
-def _place(option: OptionListing) -> str:
-    if not option.supported:
-        return "not supported"
-    return option.wire or "(see note)"
 
 
 def _note(option: OptionListing) -> str:

@@ -7,7 +7,7 @@ import json
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 import click
@@ -36,18 +36,22 @@ def exit_code(error: BaseException) -> int:
 
 
 def printable(text: str) -> str:
-    """Take control characters out of text that came from a server: a terminal would obey them."""
+    """Replace control characters in text from a server, which a terminal would obey."""
     return "".join(
         letter if letter.isprintable() or letter in "\n\t" else "\N{REPLACEMENT CHARACTER}"
         for letter in text
     )
 
 
+Columns = Mapping[str, str | Callable[[Any], Any]]
+"""The columns of a table: for each title, the attribute or key of a row, or a function of it."""
+
+
 class Output:
-    """Prints what one command has to say.
+    """Prints the results of one command.
 
     Args:
-        as_json: Whether a program reads it.
+        as_json: Whether a program reads them.
         debug: Whether errors are shown with their traceback.
     """
 
@@ -55,13 +59,31 @@ class Output:
         self.as_json = as_json
         self.debug = debug
 
+    def show(self, data: Mapping[str, Any], *tables: tuple[Iterable[Any], Columns]) -> None:
+        """Print results: as JSON for programs, or as tables for people.
+
+        Args:
+            data: The results; values of this library in it become JSON.
+            tables: The same results as rows, each with the columns to print; a table without
+                rows is left out.
+        """
+        if self.as_json:
+            self.data(data)
+            return
+        first = True
+        for rows, columns in tables:
+            cells = [[_cell(row, column) for column in columns.values()] for row in rows]
+            if cells:
+                if not first:
+                    self.line()
+                self._table(list(columns), cells)
+                first = False
+
     def data(self, value: Any, *, indent: int | None = 2) -> None:
         """Print a value as JSON."""
 
         def plain(value: Any) -> Any:
-            from mellea_api._contract.converter import (
-                converter,  # costs more than all of `backends`
-            )
+            from mellea_api._contract.converter import converter  # slower than all of `backends`
 
             return converter().unstructure(value)
 
@@ -76,17 +98,16 @@ class Output:
         """Print a line beside the result, on standard error."""
         click.echo(printable(text), err=True)
 
-    def table(self, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-        """Print a table; columns in which no row has anything are left out.
+    def _table(self, titles: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """Print a table, without the columns in which all rows are empty.
 
-        On a terminal it is drawn and wraps; elsewhere a row is a line, without any codes.
+        A terminal gets a drawn table that wraps; elsewhere a row is a plain line.
         """
-        kept = [[" ".join(printable(cell).split()) for cell in row] for row in rows]
-        shown = [i for i in range(len(columns)) if any(row[i] for row in kept)]
-        kept = [[row[i] for i in shown] for row in kept]
-        titles = [columns[i] for i in shown]
+        shown = [i for i in range(len(titles)) if any(row[i] for row in rows)]
+        titles = [titles[i] for i in shown]
+        rows = [[row[i] for i in shown] for row in rows]
         if not sys.stdout.isatty() or os.environ.get("NO_COLOR") or _is_dumb():
-            lines = [titles, *kept]
+            lines = [titles, *rows]
             widths = [max(len(line[i]) for line in lines) for i in range(len(titles))]
             for line in lines:
                 padded = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
@@ -98,12 +119,12 @@ class Output:
         from rich.text import Text
 
         table = Table(*titles, box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-        for row in kept:
+        for row in rows:
             table.add_row(*map(Text, row))  # as Text, since brackets would be taken for markup
         Console().print(table)
 
     def trace(self, error: BaseException) -> None:
-        """Print where an error comes from, if that is wanted."""
+        """Print the traceback of an error, if --debug asks for it."""
         if self.debug:
             click.echo(redact("".join(traceback.format_exception(error))), err=True, nl=False)
 
@@ -114,6 +135,14 @@ class Output:
             self.data({"error": error if isinstance(error, MelleaAPIError) else _foreign(error)})
         else:
             self.note(f"Error: {_message(error)}")
+
+
+def _cell(row: Any, column: str | Callable[[Any], Any]) -> str:
+    if isinstance(column, str):
+        value = row[column] if isinstance(row, dict) else getattr(row, column)
+    else:
+        value = column(row)
+    return " ".join(printable("" if value is None else str(value)).split())
 
 
 def _message(error: BaseException) -> str:
@@ -128,9 +157,9 @@ def _message(error: BaseException) -> str:
 
 
 def _foreign(error: BaseException) -> dict[str, Any]:
-    """Say what is no error of this library, in the shape of one."""
+    """Return an exception of another library in the shape of one of ours."""
     reason = redact(f"{type(error).__name__}: {error}".rstrip(".")) + "."
-    next_step = "This was not foreseen; --debug shows where it happened."
+    next_step = "This is unexpected; --debug shows where it happened."
     return {
         "type": type(error).__name__,
         "message": f"{reason} {next_step}",
@@ -149,20 +178,25 @@ def _is_dumb() -> bool:
 
 
 def _open_what_is_closed() -> None:
-    """Have all three streams: Python has none for those that a daemon or a shell closed."""
+    """Open all three streams: Python has None for those that a daemon or a shell closed."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
-            nothing = open(os.devnull, mode, encoding="utf-8")  # noqa: SIM115 - until the end
+            nothing = open(os.devnull, mode, encoding="utf-8")  # noqa: SIM115 - stays open to the end
             setattr(sys, name, nothing)
 
 
 def command(function: Function) -> Function:
     """Give a command `--json` and `--debug`, an `Output` as first argument, and exit codes."""
+    json_flag = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+    return json_flag(plain_command(function))
 
-    @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+
+def plain_command(function: Function) -> Function:
+    """Do the same as `command`, without `--json`."""
+
     @click.option("--debug", is_flag=True, help="Show tracebacks of errors.")
     @functools.wraps(function)
-    def run(*args: Any, as_json: bool, debug: bool, **kwargs: Any) -> Any:
+    def run(*args: Any, debug: bool, as_json: bool = False, **kwargs: Any) -> Any:
         _open_what_is_closed()
         for stream in (sys.stdout, sys.stderr):
             if hasattr(stream, "reconfigure"):

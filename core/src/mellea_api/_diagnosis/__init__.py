@@ -1,11 +1,6 @@
-"""What is wrong, and what to do about it, before the first prompt.
+"""`check_readiness` and `diagnose`: whether backends can be used, and what is wrong if not.
 
-`readiness` says whether a backend can be used as the environment has it set up, in the `steps`
-of one look at each; it loads plugins here, and may ask their servers.
-
-`doctor` says what is installed and set, whatever is broken, and asks nobody: `findings` are what
-it returns, `software` reads metadata, `trial` loads each plugin in a process of its own, and
-`variables` looks at the environment.
+`readiness` checks one backend after the other, step by step; `doctor` runs the same check on each
+plugin in a fresh interpreter (`apart`), and adds what is installed and the `variables` that are
+set. Both return `findings`.
 """
-
-from __future__ import annotations

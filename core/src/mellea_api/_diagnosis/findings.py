@@ -1,4 +1,4 @@
-"""What `diagnose` returns: plain frozen values, without a secret in them."""
+"""What `check_readiness` and `diagnose` return: frozen values without a secret in them."""
 
 from __future__ import annotations
 
@@ -7,73 +7,11 @@ from typing import Any, Literal
 
 from attrs import field, frozen
 
-State = Literal["ok", "off", "warning", "error"]
-"""`off`: switched off by the environment. `warning`: it works, and somebody should look."""
+from mellea_api._contract.errors import MelleaAPIError
+from mellea_api._contract.reports import CredentialReport
 
-
-@frozen(kw_only=True)
-class SoftwareFinding:
-    """What was found of Python, of this library, or of a distribution that it needs.
-
-    Args:
-        name: The distribution's name.
-        version: Its version; empty if it is not installed.
-        state: How it is.
-        message: What was found; empty where there is nothing to say.
-        next_step: What to do about it; empty where nothing is.
-    """
-
-    name: str
-    version: str
-    state: State = "ok"
-    message: str = ""
-    next_step: str = ""
-
-
-@frozen(kw_only=True)
-class PluginFinding:
-    """What was found of one plugin.
-
-    Args:
-        name: The name that it is asked for by.
-        aliases: Its further names.
-        distribution: Where it comes from; several with "and" between them.
-        version: That distribution's version; empty for several.
-        contract_version: The contract that it says it was written for; None if it says none, as
-            an extension.
-        load_ms: Milliseconds that importing and describing it took, in a process of its own
-            that had the core imported; None if it was not loaded.
-        state: How it is.
-        message: What was found; empty where there is nothing to say.
-        next_step: What to do about it; empty where nothing is.
-    """
-
-    name: str
-    aliases: tuple[str, ...] = ()
-    distribution: str
-    version: str
-    contract_version: int | None = None
-    load_ms: float | None = None
-    state: State = "ok"
-    message: str = ""
-    next_step: str = ""
-
-
-@frozen(kw_only=True)
-class VariableFinding:
-    """What was found of one environment variable. Its value is not in it.
-
-    Args:
-        name: The variable's name.
-        state: How it is; `warning` for one that nobody reads.
-        message: Who reads it, or why nobody does, or what is wrong with its value.
-        next_step: What to do about it; empty where nothing is.
-    """
-
-    name: str
-    state: State = "ok"
-    message: str
-    next_step: str = ""
+State = Literal["ok", "warning", "failed", "skipped"]
+"""`warning`: it works, and somebody should look. `skipped`: not checked, or switched off."""
 
 
 def _tuple(value: Iterable[Any]) -> tuple[Any, ...]:
@@ -81,30 +19,127 @@ def _tuple(value: Iterable[Any]) -> tuple[Any, ...]:
 
 
 @frozen(kw_only=True)
+class Finding:
+    """One thing that was checked: a step of a check, a distribution, or an environment variable.
+
+    Args:
+        name: The step (`plugin`: it loads; `settings`: model and address, and the variables that
+            they come from; `options`: those of the environment; `credentials`; with a probe
+            `server`: it answers, and `model`: the server has it), or the name of the
+            distribution or variable.
+        state: `ok`, `warning` (it works, and somebody should look), `failed` or `skipped` (not
+            checked, or switched off).
+        message: The result in one line; may be empty for `ok`. It never shows a variable's value.
+        next_step: What to do about it; empty if there is nothing to do.
+        version: A distribution's version; empty if it is not installed.
+        error: Why a step failed; its class says what kind of failure it is.
+        variable: The environment variable whose value made a step fail; empty if none did.
+    """
+
+    name: str
+    state: State = "ok"
+    message: str = ""
+    next_step: str = ""
+    version: str = ""
+    error: MelleaAPIError | None = None
+    variable: str = ""
+
+
+@frozen(kw_only=True)
+class PluginFinding(Finding):
+    """What `diagnose` says about one plugin, beside what every `Finding` has.
+
+    Args:
+        name: The name of the backend or extension.
+        state: `skipped` for a plugin that is switched off.
+        message: Why it cannot be used, or what somebody should look at.
+        next_step: What to do about it.
+        version: The distribution's version; empty for several distributions.
+        error: Not set.
+        variable: Not set.
+        aliases: Its other names.
+        distribution: The distribution that brings it; several with "and" between them.
+        contract_version: The version of the contract that it was written for; None for an
+            extension, and for a plugin that does not load.
+        load_ms: Milliseconds that importing and describing it took, in a fresh interpreter that
+            had the core imported; None if it was not loaded.
+    """
+
+    distribution: str = ""
+    aliases: tuple[str, ...] = field(default=(), converter=_tuple)
+    contract_version: int | None = None
+    load_ms: float | None = None
+
+
+@frozen(kw_only=True)
+class BackendReadiness:
+    """How ready one backend is.
+
+    Args:
+        backend: The name that was asked for.
+        distribution: The distribution that brings its plugin; empty if it is not known.
+        version: That distribution's version.
+        model_id: The model that would be used; None if it is not known.
+        base_url: The server that would be called, without user and password; None for none.
+        steps: The result of each step, in this order.
+        credentials: The report on the credentials; None if they were not checked.
+    """
+
+    backend: str
+    distribution: str = ""
+    version: str = ""
+    model_id: str | None = None
+    base_url: str | None = None
+    steps: tuple[Finding, ...] = field(default=(), converter=_tuple)
+    credentials: CredentialReport | None = None
+
+    @property
+    def ready(self) -> bool:
+        """Whether no step failed."""
+        return not any(step.state == "failed" for step in self.steps)
+
+
+@frozen(kw_only=True)
+class Readiness:
+    """How ready the backends are that were asked for.
+
+    Args:
+        backends: One report for each.
+        probed: Whether their servers were asked.
+        timeout: Seconds that were allowed for all of them.
+    """
+
+    backends: tuple[BackendReadiness, ...] = field(converter=_tuple)
+    probed: bool
+    timeout: float
+
+    @property
+    def ready(self) -> bool:
+        """Whether there are backends, and all of them are ready."""
+        return bool(self.backends) and all(backend.ready for backend in self.backends)
+
+
+@frozen(kw_only=True)
 class Diagnosis:
     """What is installed and set, and what is wrong with it.
 
     Args:
-        software: Python, this library, Mellea, the SDKs, and whatever else a distribution asks
-            for and does not get.
+        software: Python, this library, Mellea, and the SDKs of the plugins.
         backends: Each backend's plugin.
         extensions: Each extension.
-        variables: The environment variables that are set and concern this library or a backend,
-            or look as if they were meant to.
+        variables: The environment variables that are set and that this library or a backend
+            reads, or whose name begins with `MELLEA_` and is probably misspelt.
     """
 
-    software: tuple[SoftwareFinding, ...] = field(converter=_tuple)
+    software: tuple[Finding, ...] = field(converter=_tuple)
     backends: tuple[PluginFinding, ...] = field(converter=_tuple)
     extensions: tuple[PluginFinding, ...] = field(converter=_tuple)
-    variables: tuple[VariableFinding, ...] = field(converter=_tuple)
+    variables: tuple[Finding, ...] = field(converter=_tuple)
 
     @property
     def healthy(self) -> bool:
-        """Whether nothing is wrong; warnings do not count."""
-        return not any(found.state == "error" for found in self)
+        """Whether nothing failed."""
+        return not any(finding.state == "failed" for finding in self)
 
-    def __iter__(self) -> Iterator[SoftwareFinding | PluginFinding | VariableFinding]:
-        yield from self.software
-        yield from self.backends
-        yield from self.extensions
-        yield from self.variables
+    def __iter__(self) -> Iterator[Finding]:
+        yield from (*self.software, *self.backends, *self.extensions, *self.variables)

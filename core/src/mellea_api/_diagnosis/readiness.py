@@ -1,103 +1,50 @@
-"""Whether backends can be used, asked before the first prompt: step by step, within a time.
+"""`check_readiness`: whether backends can be used, before the first prompt.
 
-Each backend is looked at in a thread of its own. None can hold up the others, and what one has
-found by the end of the time is reported with what it was doing then.
+Each backend is checked step by step, in a thread of its own. None can hold up the others, and
+when the time is over, each reports what it knows by then and what it was doing.
 """
 
 from __future__ import annotations
 
+import contextlib
+import copy
+import difflib
 import os
-import threading
 import time
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Final
 
-from attrs import field, frozen
+from attrs import evolve, frozen
 
 from mellea_api._api.environment import DEFAULT_BACKEND, RuntimeEnvironment
-from mellea_api._contract.errors import ConfigurationError, MelleaAPIError
+from mellea_api._api.selection import Selection, backend_name, blame, select
+from mellea_api._contract.address import shown_address
+from mellea_api._contract.errors import (
+    AnswerError,
+    BackendUnavailableError,
+    ConfigurationError,
+    CredentialError,
+    MelleaAPIError,
+    ModelNotFoundError,
+    PermissionDeniedError,
+    PluginError,
+    ProviderError,
+    RateLimitError,
+    RequestTimeoutError,
+)
 from mellea_api._contract.reports import CredentialReport
+from mellea_api._diagnosis.findings import BackendReadiness, Finding, Readiness, State
+from mellea_api._diagnosis.variables import first_set, secrets_of, variables_of
+from mellea_api._provider.deadlines import call_each
+from mellea_api._secrecy.secrets import redact
 from mellea_api._secrecy.veil import hide
 
 if TYPE_CHECKING:
-    from mellea_api._registry import Registry
+    from mellea_api._contract.requests import Target
+    from mellea_api._registry import Backend, Registry
 
 
-StepState = Literal["ok", "warning", "failed", "skipped"]
-"""`warning`: it can be used, and somebody should look. `skipped`: nothing can be said."""
-
-
-@frozen(kw_only=True)
-class Step:
-    """One thing that was looked at.
-
-    Args:
-        name: `plugin` (it loads), `settings` (model and address, and the variables that they
-            come from), `options` (those of the environment), `credentials`, and with a probe
-            `server` (it answers) and `model` (the server has it).
-        state: How it is.
-        message: What was found: one line.
-        next_step: What to do about it; empty where nothing is.
-        error: Why it failed; its class says what kind of failure it is.
-    """
-
-    name: str
-    state: StepState
-    message: str
-    next_step: str = ""
-    error: MelleaAPIError | None = None
-
-
-def _steps(value: Iterable[Step]) -> tuple[Step, ...]:
-    return tuple(value)
-
-
-@frozen(kw_only=True)
-class BackendReadiness:
-    """How ready one backend is.
-
-    Args:
-        backend: The name that was asked for.
-        distribution: Where its plugin comes from; empty if nobody knows it.
-        version: That distribution's version.
-        model_id: The model that would be used; None if that could not be said.
-        base_url: The server that would be called, without user and password; None for none.
-        steps: What was looked at, in this order.
-        credentials: The report on the credentials; None if they were not looked at.
-    """
-
-    backend: str
-    distribution: str = ""
-    version: str = ""
-    model_id: str | None = None
-    base_url: str | None = None
-    steps: tuple[Step, ...] = field(default=(), converter=_steps)
-    credentials: CredentialReport | None = None
-
-    @property
-    def ready(self) -> bool:
-        """Whether nothing failed."""
-        return not any(step.state == "failed" for step in self.steps)
-
-
-@frozen(kw_only=True)
-class Readiness:
-    """How ready the backends are that were asked for.
-
-    Args:
-        backends: One report for each.
-        probed: Whether their servers were asked.
-        timeout: Seconds that were allowed for all of it.
-    """
-
-    backends: tuple[BackendReadiness, ...]
-    probed: bool
-    timeout: float
-
-    @property
-    def ready(self) -> bool:
-        """Whether all of them are, and there is one at all."""
-        return bool(self.backends) and all(found.ready for found in self.backends)
+_DOWN: Final = (BackendUnavailableError, RequestTimeoutError, RateLimitError, AnswerError)
 
 
 def check_readiness(
@@ -112,8 +59,8 @@ def check_readiness(
 ) -> Readiness:
     """Say whether backends can be used as the environment has them set up.
 
-    No SDK is imported and nobody is asked, unless `probe` is set: then each server is asked for
-    what costs nothing. Nothing that a plugin or a server does is raised: it is in the report.
+    No SDK is imported and no server is asked, unless `probe` is set: then each server is asked by
+    calls that cost nothing. Nothing that a plugin or a server does is raised: it is in the report.
 
     Args:
         backends: Their names, or one; None for the one that a `MelleaRuntime` would use:
@@ -121,55 +68,329 @@ def check_readiness(
         model_id: The model; None for MELLEA_MODEL_ID where that belongs to the backend, else
             the backend's default.
         base_url: The server, instead of the environment's or the default one.
-        probe: Ask the servers whether they are there, take the credentials, and have the model.
+        probe: Ask the servers whether they are there, accept the credentials, and have the model.
         timeout: Seconds allowed for all of it, above 0.
         keyring: Look in the system's keyring for credentials that are nowhere else.
         registry: Where to look for the backends; None for the shared registry.
 
     Raises:
-        ConfigurationError: If `timeout` is no such time, or an environment variable about
+        ConfigurationError: If `timeout` is not such a number, or an environment variable about
             plugins is malformed.
     """
     from mellea_api._api.arguments import seconds
-    from mellea_api._diagnosis.steps import Look, Question
     from mellea_api._registry.shared import given_or_shared
 
     timeout = seconds(timeout) or 10.0
-    base_url = hide(base_url)
     registry = given_or_shared(registry)
     environment, problem = _environment()
     if backends is None:
         backends = environment.backend or DEFAULT_BACKEND
     names = [backends] if isinstance(backends, str) else list(dict.fromkeys(backends))
-    question = Question(
+    plan = _Plan(
         registry=registry,
         environment=environment,
         problem=problem,
         model_id=model_id,
-        base_url=base_url,
+        base_url=hide(base_url),
         probe=probe,
         keyring=keyring,
         deadline=time.monotonic() + timeout,
     )
-    looks = [Look(name, question) for name in names]
-    # Daemons: one that hangs for ever must not keep the process from ending.
-    threads = [
-        threading.Thread(target=look.run, daemon=True, name=f"mellea-api-check-{look.name}")
-        for look in looks
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(max(0.0, question.deadline - time.monotonic()))
-    found = tuple(look.report(timeout) for look in looks)
-    return Readiness(backends=found, probed=probe, timeout=timeout)
+    checks = {name: _Check(name, plan) for name in names}
+    call_each({name: check.run for name, check in checks.items()}, timeout, "mellea-api-check-")
+    reports = [check.report(timeout) for check in checks.values()]
+    return Readiness(backends=reports, probed=probe, timeout=timeout)
 
 
 def _environment() -> tuple[RuntimeEnvironment, ConfigurationError | None]:
-    """Read the environment, and what is wrong with it; then without the values that may be."""
+    """Read the environment; if a value cannot be used, leave out those that may be wrong."""
     try:
         return RuntimeEnvironment.read(), None
     except ConfigurationError as error:
-        names = ("MELLEA_BACKEND", "MELLEA_MODEL_ID")
-        kept = {name: os.environ[name] for name in names if name in os.environ}
-        return RuntimeEnvironment.read(kept), error
+        backend, model_id = (
+            os.environ.get(name, "").strip() or None
+            for name in ("MELLEA_BACKEND", "MELLEA_MODEL_ID")
+        )
+        return RuntimeEnvironment(backend, model_id), error
+
+
+@frozen(kw_only=True)
+class _Plan:
+    """What all checks share: the arguments of `check_readiness`, and what they are read with."""
+
+    registry: Registry
+    environment: RuntimeEnvironment
+    problem: ConfigurationError | None
+    model_id: Any
+    base_url: str | None
+    probe: bool
+    keyring: bool
+    deadline: float
+
+
+class _Check:
+    """The check of one backend; `report` returns at any time what is known by then."""
+
+    def __init__(self, name: str, plan: _Plan) -> None:
+        self._name = name
+        self._plan = plan
+        self._secrets = secrets_of()  # while these live, messages mask them
+        self._target: Target | None = None
+        self._doing = "plugin"
+        self._done = False
+        self._steps: list[Finding] = []
+        self._facts: dict[str, Any] = {}
+        for record in plan.registry.backends():
+            if record.name == name:
+                self._facts["distribution"] = " and ".join(record.distributions)
+                if len(record.candidates) == 1:
+                    self._facts["version"] = record.entry_point.version
+
+    def run(self) -> None:
+        """Take all steps. A step that fails does not keep the next from being taken."""
+        with self._step("plugin"):
+            backend = self._load()
+            with self._step("settings"):
+                self._target = self._settings()
+            if (target := self._target) is not None:
+                with self._step("options"):
+                    self._options(backend)
+                with self._step("credentials"):
+                    if self._credentials(backend, target) and self._plan.probe:
+                        self._server(backend, target)
+        self._done = True
+
+    def report(self, timeout: float) -> BackendReadiness:
+        """Return what is known. A step that is not done failed, because it is late."""
+        done, steps, doing = self._done, list(self._steps), self._doing
+        if not done:
+            error = self._late(doing, timeout)
+            message, next_step = error.reason, error.next_step
+            late = Finding(
+                name=doing, state="failed", message=message, next_step=next_step, error=error
+            )
+            steps.append(late)
+        return BackendReadiness(backend=self._name, steps=steps, **self._facts)
+
+    # --- what the steps need
+
+    @contextlib.contextmanager
+    def _step(self, name: str) -> Iterator[None]:
+        """Report what goes wrong in the block, and go on."""
+        self._doing = name
+        try:
+            yield
+        except MelleaAPIError as error:
+            self._fail(self._doing, error)
+        except BaseException as error:  # in a thread nobody else would report it
+            failure = PluginError(
+                f"Checking the {self._doing} of {self._name} failed with "
+                f"{type(error).__name__}: {error}.",
+                next_step="`mellea-api doctor` shows where each plugin comes from.",
+                backend=self._name,
+                plugin=self._name,
+            )
+            self._fail(self._doing, failure)
+
+    def _add(self, name: str, state: State, message: str, next_step: str = "") -> None:
+        self._steps.append(
+            Finding(name=name, state=state, message=redact(message), next_step=next_step)
+        )
+
+    def _fail(self, name: str, error: MelleaAPIError, variable: str = "") -> None:
+        # A copy masks what was no secret yet when it was made, and has no cause.
+        error = copy.copy(error)
+        message, next_step = (" ".join(text.split()) for text in (error.reason, error.next_step))
+        self._steps.append(
+            Finding(
+                name=name,
+                state="failed",
+                message=message,
+                next_step=next_step,
+                error=error,
+                variable=variable or getattr(error, "variable", None) or "",
+            )
+        )
+
+    def _late(self, doing: str, timeout: float) -> MelleaAPIError:
+        if doing == "plugin":
+            return PluginError(
+                f"The plugin of the backend {self._name!r} was not loaded within {timeout:g} s.",
+                next_step="See with `mellea-api doctor` how long it takes, or give more --timeout.",
+                backend=self._name,
+                plugin=self._name,
+            )
+        address = self._facts.get("base_url")
+        return RequestTimeoutError(
+            f"The {self._name} backend{f' at {address}' if address else ''} did not answer within "
+            f"{timeout:g} s.",
+            next_step="See whether its server is well, or give more --timeout.",
+            backend=self._name,
+            base_url=address,
+            timeout=timeout,
+        )
+
+    @property
+    def _seconds_left(self) -> float:
+        # A little less than all, so that a plugin can still report why it was late.
+        left = self._plan.deadline - time.monotonic()
+        return max(0.05, left - min(0.3, left / 10))
+
+    # --- the steps
+
+    def _load(self) -> Backend:
+        environment = self._plan.environment
+        named = environment.backend and self._name == backend_name(None, environment)
+        with blame("MELLEA_BACKEND" if named else None, MelleaAPIError):
+            backend = self._plan.registry.backend(self._name)
+        self._add("plugin", "ok", f"{backend.entry_point.distribution} is loaded")
+        fields = [field for field in backend.descriptor.credentials if field.secret]
+        self._secrets += secrets_of(name for field in fields for name in field.variables)
+        return backend
+
+    def _select(self, environment: RuntimeEnvironment) -> Selection:
+        plan = self._plan
+        return select(
+            plan.registry, environment, self._name, plan.model_id, {}, base_url=plan.base_url
+        )
+
+    def _settings(self) -> Target:
+        """Check the model and the address; say where they come from."""
+        selection = self._select(evolve(self._plan.environment, model_options={}))
+        target = selection.request.target
+        self._facts["model_id"] = target.model_id
+        address = target.base_url or target.descriptor.default_base_url
+        if address:
+            self._facts["base_url"] = shown_address(address)
+        if self._plan.model_id is not None:
+            source = "as given"
+        else:
+            source = selection.model_variable or "the default"
+        message = f"model {target.model_id} ({source})"
+        if address:
+            sources = {"argument": "as given", "default": "the default"}
+            source = sources.get(target.base_url_source, target.base_url_source)
+            message += f" at {self._facts['base_url']} ({source})"
+        if self._plan.problem is not None:
+            self._fail("settings", self._plan.problem)
+        else:
+            self._add("settings", "ok", message)
+        return target
+
+    def _options(self, backend: Backend) -> None:
+        """Check that the environment's options can be sent."""
+        try:
+            request = self._select(self._plan.environment).request
+        except MelleaAPIError as error:
+            self._fail("options", error, "MELLEA_MODEL_OPTIONS")
+            return
+        if not request.options:
+            self._add("options", "ok", "none are set")
+            return
+        decisions = backend.explain(request.options, request.target).decisions
+        dropped = [decision for decision in decisions if decision.outcome == "dropped"]
+        if dropped:
+            listed = "; ".join(f"{decision.spelling}: {decision.reason}" for decision in dropped)
+            self._add(
+                "options",
+                "warning",
+                f"not sent: {listed}",
+                "Take it out of MELLEA_MODEL_OPTIONS, or set MELLEA_API_UNSUPPORTED=error to have "
+                "it fail.",
+            )
+        else:
+            names = ", ".join(decision.name for decision in decisions)
+            self._add("options", "ok", f"MELLEA_MODEL_OPTIONS: {names}")
+
+    def _credentials(self, backend: Backend, target: Target) -> bool:
+        """Check the credentials; return whether the next steps can be taken."""
+        errors: list[MelleaAPIError] = []
+        report = backend.validate_credentials(
+            target,
+            probe=self._plan.probe,
+            timeout=self._seconds_left,
+            keyring=self._plan.keyring,
+            noted=errors.append,
+        )
+        self._facts["credentials"] = report
+        error = errors[0] if errors else None
+        sources = [f"({one.name} from {one.source})" for one in report.fields if one.source]
+        if report.status == "unreachable":
+            skipped = ("the server could not be asked about them", *sources)
+            self._add("credentials", "skipped", " ".join(skipped))
+            self._fail("server", error or _error_of(report, target, BackendUnavailableError))
+        elif not report.usable:
+            forbidden = report.status == "forbidden"
+            kind = PermissionDeniedError if forbidden else CredentialError
+            malformed = {one.name for one in report.fields if one.status == "malformed"}
+            variable = next(
+                (
+                    first_set(variables_of(field))
+                    for field in backend.credential_fields(target)
+                    if field.name in malformed
+                ),
+                "",
+            )
+            self._fail("credentials", error or _error_of(report, target, kind), variable)
+        elif isinstance(error, ModelNotFoundError):
+            skipped = ("they could not be tried without the model", *sources)
+            self._add("credentials", "skipped", " ".join(skipped))
+            self._fail("model", error)
+            return False
+        else:
+            state: State = "warning" if report.status == "unchecked" else "ok"
+            self._add("credentials", state, " ".join((*report.message.split(), *sources)))
+        return report.usable
+
+    def _server(self, backend: Backend, target: Target) -> None:
+        """List the models, which costs nothing: is the server there, and the model?"""
+        self._doing = "server"
+        try:
+            listed = backend.list_models(
+                target, timeout=self._seconds_left, keyring=self._plan.keyring
+            )
+        except CredentialError as error:
+            self._fail("credentials", error)
+            return
+        except _DOWN:
+            raise
+        except ProviderError as error:  # also where a key may generate, and not list
+            self._add("server", "ok", "it answers")
+            self._add("model", "skipped", error.reason)
+            return
+        live = [model.id for model in listed if model.source == "live"]
+        if live or self._facts.get("base_url"):
+            self._add("server", "ok", "it answers")
+        self._doing = "model"
+        self._model(target, [model.id for model in listed], live)
+
+    def _model(self, target: Target, listed: Sequence[str], live: Sequence[str]) -> None:
+        wanted = target.model_id
+        if {wanted, f"{wanted}:latest"} & set(live):  # Ollama allows the tag to be left out
+            self._add("model", "ok", f"{wanted} is there")
+        elif len(live) < len(listed):
+            self._add("model", "skipped", "the list is not the server's: a session will tell")
+        elif len(live) == 1 and target.server == "compatible":
+            self._add(
+                "model",
+                "warning",
+                f"the server lists {live[0]}, and may answer to {wanted} with it",
+            )
+        else:
+            near = difflib.get_close_matches(wanted, live, n=3, cutoff=0.4)
+            known = (*near, *sorted(set(live) - set(near)))
+            error = ModelNotFoundError(
+                f"The {target.backend} server does not have the model {wanted!r}. It has "
+                f"{', '.join(known[:8]) or 'none'}.",
+                next_step=target.descriptor.model_hint.format(model=wanted),
+                backend=target.backend,
+                model_id=wanted,
+                base_url=self._facts.get("base_url"),
+                known=known,
+            )
+            self._fail("model", error)
+
+
+def _error_of(report: CredentialReport, target: Target, kind: type[ProviderError]) -> ProviderError:
+    """Return a report's bad news as the error that a session would end in."""
+    return kind(report.message, next_step="", backend=report.backend, model_id=target.model_id)

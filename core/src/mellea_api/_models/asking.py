@@ -6,9 +6,8 @@ one, and so that the caller may be inside a running event loop.
 
 from __future__ import annotations
 
-import contextvars
+import functools
 import os
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
@@ -24,6 +23,7 @@ from mellea_api._contract.errors import (
 from mellea_api._contract.reports import ModelListing
 from mellea_api._contract.requests import Freshness, Target
 from mellea_api._models.cache import KeptFailure, ModelCache
+from mellea_api._provider.deadlines import call_each
 from mellea_api._provider.refusals import caused
 
 if TYPE_CHECKING:
@@ -182,43 +182,30 @@ def ask_each(
     Returns:
         The answers in the same order; what a question raises is its answer's error.
     """
-    answers: dict[str, ModelListing] = {}
 
-    def run(name: str) -> None:
+    def ask(name: str) -> ModelListing:
         try:
-            answer = question(name)
+            return question(name)
         except MelleaAPIError as error:
-            answer = ModelListing(backend=name, error=error)
+            return ModelListing(backend=name, error=error)
         except BaseException as error:
             failure = PluginError(
                 f"Listing the models of {name} failed with {type(error).__name__}: {error}.",
                 next_step=f"`mellea-api models {name} --debug` shows where.",
                 backend=name,
             )
-            answer = ModelListing(backend=name, error=caused(failure, error))
-        answers.setdefault(name, answer)
+            return ModelListing(backend=name, error=caused(failure, error))
 
-    threads = [
-        threading.Thread(
-            target=contextvars.copy_context().run,
-            args=(run, name),
-            name=f"mellea-api-models-{name}",
-            daemon=True,
+    def late(name: str) -> ModelListing:
+        error = RequestTimeoutError(
+            f"The {name} backend did not answer within {timeout:g} s.",
+            next_step="Give it more time with timeout= (--timeout), or see whether its server "
+            "is well.",
+            backend=name,
+            timeout=timeout,
         )
-        for name in backends
-    ]
-    deadline = time.monotonic() + timeout + GRACE
-    for thread in threads:
-        thread.start()
-    for name, thread in zip(backends, threads, strict=True):
-        thread.join(max(0.0, deadline - time.monotonic()))
-        if thread.is_alive():
-            late = RequestTimeoutError(
-                f"The {name} backend did not answer within {timeout:g} s.",
-                next_step="Give it more time with timeout= (--timeout), or see whether its server "
-                "is well.",
-                backend=name,
-                timeout=timeout,
-            )
-            answers.setdefault(name, ModelListing(backend=name, error=late))
-    return [answers[name] for name in backends]
+        return ModelListing(backend=name, error=error)
+
+    questions = {name: functools.partial(ask, name) for name in backends}
+    answers = call_each(questions, timeout + GRACE, "mellea-api-models-")
+    return [answers.get(name) or late(name) for name in backends]

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from mellea_api._registry.backend import Backend
 
 
-_KNOWN: Final[Mapping[str, str]] = {
+KNOWN_DISTRIBUTIONS: Final[Mapping[str, str]] = {
     "hf": "mellea-api-hf",
     "huggingface": "mellea-api-hf",
     "litellm": "mellea-api-litellm",
@@ -169,7 +169,7 @@ class Registry:
     def _not_found(self, name: Any) -> BackendNotFoundError:
         names = self.names()
         installed = f"Installed: {', '.join(names)}." if names else "No backend is installed."
-        distribution = _KNOWN.get(name) if isinstance(name, str) else None
+        distribution = KNOWN_DISTRIBUTIONS.get(name) if isinstance(name, str) else None
         if distribution is not None:
             return BackendNotFoundError(
                 f"The backend {name!r} is not installed. {installed}",
@@ -178,7 +178,7 @@ class Registry:
                 installed=tuple(names),
                 distribution=distribution,
             )
-        known = {found.lower(): found for found in (*_KNOWN, *names)}
+        known = {found.lower(): found for found in (*KNOWN_DISTRIBUTIONS, *names)}
         close = difflib.get_close_matches(str(name).lower(), known, n=1, cutoff=0.7)
         near = [known[found] for found in close]
         return BackendNotFoundError(

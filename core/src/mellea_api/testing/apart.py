@@ -1,28 +1,18 @@
-"""Asking a backend in a process of its own what may be asked without an SDK and a network."""
+"""Ask a backend in a fresh interpreter what must work without an SDK and without a network."""
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
 
 from attrs import asdict, frozen
 
+from mellea_api._diagnosis.apart import FailedApartError, NotStartedError, call_apart
 from mellea_api._registry import Registry, Settings
 from mellea_api._registry.discovery import BACKENDS, EntryPoint
 
-__all__ = ["Apart", "ask_apart", "run"]
-
-_CODE: Final = (
-    "import json, sys; job = json.loads(sys.argv[1]); sys.path[:] = job['path']; "
-    "from mellea_api.testing.apart import run; run(job)"
-)
 _CORES: Final = frozenset(
     {
         *("attr", "attrs", "cattrs", "click", "filelock", "importlib_metadata", "packaging"),
@@ -30,71 +20,61 @@ _CORES: Final = frozenset(
     }
 )
 """What the core itself may import."""
-_REACHES: Final = ("socket.connect", "socket.getaddrinfo", "socket.gethostbyname")
+_NETWORK: Final = ("socket.connect", "socket.getaddrinfo", "socket.gethostbyname")
+"""Audit events of Python that mean that the network is used."""
 
 
 @frozen(kw_only=True)
 class Apart:
-    """What was seen.
+    """What the plugin did.
 
     Args:
-        imported: Packages of others that were imported.
-        reached: What of the network was reached for.
+        imported: Packages of others that it imported.
+        reached: The uses of the network.
         trouble: What went wrong; empty if nothing did.
     """
 
-    imported: tuple[str, ...] = ()
-    reached: tuple[str, ...] = ()
+    imported: Sequence[str] = ()
+    reached: Sequence[str] = ()
     trouble: str = ""
 
 
 def ask_apart(entry: EntryPoint, timeout: float) -> Apart:
-    """Import a plugin in a process of its own, and ask it what needs no SDK.
+    """Import a plugin in a fresh interpreter, and ask it what needs no SDK.
 
     Args:
         entry: Where it is.
         timeout: Seconds that it may take.
     """
-    with tempfile.TemporaryDirectory(prefix="mellea-api-") as folder:
-        answer = Path(folder) / "answer.json"
-        job = {"path": sys.path, "entry": asdict(entry), "answer": str(answer)}
-        try:
-            done = subprocess.run(
-                [sys.executable, "-P", "-c", _CODE, json.dumps(job)],
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                timeout=timeout,
-                check=False,
-            )
-        except subprocess.TimeoutExpired:
-            return Apart(trouble=f"it took more than {timeout:g} s")
-        if done.returncode or not answer.exists():
-            return Apart(trouble=done.stderr.strip() or f"it ended with {done.returncode}")
-        found = json.loads(answer.read_text("utf-8"))
-    return Apart(imported=tuple(found["imported"]), reached=tuple(found["reached"]))
+    try:
+        return Apart(**call_apart(watch, timeout, asdict(entry)))
+    except FailedApartError as error:
+        return Apart(trouble=error.stderr or f"it {error}")
+    except NotStartedError as error:
+        return Apart(trouble=str(error))
 
 
-def run(job: dict[str, Any]) -> None:
-    """Do what `ask_apart` asks for, in the process of its own, and end that."""
-    entry = EntryPoint(**job["entry"])
+def watch(plugin: dict[str, str]) -> dict[str, list[str]]:
+    """Ask a plugin in this process, which is a fresh one; return what it imports and reaches for.
+
+    Args:
+        plugin: Its entry point.
+    """
+    entry = EntryPoint(**plugin)
     reached: list[str] = []
 
-    def watch(event: str, arguments: Sequence[Any]) -> None:
-        if event in _REACHES:
+    def note(event: str, arguments: Sequence[Any]) -> None:
+        if event in _NETWORK:
             reached.append(f"{event} {arguments[-1]!r}")
 
     _questions(_plain())  # what the core imports for them
     before = {name.partition(".")[0] for name in sys.modules}
-    sys.addaudithook(watch)
+    sys.addaudithook(note)
     _questions(entry)
     after = {name.partition(".")[0] for name in sys.modules}
     own = entry.value.partition(":")[0].partition(".")[0].strip()
     imported = sorted(after - before - _CORES - {own} - sys.stdlib_module_names)
-    found = {"imported": imported, "reached": reached}
-    Path(job["answer"]).write_text(json.dumps(found), "utf-8")
-    sys.stdout.flush()
-    os._exit(0)  # whatever threads and exit handlers the plugin has
+    return {"imported": imported, "reached": reached}
 
 
 def _questions(entry: EntryPoint) -> None:

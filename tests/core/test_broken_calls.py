@@ -21,7 +21,7 @@ KEY = "sk-canary-0123456789-abcdefgh"
 PLUGIN = """
 import asyncio
 from mellea_api.plugin import BackendDescriptor, CredentialField, OptionRule, hookimpl
-from mellea_api._options.text import TEXT_RULES
+from mellea_api._options.shared_rules import TEXT_RULES
 
 @hookimpl
 def describe_backend(name):

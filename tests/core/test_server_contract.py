@@ -22,7 +22,7 @@ TESTS = sorted(name for name in vars(ServerContract) if name.startswith("test_")
 PLUGIN = """
 from mellea_api.plugin import BackendDescriptor, CredentialField, OptionRule, hookimpl
 from mellea_api import ModelInfo
-from mellea_api._options.text import TEXT_RULES
+from mellea_api._options.shared_rules import TEXT_RULES
 
 @hookimpl
 def describe_backend(name):

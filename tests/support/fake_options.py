@@ -6,18 +6,9 @@ from typing import Any
 
 import pytest
 
-from mellea_api._contract.descriptor import (
-    NOTHING,
-    BackendDescriptor,
-    Converted,
-    Native,
-    OptionRule,
-)
 from mellea_api._contract.errors import OptionError
-from mellea_api._contract.requests import Target
 from mellea_api._options.pipeline import OptionPipeline, Rendered
-
-MODULE = "support.fake_options"
+from mellea_api.plugin import BackendDescriptor, Converted, OptionRule, Target, system_message
 
 
 def as_percent(value: float) -> Converted:
@@ -26,7 +17,7 @@ def as_percent(value: float) -> Converted:
 
 
 def nothing_for_false(value: bool) -> Converted:
-    return Converted(value) if value else Converted(NOTHING, reason="false is what happens anyway")
+    return Converted(value) if value else Converted.nothing("false is what happens anyway")
 
 
 def even_only(value: Any) -> Converted:
@@ -45,8 +36,8 @@ def no_converted(value: Any) -> Any:
 
 def body(name: str, place: str, **facts: Any) -> OptionRule:
     """Return the rule of an option that lies below `body` on the wire."""
-    native = Native(key=place, wire=f"body.{place}")
-    return OptionRule(name=name, chat=native, completion=native, **facts)
+    (rule,) = OptionRule.sent(f"{name}={place}", wire="body.{}", **facts)
+    return rule
 
 
 RULES = (
@@ -55,23 +46,21 @@ RULES = (
     body("max_tokens", "token_limit", special=(-1,)),
     body("top_p", "nucleus"),
     body("stop", "stop", max_items=4),
-    OptionRule(
-        name="top_k", chat=Native(key="extra_body.top_k", wire="top_k"), source="the fake's page"
-    ),
-    OptionRule(name="min_p", chat=Native(key="extra_body.min_p", wire="min_p"), models=("big-*",)),
+    OptionRule(name="top_k", chat=("extra_body.top_k", "top_k"), source="the fake's page"),
+    OptionRule(name="min_p", chat=("extra_body.min_p", "min_p"), models=("big-*",)),
     OptionRule(name="min_p", reason="only big models have it"),
     body("seed", "seed", maximum=2**32 - 1),
-    body("repetition_penalty", "percent", convert=f"{MODULE}:as_percent", maximum=1e6),
+    body("repetition_penalty", "percent", convert=as_percent, maximum=1e6),
     OptionRule(
         name="system_prompt",
-        chat=Native(key="@@@system_prompt@@@", wire="messages"),
-        convert="system_message",
+        chat=("@@@system_prompt@@@", "messages"),
+        convert=system_message,
     ),
     OptionRule(name="thinking", chat="think", choices=(True, False, "low")),
     OptionRule(
         name="stream",
-        chat=Native(key="@@@stream@@@", wire="stream"),
-        convert=f"{MODULE}:nothing_for_false",
+        chat=("@@@stream@@@", "stream"),
+        convert=nothing_for_false,
     ),
     OptionRule(name="logprobs", chat="logprobs", completion="logprobs"),
     OptionRule(
@@ -84,10 +73,10 @@ RULES = (
     OptionRule(name="tool_choice", chat="tool_choice"),
     body("mirostat", "mirostat", type="integer", minimum=0, maximum=2),
     body("anything", "anything"),
-    body("even", "even", type="integer", convert=f"{MODULE}:even_only"),
+    body("even", "even", type="integer", convert=even_only),
     OptionRule(name="future", chat="future", mellea="99.0"),
     OptionRule(name="@@@logits@@@", reason="there are no logits here"),
-    OptionRule(name="*", chat=Native(key="", wire="body"), completion=Native(key="", wire="body")),
+    OptionRule(name="*", chat=("", "body"), completion=("", "body")),
 )
 
 DESCRIPTOR = BackendDescriptor(

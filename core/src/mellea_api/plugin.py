@@ -19,7 +19,6 @@ if TYPE_CHECKING:
         CredentialField,
         CredentialForm,
         ModelInfo,
-        Native,
         OptionRule,
         Setting,
     )
@@ -36,6 +35,15 @@ if TYPE_CHECKING:
         SessionRequest,
         Target,
     )
+    from mellea_api._options.shared_rules import (
+        MELLEA_RULES,
+        TEXT_RULES,
+        effort,
+        system_message,
+        tools_as_json,
+        unsaid,
+        with_logprobs,
+    )
     from mellea_api._provider.authoring import reading_answer, whole
     from mellea_api._provider.http import careful
     from mellea_api._sessions.text_backend import Prompt, TextBackend
@@ -45,12 +53,15 @@ if TYPE_CHECKING:
 _HOMES = {
     "_contract.descriptor": (
         "CONTRACT_VERSION BackendDescriptor Converted CredentialField CredentialForm ModelInfo "
-        "Native OptionRule Setting"
+        "OptionRule Setting"
     ),
     "_contract.reports": "OptionPatch",
     "_contract.requests": (
         "CredentialFieldsRequest CredentialQuery CredentialRequest ErrorRequest ModelsRequest "
         "OptionsRequest Origin RulesRequest SessionRequest Target"
+    ),
+    "_options.shared_rules": (
+        "MELLEA_RULES TEXT_RULES effort system_message tools_as_json unsaid with_logprobs"
     ),
     "_provider.authoring": "reading_answer whole",
     "_provider.http": "careful",
@@ -59,6 +70,8 @@ _HOMES = {
 }
 __all__ = [
     "CONTRACT_VERSION",
+    "MELLEA_RULES",
+    "TEXT_RULES",
     "BackendDescriptor",
     "Converted",
     "CredentialField",
@@ -69,7 +82,6 @@ __all__ = [
     "ErrorRequest",
     "ModelInfo",
     "ModelsRequest",
-    "Native",
     "OptionPatch",
     "OptionRule",
     "OptionsRequest",
@@ -81,9 +93,14 @@ __all__ = [
     "Target",
     "TextBackend",
     "careful",
+    "effort",
     "hookimpl",
     "reading_answer",
+    "system_message",
+    "tools_as_json",
+    "unsaid",
     "whole",
+    "with_logprobs",
 ]
 
 

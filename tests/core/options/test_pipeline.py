@@ -7,7 +7,16 @@ import logging
 from typing import Any
 
 import pytest
-from support.fake_options import DESCRIPTOR, MODULE, described, problems, render, target
+from support.fake_options import (
+    DESCRIPTOR,
+    as_percent,
+    described,
+    fails,
+    no_converted,
+    problems,
+    render,
+    target,
+)
 
 from mellea_api import OptionError, PluginError
 from mellea_api._options.pipeline import OptionPipeline
@@ -144,12 +153,11 @@ def test_what_is_returned_may_be_changed() -> None:
 @pytest.mark.parametrize(
     ("rule", "words"),
     [
-        (OptionRule(name="seed", chat="seed", convert=f"{MODULE}:fails"), "KeyError"),
-        (OptionRule(name="seed", chat="seed", convert=f"{MODULE}:no_converted"), "not a Converted"),
-        (OptionRule(name="seed", chat="seed", convert="no.such.module:f"), "no.such.module"),
-        (OptionRule(name="seed", chat="seed", convert=f"{MODULE}:missing"), "missing"),
-        (OptionRule(name="seed", chat="seed", convert=f"{MODULE}:MODULE"), "not a function"),
-        (OptionRule(name="seed", chat="seed", convert="no_such_name"), "no_such_name"),
+        (
+            OptionRule(name="seed", chat="seed", convert=fails),
+            "conversion fails of 1 raised KeyError",
+        ),
+        (OptionRule(name="seed", chat="seed", convert=no_converted), "not a Converted"),
         (OptionRule(name="seed", chat="seed", type="int"), "no type 'int'"),
     ],
 )
@@ -159,7 +167,7 @@ def test_a_rule_that_cannot_be_applied_is_a_plugin_error(rule: OptionRule, words
 
 
 def test_a_conversion_that_overflows_is_refused() -> None:
-    rule = OptionRule(name="temperature", chat="t", convert=f"{MODULE}:as_percent", maximum=1e308)
+    rule = OptionRule(name="temperature", chat="t", convert=as_percent, maximum=1e308)
     with pytest.raises(OptionError, match="JSON"):
         OptionPipeline(described(rule)).render({"temperature": 1e307}, "chat")
 

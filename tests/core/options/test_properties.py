@@ -19,7 +19,7 @@ from mellea_api._options.checks import CHECKS
 from mellea_api._options.pipeline import OptionPipeline
 from mellea_api._options.plan import plan_for
 from mellea_api._options.spelling import canonicalise, merge
-from mellea_api.plugin import Native, OptionRule, Target
+from mellea_api.plugin import OptionRule, Target
 from mellea_api.testing.strategies import (
     invalid_values,
     json_values,
@@ -216,7 +216,7 @@ def targets(draw: st.DrawFn) -> Target:
     rules = []
     for name in names:
         place = st.sampled_from([*PLACES, name])
-        native = Native(key=draw(place), wire=draw(place | st.just("")))
+        native = (draw(place), draw(place | st.just("")))
         rules.append(OptionRule(name=name, chat=native))
     return described(*rules)
 

@@ -13,7 +13,7 @@ from mellea_api._registry.loading import check_plugin
 from mellea_api.plugin import hookimpl
 
 WritePlugin = Callable[[str], str]
-IMPORT = "from mellea_api import *\nfrom mellea_api.plugin import (BackendDescriptor, CredentialField, CredentialForm, CredentialQuery, ErrorRequest, Native, OptionPatch, OptionRule, hookimpl)\n"
+IMPORT = "from mellea_api import *\nfrom mellea_api.plugin import (BackendDescriptor, CredentialField, CredentialForm, CredentialQuery, ErrorRequest, OptionPatch, OptionRule, hookimpl)\n"
 
 
 # --- the contract ------------------------------------------------------------------------------
@@ -232,6 +232,7 @@ FIELD = "credentials=(CredentialField(name='key', {}),)"
             RULE.replace("'n'", "{{'key': 'n'}}").format(""),
             "which is neither text nor a pair of texts",
         ),
+        (RULE.format("convert='effort'"), "converts with 'effort', which is no function"),
         (RULE.format("type='int'"), "'max_tokens' is of type 'int'; there are any, boolean"),
         (RULE.format("server='mine'"), "holds for the server 'mine'; there are official, compat"),
         (RULE.format("mellea='newest'"), "holds from Mellea 'newest' on, which is no version"),

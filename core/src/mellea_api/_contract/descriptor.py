@@ -35,9 +35,6 @@ class Place(NamedTuple):
     wire: str
 
 
-Native = Place
-
-
 def _place(value: tuple[str, str] | str | None) -> Place | None:
     if isinstance(value, str):
         return Place(value, value)
@@ -136,7 +133,7 @@ class OptionRule:
     max_items: int | None = None
     choices: tuple[Any, ...] = field(default=(), converter=_tuple)
     special: tuple[Any, ...] = field(default=(), converter=_tuple)
-    convert: Callable[[Any], Converted] | str | None = None
+    convert: Callable[[Any], Converted] | None = None
     models: tuple[str, ...] = field(default=(), converter=_tuple)
     not_models: tuple[str, ...] = field(default=(), converter=_tuple)
     server: Server | None = None

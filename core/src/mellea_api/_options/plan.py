@@ -295,7 +295,7 @@ class Plan:
             failure, cause = f"returned a {type(converted).__name__}, not a Converted", None
         raise PluginError(
             f"Cannot convert {entry.rule.name} for the {self.backend} backend: the conversion "
-            f"{entry.rule.convert!r} of {shown(checked)} {failure}.",
+            f"{_name_of(entry.conversion)} of {shown(checked)} {failure}.",
             next_step="Upgrade or mend the backend's plugin, or leave the option out.",
             backend=self.backend,
         ) from cause
@@ -354,6 +354,10 @@ def option_error(
         backend=backend,
         problems=found,
     )
+
+
+def _name_of(function: object) -> str:
+    return getattr(function, "__qualname__", "") or shown(function)
 
 
 def _full_stop(text: str) -> str:

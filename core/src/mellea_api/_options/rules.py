@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from fnmatch import fnmatchcase
 from typing import Any, Final, Literal
 
@@ -14,7 +14,6 @@ from mellea_api._contract.errors import PluginError
 from mellea_api._contract.requests import Target
 from mellea_api._options.canonical import CANONICAL
 from mellea_api._options.checks import CHECKS, Check, same, shown
-from mellea_api._options.convert import Conversion, find_conversion
 from mellea_api._options.paths import place, split
 
 EXTRA: Final = "extra."
@@ -32,7 +31,7 @@ class Entry:
     rule: OptionRule
     native: Place | None
     check: Check
-    conversion: Conversion | None
+    conversion: Callable[[Any], Converted] | None
     key: tuple[str, ...]
     wire: tuple[str, ...]
     outcome: Literal["kept", "renamed", "converted", "passed"]
@@ -63,7 +62,7 @@ def compile_rule(rule: OptionRule, endpoint: Endpoint) -> Entry:
         rule,
         native,
         _rule_check(rule),
-        find_conversion(rule.convert) if rule.convert else None,
+        rule.convert,
         key,
         wire,
         outcome,

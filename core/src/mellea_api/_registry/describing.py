@@ -104,6 +104,8 @@ def _check_rule(rule: Any) -> Iterator[str]:
     for place in (rule.chat, rule.completion):
         if place is not None and not isinstance(place, Place):
             yield f"sends it to {place!r}, which is neither text nor a pair of texts"
+    if rule.convert is not None and not callable(rule.convert):
+        yield f"converts with {rule.convert!r}, which is no function"
     if rule.type is not None and rule.type not in CHECKS:
         yield f"is of type {rule.type!r}; there are {', '.join(sorted(CHECKS))}"
     if rule.server is not None and rule.server not in get_args(Server):

@@ -9,37 +9,27 @@ from __future__ import annotations
 
 from typing import Final
 
-from mellea_api._options.text import TEXT_RULES
-from mellea_api.plugin import OptionRule
+from mellea_api.plugin import TEXT_RULES, OptionRule
 
 __all__ = ["RULES"]
 
-_SAMPLED: Final = (
-    "temperature",
-    "max_tokens",
-    "top_p",
-    "stop",
-    "top_k",
-    "min_p",
-    "seed",
-    "presence_penalty",
-    "frequency_penalty",
-    "repetition_penalty",
-)
 _MODEL: Final = "mellea_api_ngram.sampling.Sampling"
 
 RULES: Final[tuple[OptionRule, ...]] = (
-    *(OptionRule(name=name, chat=name, completion=name, source=_MODEL) for name in _SAMPLED),
-    *TEXT_RULES,  # what the base class does: the system prompt, and streaming
-    # A rule that names no place says why there is none.
-    OptionRule(
-        name="context_window",
-        reason="how far the model looks back is a matter of the model; choose another one",
+    *OptionRule.sent(
+        "temperature max_tokens top_p stop top_k min_p seed presence_penalty frequency_penalty "
+        "repetition_penalty",
         source=_MODEL,
     ),
-    OptionRule(name="thinking", reason="the model counts, it does not think", source=_MODEL),
-    OptionRule(name="tools", reason="the model knows of no tools", source=_MODEL),
+    *TEXT_RULES,  # what the base class does: the system prompt, and streaming
+    *OptionRule.refused(
+        "context_window",
+        "how far the model looks back is a matter of the model; choose another one",
+        source=_MODEL,
+    ),
+    *OptionRule.refused("thinking", "the model counts, it does not think", source=_MODEL),
+    *OptionRule.refused("tools", "the model knows of no tools", source=_MODEL),
     # Names that nobody knows, given through `extra`.
-    OptionRule(name="*", reason="the model has no other options", source=_MODEL),
+    *OptionRule.refused("*", "the model has no other options", source=_MODEL),
 )
 """What becomes of every option; for one option and endpoint, the first rule that holds."""

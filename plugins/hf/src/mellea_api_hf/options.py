@@ -12,16 +12,20 @@ these options is given.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any, Final
 
 from attrs import evolve
 
 from mellea_api import NormalizedOptions
-from mellea_api._contract.descriptor import Converted
-from mellea_api._options.mellea import ONE_ANSWER, RAW_STREAM, STREAM_TIMEOUT
 from mellea_api._options.plan import apply_rules
-from mellea_api.plugin import Native, OptionRule, OptionsRequest
+from mellea_api.plugin import (
+    MELLEA_RULES,
+    Converted,
+    OptionRule,
+    OptionsRequest,
+    tools_as_json,
+    unsaid,
+)
 
 __all__ = ["RULES", "SAMPLING", "TEMPLATE", "greedy", "normalize"]
 
@@ -74,39 +78,22 @@ def normalize(request: OptionsRequest) -> NormalizedOptions:
 # ---------------------------------------------------------------------------------- helpers
 
 
-def _argument(name: str, native: str = "", **facts: Any) -> OptionRule:
-    """Return the rule of an argument of `generate()`, the same at both endpoints."""
-    place = native or name
-    return OptionRule(name=name, chat=place, completion=place, **{"source": _GENERATE, **facts})
+def _arguments(names: str, **facts: Any) -> tuple[OptionRule, ...]:
+    """Return the rules of arguments of `generate()`, the same at both endpoints."""
+    return OptionRule.sent(names, **{"source": _GENERATE, **facts})
 
 
-def _mellea(name: str, key: str, wire: str, **facts: Any) -> OptionRule:
-    """Return the rule of an option that Mellea itself reads, at both endpoints."""
-    place = Native(key=key, wire=wire)
-    return OptionRule(name=name, chat=place, completion=place, **{"source": _MELLEA, **facts})
+def _refused(names: str, reason: str, source: str = _GENERATE) -> tuple[OptionRule, ...]:
+    return OptionRule.refused(names, reason, source=source)
 
 
-def _refused(name: str, reason: str, source: str = _GENERATE, **facts: Any) -> OptionRule:
-    return OptionRule(name=name, reason=reason, source=source, **facts)
-
-
-def _variable(name: str, **facts: Any) -> OptionRule:
-    """Return the rule of a variable of the chat template."""
-    place = Native(key=f"{TEMPLATE}.{name}", wire=f"{TEMPLATE}.{name}")
-    return OptionRule(name=name, chat=place, source=_TEMPLATE, **facts)
-
-
-def _sampling(name: str, also: str = "", **facts: Any) -> Iterator[OptionRule]:
-    """Yield the rules of an option that acts only where sampling is on."""
-    yield _argument(
-        name,
-        convert="unsaid",
-        requires={"temperature": (0,)},
-        reason=_GREEDY,
-        **facts,
-    )
+def _sampling(names: str, also: str = "", **facts: Any) -> tuple[OptionRule, ...]:
+    """Return the rules of options that act only where sampling is on."""
     reason = "; ".join(filter(None, (also, "with do_sample=True, without which it has no effect")))
-    yield _argument(name, reason=reason, **facts)
+    return (
+        *_arguments(names, convert=unsaid, requires={"temperature": (0,)}, reason=_GREEDY, **facts),
+        *_arguments(names, reason=reason, **facts),
+    )
 
 
 # ------------------------------------------------------------------ names that cannot be given
@@ -139,80 +126,73 @@ _RESERVED: Final = {
 }
 
 
-def _reserved() -> Iterator[OptionRule]:
-    for name, reason in _RESERVED.items():
-        yield OptionRule(name=name, reserved=True, reason=reason, source=_ARGUMENTS)
-
-
 # ----------------------------------------------------------------------- the common options
 
-
-def _canonical() -> Iterator[OptionRule]:
-    """Yield the rules of the common options, in the order of `canonical.CANONICAL`."""
-    yield _argument(
-        "temperature",
-        "do_sample",
-        convert="mellea_api_hf.options:greedy",
+_COMMON: Final = (
+    *_arguments(
+        "temperature=do_sample",
+        convert=greedy,
         requires={"temperature": (0,)},
         reason="always the likeliest token",
-    )
-    yield _argument("temperature", reason="with do_sample=True, without which it has no effect")
-    yield _mellea("max_tokens", "@@@max_new_tokens@@@", "max_new_tokens")
-    yield from _sampling("top_p")
-    yield _mellea(
+    ),
+    *_arguments("temperature", reason="with do_sample=True, without which it has no effect"),
+    *OptionRule.sent(
+        "max_tokens", key="@@@max_new_tokens@@@", wire="max_new_tokens", source=_MELLEA
+    ),
+    *_sampling("top_p min_p"),
+    *OptionRule.sent(
         "stop",
-        "@@@stop_sequences@@@",
-        "stop_strings",
+        key="@@@stop_sequences@@@",
+        wire="stop_strings",
         reason="looked for in the answer alone, and no part of it",
-    )
-    yield from _sampling("top_k", special=(0,))  # 0: all tokens
-    yield from _sampling("min_p")
-    # What Mellea calls `set_seed` with goes to numpy too, which holds 32 bits.
-    yield _mellea("seed", "@@@seed@@@", "seed", maximum=2**32 - 1)
-    yield _refused("presence_penalty", "transformers has none; repetition_penalty is another thing")
-    yield _refused(
-        "frequency_penalty", "transformers has none; repetition_penalty is another thing"
-    )
-    yield _argument("repetition_penalty")
-    yield OptionRule(
-        name="system_prompt",
-        chat=Native(key="@@@system_prompt@@@", wire="messages"),
-        convert="system_message",
         source=_MELLEA,
-    )
-    yield _refused("system_prompt", "the raw endpoint has no messages", _MELLEA)
-    yield _refused("context_window", "the model's configuration fixes it")
-    yield OptionRule(
+    ),
+    *_sampling("top_k", special=(0,)),  # 0: all tokens
+    # What Mellea calls `set_seed` with goes to numpy too, which holds 32 bits.
+    *OptionRule.sent("seed", key="@@@seed@@@", maximum=2**32 - 1, source=_MELLEA),
+    *_refused(
+        "presence_penalty frequency_penalty",
+        "transformers has none; repetition_penalty is another thing",
+    ),
+    *_arguments("repetition_penalty"),
+    *_refused("context_window", "the model's configuration fixes it"),
+    OptionRule(
         name="thinking",
-        chat=Native(key="@@@thinking@@@", wire=f"{TEMPLATE}.enable_thinking"),
+        chat=("@@@thinking@@@", f"{TEMPLATE}.enable_thinking"),
         reason="a variable of the model's chat template, whichever of its names that has",
         source="mellea 0.8.0, backends/huggingface.py, _filter_for_chat_template",
-    )
-    yield _refused("thinking", "the raw endpoint has no chat template", _MELLEA)
-    yield OptionRule(
+    ),
+    *_refused("thinking", "the raw endpoint has no chat template", _MELLEA),
+    OptionRule(
         name="stream",
-        chat=Native(key="@@@stream@@@", wire=""),
+        chat=("@@@stream@@@", ""),
         reason="the text is handed on as it is generated",
         source=_MELLEA,
-    )
-    yield from RAW_STREAM
-    yield from STREAM_TIMEOUT
-    yield OptionRule(
+    ),
+    OptionRule(
         name="tools",
-        chat=Native(key="@@@tools@@@", wire=f"{TEMPLATE}.tools"),
-        convert="tools_as_json",
+        chat=("@@@tools@@@", f"{TEMPLATE}.tools"),
+        convert=tools_as_json,
         source=_MELLEA,
-    )
-    yield _refused("tools", "the raw endpoint calls no tools", _MELLEA)
-    yield _refused("tool_choice", "the model decides whether it calls a tool", _TEMPLATE)
-    for name in ("logprobs", "top_logprobs"):
-        yield _refused(
-            name, "Mellea does not return them; ModelOption.LOGITS gives the scores", _MELLEA
-        )
-    yield ONE_ANSWER
-    for name in ("@@@logits@@@", "@@@raw_logits@@@"):
-        yield _mellea(name, name, "", mellea="0.7", type="boolean", source="mellea 0.7.0")
-        yield _refused(name, "Mellea 0.7 or newer returns scores", "mellea 0.7.0")
+    ),
+    *MELLEA_RULES,
+    *_refused("tool_choice", "the model decides whether it calls a tool", _TEMPLATE),
+    *_refused(
+        "logprobs top_logprobs",
+        "Mellea does not return them; ModelOption.LOGITS gives the scores",
+        _MELLEA,
+    ),
+    *OptionRule.sent(
+        "@@@logits@@@ @@@raw_logits@@@",
+        wire="",
+        mellea="0.7",
+        type="boolean",
+        source="mellea 0.7.0",
+    ),
+    *_refused(
+        "@@@logits@@@ @@@raw_logits@@@", "Mellea 0.7 or newer returns scores", "mellea 0.7.0"
+    ),
+)
 
 
 # ------------------------------------------------------------- further arguments of generate()
@@ -251,87 +231,98 @@ _UNSUPPORTED: Final = {
 }
 
 
-def _native() -> Iterator[OptionRule]:
-    """Yield the rules of what transformers alone has."""
-    yield _argument(
+_NATIVE: Final = (
+    *_arguments(
         "do_sample",
         type="boolean",
         choices=(False,),
         requires={"temperature": (0,)},
         reason="temperature=0 says so too",
-    )
-    yield _argument(
-        "do_sample", type="boolean", requires=dict.fromkeys(SAMPLING, (None,))
-    )  # by itself, it is the user's to say
-    yield _argument(
+    ),
+    # By itself, it is the user's to say.
+    *_arguments("do_sample", type="boolean", requires=dict.fromkeys(SAMPLING, (None,))),
+    *_arguments(
         "do_sample",
         type="boolean",
         choices=(True,),
         reason="an option that shapes sampling says so too",
-    )
-    yield from _sampling("typical_p", type="number", minimum=0, maximum=1, exclusive_minimum=True)
-    yield from _sampling("epsilon_cutoff", type="number", minimum=0, maximum=1)
-    yield from _sampling("eta_cutoff", type="number", minimum=0, maximum=1)
-    yield from _sampling(
-        "top_h", _NEWER, type="number", minimum=0, maximum=1, exclusive_minimum=True
-    )
-    yield _argument("num_beams", type="integer", minimum=1, requires={"stream": (None, False)})
-    yield _argument(
+    ),
+    *_sampling("typical_p", type="number", minimum=0, maximum=1, exclusive_minimum=True),
+    *_sampling("epsilon_cutoff eta_cutoff", type="number", minimum=0, maximum=1),
+    *_sampling("top_h", _NEWER, type="number", minimum=0, maximum=1, exclusive_minimum=True),
+    *_arguments("num_beams", type="integer", minimum=1, requires={"stream": (None, False)}),
+    *_arguments(
         "num_beams",
         type="integer",
         choices=(1,),
         reason="transformers cannot stream a search over beams",
-    )
-    yield _argument("num_return_sequences", type="integer", choices=(1,))
-    for name in ("min_new_tokens", "no_repeat_ngram_size", "encoder_no_repeat_ngram_size"):
-        yield _argument(name, type="integer", minimum=0)
-    for name in ("prompt_lookup_num_tokens", "max_matching_ngram_size", "prefill_chunk_size"):
-        yield _argument(name, type="integer", minimum=1)
-    yield _argument("encoder_repetition_penalty", type="number", minimum=0, exclusive_minimum=True)
-    yield _argument("length_penalty", type="number")
-    yield _argument("guidance_scale", type="number", minimum=1)
-    yield _argument("max_time", type="seconds")
-    yield _argument("early_stopping", choices=(True, False, "never"))
-    for name in ("use_cache", "renormalize_logits", "remove_invalid_values", "disable_compile"):
-        yield _argument(name, type="boolean")
-    yield _argument("cache_implementation", type="text")
-    yield _argument("cache_config", type="object")
-    yield _argument("max_cache_len", type="integer", minimum=1, reason=_NEWER)
-    for name in (
-        "bad_words_ids",
-        "begin_suppress_tokens",
-        "bos_token_id",
-        "eos_token_id",
-        "exponential_decay_length_penalty",
-        "forced_bos_token_id",
-        "forced_eos_token_id",
-        "pad_token_id",
-        "sequence_bias",
-        "suppress_tokens",
-    ):
-        yield _argument(name)
-    for name, reason in _UNSUPPORTED.items():
-        yield _refused(name, reason)
-
-
-def _template() -> Iterator[OptionRule]:
-    """Yield the rules of the chat template's variables."""
-    yield _variable("guardian_config", type="object")
-    yield _variable("documents")
-    yield OptionRule(name=TEMPLATE, chat=TEMPLATE, type="object", source=_TEMPLATE)
-    for name in ("guardian_config", "documents", TEMPLATE):
-        yield _refused(name, "the raw endpoint has no chat template", _TEMPLATE)
-
+    ),
+    *_arguments("num_return_sequences", type="integer", choices=(1,)),
+    *_arguments(
+        "min_new_tokens no_repeat_ngram_size encoder_no_repeat_ngram_size",
+        type="integer",
+        minimum=0,
+    ),
+    *_arguments(
+        "prompt_lookup_num_tokens max_matching_ngram_size prefill_chunk_size",
+        type="integer",
+        minimum=1,
+    ),
+    *_arguments("encoder_repetition_penalty", type="number", minimum=0, exclusive_minimum=True),
+    *_arguments("length_penalty", type="number"),
+    *_arguments("guidance_scale", type="number", minimum=1),
+    *_arguments("max_time", type="seconds"),
+    *_arguments("early_stopping", choices=(True, False, "never")),
+    *_arguments(
+        "use_cache renormalize_logits remove_invalid_values disable_compile", type="boolean"
+    ),
+    *_arguments("cache_implementation", type="text"),
+    *_arguments("cache_config", type="object"),
+    *_arguments("max_cache_len", type="integer", minimum=1, reason=_NEWER),
+    *_arguments(
+        "bad_words_ids begin_suppress_tokens bos_token_id eos_token_id "
+        "exponential_decay_length_penalty forced_bos_token_id forced_eos_token_id pad_token_id "
+        "sequence_bias suppress_tokens"
+    ),
+    # Variables of the chat template.
+    *OptionRule.sent(
+        "guardian_config",
+        endpoint="chat",
+        key=f"{TEMPLATE}.{{}}",
+        wire=f"{TEMPLATE}.{{}}",
+        type="object",
+        source=_TEMPLATE,
+    ),
+    *OptionRule.sent(
+        "documents",
+        endpoint="chat",
+        key=f"{TEMPLATE}.{{}}",
+        wire=f"{TEMPLATE}.{{}}",
+        source=_TEMPLATE,
+    ),
+    *OptionRule.sent(TEMPLATE, endpoint="chat", type="object", source=_TEMPLATE),
+    *_refused(
+        f"guardian_config documents {TEMPLATE}",
+        "the raw endpoint has no chat template",
+        _TEMPLATE,
+    ),
+)
 
 RULES: Final[tuple[OptionRule, ...]] = (
-    *_reserved(),
-    *_canonical(),
-    *_native(),
-    *_template(),
-    OptionRule(
-        name="*",
-        chat=Native(key="", wire=""),
-        completion=Native(key="", wire=""),
+    *(
+        OptionRule(name=name, reserved=True, reason=reason, source=_ARGUMENTS)
+        for name, reason in _RESERVED.items()
+    ),
+    *_COMMON,
+    *_NATIVE,
+    *(
+        OptionRule(name=name, reason=reason, source=_GENERATE)
+        for name, reason in _UNSUPPORTED.items()
+    ),
+    *OptionRule.sent(
+        "*",
+        key="",
+        wire="",
         reason="an argument of generate(), which refuses one that it does not know",
         source=_ARGUMENTS,
     ),

@@ -15,14 +15,13 @@ from attrs import frozen
 
 from mellea_api._contract.descriptor import Endpoint
 from mellea_api._options.checks import THINKING_LEVELS
-from mellea_api.plugin import Native, OptionRule
-from mellea_api_litellm import conversions
+from mellea_api.plugin import OptionRule, effort, unsaid
+from mellea_api_litellm.conversions import in_its_terms, levels_as
 from mellea_api_litellm.probe import PROBED
 from mellea_api_litellm.routes import Route
 
 __all__ = ["Effects", "an"]
 
-_TERMS: Final = f"{conversions.__name__}:in_its_terms"
 # A factor under which 1 is neutral is no penalty under which 0 is.
 _PENALTIES: Final = ("presence_penalty", "frequency_penalty")
 # What LiteLLM may say in other terms: the meaning is the same.
@@ -97,7 +96,7 @@ class Effects:
                 yield self._refused_for(name, json.loads(value), why)
             seen.append(sent)
         terms = "LiteLLM says it in the provider's terms"
-        yield OptionRule(**facts, convert=_TERMS, reason=terms, **_placed(end, name, ""))
+        yield OptionRule(**facts, convert=in_its_terms, reason=terms, **_placed(end, name, ""))
 
     def _partly(
         self,
@@ -166,8 +165,8 @@ class Effects:
             if silent and any("thinking" in place for place in levels["high"]):
                 yield OptionRule(
                     **facts,
-                    chat=Native(key=key, wire="thinking"),
-                    convert="unsaid",
+                    chat=(key, "thinking"),
+                    convert=unsaid,
                     reason="the model reasons only when asked to; nothing is sent",
                 )
             elif why := self._why_no_level(level, found, levels["none"]):
@@ -176,8 +175,8 @@ class Effects:
                 sent = {where: to for where, to in found.items() if where not in owned}
                 yield OptionRule(
                     **facts,
-                    chat=Native(key=key, wire=next(iter(sent), "")),
-                    convert=conversions.named({level: sent}) if sent else "effort",
+                    chat=(key, next(iter(sent), "")),
+                    convert=levels_as({level: sent}) if sent else effort,
                 )
 
     def _why_no_level(self, level: str, found: Mapping[str, Any], off: Mapping[str, Any]) -> str:
@@ -195,7 +194,7 @@ def _first_place(effect: Mapping[str, Any]) -> str:
 
 
 def _placed(end: Endpoint, key: str, wire: str) -> dict[str, Any]:
-    return {end: Native(key=key, wire=wire)}
+    return {end: (key, wire)}
 
 
 def an(what: str) -> str:

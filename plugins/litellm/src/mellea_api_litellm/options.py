@@ -12,8 +12,14 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from mellea_api._contract.descriptor import Endpoint
-from mellea_api._options.mellea import ONE_ANSWER, RAW_STREAM, STREAM_TIMEOUT
-from mellea_api.plugin import Native, OptionRule, Target
+from mellea_api.plugin import (
+    MELLEA_RULES,
+    OptionRule,
+    Target,
+    effort,
+    system_message,
+    tools_as_json,
+)
 from mellea_api_litellm.effects import Effects, an
 from mellea_api_litellm.routes import Route, find, leaves_openai, snapshot
 
@@ -147,7 +153,7 @@ class _Rules:
             yield from self.seen.rules(effect, end, facts, key=_LIMIT, probed=limit)
         if raw is not None:
             # Mellea calls it max_completion_tokens, which LiteLLM refuses at this endpoint.
-            inside = Native(key="extra_body.max_tokens", wire="max_tokens")
+            inside = ("extra_body.max_tokens", "max_tokens")
             yield OptionRule(name="max_tokens", completion=inside, source=self.source)
         yield self.seen.refused("max_tokens", f"LiteLLM drops it on {self.on}")
 
@@ -199,8 +205,8 @@ class _Rules:
         if isinstance(effect, str):
             yield OptionRule(
                 name="thinking",
-                chat=Native(key=key, wire=effect),
-                convert="effort",
+                chat=(key, effect),
+                convert=effort,
                 source=self.source,
             )
         elif effect:
@@ -213,39 +219,37 @@ class _Rules:
         where = self.route.places.get("system_prompt", "")
         yield OptionRule(
             name="system_prompt",
-            chat=Native(key="@@@system_prompt@@@", wire="messages" if where == "messages" else ""),
-            convert="system_message",
+            chat=("@@@system_prompt@@@", "messages" if where == "messages" else ""),
+            convert=system_message,
             reason="" if where == "messages" else "sent as the provider has it: LiteLLM sees to it",
             source=_MELLEA,
         )
-        yield self.seen.refused("system_prompt", "Mellea's raw endpoint has no messages")
         stream = self.route.places.get("stream")
         always = {"true": {"stream": True}, "false": {}}
         shown = stream == "stream" or stream == always
         yield OptionRule(
             name="stream",
-            chat=Native(key="@@@stream@@@", wire="stream" if shown else ""),
+            chat=("@@@stream@@@", "stream" if shown else ""),
             source=_MELLEA,
         )
-        yield from RAW_STREAM
-        yield from STREAM_TIMEOUT
         tools = self.route.places.get("tools")
         if isinstance(tools, str):
             yield OptionRule(
                 name="tools",
-                chat=Native(key="@@@tools@@@", wire=tools),
-                convert="tools_as_json",
+                chat=("@@@tools@@@", tools),
+                convert=tools_as_json,
                 source=_MELLEA,
             )
         elif tools and self.route.provider != "ollama":  # which puts them into the prompt
             yield OptionRule(
                 name="tools",
-                chat=Native(key="@@@tools@@@", wire=""),
+                chat=("@@@tools@@@", ""),
                 reason="LiteLLM says it in the provider's terms",
                 source=_MELLEA,
             )
-        yield self.seen.refused("tools", f"LiteLLM has no tools on {self.on}, nor has a raw call")
-        yield ONE_ANSWER
+        else:
+            yield self.seen.refused("tools", f"LiteLLM has no tools on {self.on}")
+        yield from MELLEA_RULES
 
     # ----------------------------------------------------- what LiteLLM passes on unknowingly
 
@@ -255,11 +259,11 @@ class _Rules:
     def _rest(self) -> OptionRule:
         if self.route.merges:
             # Inside extra_body not even a name that LiteLLM knows is dropped.
-            native = Native(key="extra_body", wire="")
+            native = ("extra_body", "")
         else:
             place = self.route.places["zz_unknown"]
             prefix = place.rpartition(".")[0] if isinstance(place, str) else ""
-            native = Native(key="", wire=prefix)
+            native = ("", prefix)
         return OptionRule(name="*", chat=native, completion=native, source=self.source)
 
     def _native(self) -> Iterator[OptionRule]:
@@ -270,23 +274,23 @@ class _Rules:
             here = ollama or (name == "top_k" and self.route.provider in _TOP_K)
             here |= name == "repetition_penalty" and self.route.provider == "watsonx_text"
             if here and isinstance(place, str):
-                yield self._everywhere(name, Native(key=key, wire=place))
+                yield self._everywhere(name, (key, place))
             elif self.compatible and self.route.merges:
-                yield self._everywhere(name, Native(key=f"extra_body.{key}", wire=key))
+                yield self._everywhere(name, (f"extra_body.{key}", key))
             yield self.seen.refused(name, _PASS_ON.format(name=name, on=self.on))
         place = self.route.places.get("num_ctx")
         if ollama and isinstance(place, str):
-            yield self._everywhere("context_window", Native(key="num_ctx", wire=place))
+            yield self._everywhere("context_window", ("num_ctx", place))
         yield self.seen.refused("context_window", "the model or its server fixes it beforehand")
         for name, kind in _OLLAMA.items():
             if ollama:
-                native = Native(key=name, wire=f"options.{name}")
+                native = (name, f"options.{name}")
                 yield self._everywhere(name, native, type=kind)
             yield self.seen.refused(name, "it is Ollama's")
 
     # ------------------------------------------------------------------------------------ helpers
 
-    def _everywhere(self, name: str, native: Native, **facts: Any) -> OptionRule:
+    def _everywhere(self, name: str, native: tuple[str, str], **facts: Any) -> OptionRule:
         return OptionRule(name=name, chat=native, completion=native, source=self.source, **facts)
 
 

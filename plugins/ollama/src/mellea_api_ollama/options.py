@@ -1,4 +1,4 @@
-"""What Ollama does with each option: rules as data, and the conversions that they name.
+"""What Ollama does with each option: rules as data, and their conversions.
 
 Three parties read an option on its way, and the rules were read from each of them:
 
@@ -16,13 +16,10 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Iterator
 from typing import Any, Final
 
-from mellea_api._contract.descriptor import Converted
 from mellea_api._options.checks import shown
-from mellea_api._options.mellea import STREAM_TIMEOUT
-from mellea_api.plugin import Native, OptionRule
+from mellea_api.plugin import MELLEA_RULES, Converted, OptionRule
 
 __all__ = ["LIFTED", "RULES", "base64_images", "keep_alive", "no_thinking"]
 
@@ -85,12 +82,6 @@ def base64_images(value: list[str]) -> Converted:
     return Converted(value)
 
 
-def _option(name: str, native: str = "", **facts: Any) -> OptionRule:
-    """Return the rule of an option that goes into `options`, at both endpoints."""
-    place = Native(key=native or name, wire=f"options.{native or name}")
-    return OptionRule(name=name, chat=place, completion=place, source=_SERVER, **facts)
-
-
 def _not_in_chat(fate: str) -> str:
     return (
         f"Ollama's chat has no such field, and Mellea sends completions raw, where Ollama {fate} it"
@@ -107,130 +98,82 @@ _RESERVED: Final = {
 }
 
 
-def _reserved() -> Iterator[OptionRule]:
-    for name, reason in _RESERVED.items():
-        yield OptionRule(name=name, reserved=True, reason=reason, source=_SDK)
+def _in_options(names: str, **facts: Any) -> tuple[OptionRule, ...]:
+    """Return the rules of options that go into `options`, at both endpoints."""
+    return OptionRule.sent(names, wire="options.{}", **{"source": _SERVER, **facts})
 
 
-def _canonical() -> Iterator[OptionRule]:
-    """Yield the rules of the common options, in the order of `canonical.CANONICAL`."""
-    yield _option("temperature")
+_COMMON: Final = (
+    *_in_options("temperature top_p stop min_p presence_penalty frequency_penalty"),
+    *_in_options("repetition_penalty=repeat_penalty context_window=num_ctx"),
     # -1: until the model stops. -2 was "until the context is full"; servers of today take every
     # negative number for -1. 0 would be left out on the way and so mean -1: the range forbids it.
-    yield _option("max_tokens", "num_predict", special=(-1, -2))
-    yield _option("top_p")
-    yield _option("stop")
-    yield _option("top_k", special=(0, -1))  # not above 0: all tokens
-    yield _option("min_p")
+    *_in_options("max_tokens=num_predict", special=(-1, -2)),
+    *_in_options("top_k", special=(0, -1)),  # not above 0: all tokens
     # -1: another seed each time, and so is 2**32 - 1, which is the same to llama.cpp; it keeps the
     # lowest 32 bits of anything above (tried with its server).
-    yield _option("seed", special=(-1,), maximum=2**32 - 2)
-    yield _option("presence_penalty")
-    yield _option("frequency_penalty")
-    yield _option("repetition_penalty", "repeat_penalty")
-
-    yield OptionRule(
-        name="system_prompt",
-        chat=Native(key="@@@system_prompt@@@", wire="messages"),
-        convert="system_message",
-        reason="sent as the first message",
-        source=_MELLEA,
-    )
-    yield OptionRule(
-        name="system_prompt",
-        reason="Mellea sends completions raw, where Ollama refuses a system prompt; "
-        "write it into the prompt",
-        source=_ROUTES,
-    )
-
-    yield _option("context_window", "num_ctx")
-
-    think = Native(key="@@@thinking@@@", wire="think")
-    yield OptionRule(
-        name="thinking",
-        chat=think,
-        completion=think,
+    *_in_options("seed", special=(-1,), maximum=2**32 - 2),
+    *OptionRule.sent(
+        "thinking",
+        key="@@@thinking@@@",
+        wire="think",
         requires={"thinking": ("none",)},
-        convert="mellea_api_ollama.options:no_thinking",
+        convert=no_thinking,
         source=_SERVER,
-    )
-    yield OptionRule(
-        name="thinking",
-        chat=think,
-        completion=think,
+    ),
+    *OptionRule.sent(
+        "thinking",
+        key="@@@thinking@@@",
+        wire="think",
         choices=(True, False, "none", "low", "medium", "high", "max"),
         source=f"{_SERVER}: ThinkValue",
-    )
-
-    stream = Native(key="@@@stream@@@", wire="stream")
-    yield OptionRule(name="stream", chat=stream, source=_MELLEA)
-    yield OptionRule(
-        name="stream", completion=stream, requires={"stream": (False,)}, source=_MELLEA
-    )
-    yield OptionRule(
-        name="stream", reason="Mellea waits for the whole of a raw completion", source=_MELLEA
-    )
-    yield from STREAM_TIMEOUT
-
-    yield OptionRule(
-        name="tools",
-        chat=Native(key="@@@tools@@@", wire="tools"),
-        convert="tools_as_json",
-        reason="sent where the call says tool_calls=True; Mellea describes each tool in JSON",
+    ),
+    # Other than Mellea's other backends, the one for Ollama says that it does not stream.
+    OptionRule(name="stream", chat=("@@@stream@@@", "stream"), source=_MELLEA),
+    OptionRule(
+        name="stream",
+        completion=("@@@stream@@@", "stream"),
+        requires={"stream": (False,)},
         source=_MELLEA,
-    )
-    yield OptionRule(name="tools", reason="raw completions have no tools", source=_MELLEA)
-    yield OptionRule(
-        name="tool_choice",
-        reason="Ollama has no such field: the model decides whether it calls a tool",
+    ),
+    *OptionRule.refused("stream", "Mellea waits for the whole of a raw completion", source=_MELLEA),
+    *MELLEA_RULES,
+    *OptionRule.refused(
+        "tool_choice",
+        "Ollama has no such field: the model decides whether it calls a tool",
         source=_SERVER,
-    )
+    ),
+    *OptionRule.sent("logprobs", source=_SDK),
+    *OptionRule.sent("top_logprobs", requires={"logprobs": (True,)}, source=_SDK),
+    *OptionRule.refused(
+        "top_logprobs", "Ollama gives them only with logprobs=True", source=_SERVER
+    ),
+)
 
-    yield OptionRule(name="logprobs", chat="logprobs", completion="logprobs", source=_SDK)
-    yield OptionRule(
-        name="top_logprobs",
-        chat="top_logprobs",
-        completion="top_logprobs",
-        requires={"logprobs": (True,)},
-        source=_SDK,
-    )
-    yield OptionRule(
-        name="top_logprobs", reason="Ollama gives them only with logprobs=True", source=_SERVER
-    )
-
-
-def _native() -> Iterator[OptionRule]:
-    """Yield the rules of what Ollama alone has: how it samples, loads a model, and keeps it."""
-    yield _option("typical_p", type="number", minimum=0, maximum=1)
-    yield _option("repeat_last_n", type="integer", minimum=0, special=(-1,))  # -1: num_ctx
-    yield _option("num_keep", type="integer", minimum=0, special=(-1,))  # -1: the whole prompt
-    yield _option("num_batch", type="integer", minimum=1)
-    yield _option("num_gpu", type="integer", minimum=0, special=(-1,))  # -1: as many as fit
-    yield _option("main_gpu", type="integer", minimum=0)
-    yield _option("num_thread", type="integer", minimum=0)  # 0: Ollama decides
-    yield _option("use_mmap", type="boolean")
-    yield _option("draft_num_predict", type="integer", minimum=0)  # since 0.30; 0: no draft
-    yield OptionRule(
-        name="keep_alive",
-        chat="keep_alive",
-        completion="keep_alive",
-        convert="mellea_api_ollama.options:keep_alive",
-        source=_SDK,
-    )
-    yield OptionRule(
-        name="images",
-        completion="images",
+# What Ollama alone has: how it samples, loads a model, and keeps it.
+_NATIVE: Final = (
+    *_in_options("typical_p", type="number", minimum=0, maximum=1),
+    # -1 is num_ctx, the whole prompt, and as many layers as fit.
+    *_in_options("repeat_last_n num_keep num_gpu", type="integer", minimum=0, special=(-1,)),
+    *_in_options("num_batch", type="integer", minimum=1),
+    # 0 threads: Ollama decides. draft_num_predict is there since 0.30; 0: no draft.
+    *_in_options("main_gpu num_thread draft_num_predict", type="integer", minimum=0),
+    *_in_options("use_mmap", type="boolean"),
+    *OptionRule.sent("keep_alive", convert=keep_alive, source=_SDK),
+    *OptionRule.sent(
+        "images",
+        endpoint="completion",
         type="texts",
-        convert="mellea_api_ollama.options:base64_images",
+        convert=base64_images,
         reason="[img-0], [img-1] and so on in the prompt say where they go",
         source=_ROUTES,
-    )
-    yield OptionRule(
-        name="images",
-        reason="in a chat, images are parts of the messages; give them with images= of the call",
+    ),
+    *OptionRule.refused(
+        "images",
+        "in a chat, images are parts of the messages; give them with images= of the call",
         source=_MELLEA,
-    )
-
+    ),
+)
 
 _RETIRED: Final = {
     "embedding_only": "0.1.28",
@@ -263,23 +206,27 @@ _UNSENT: Final = {
 }
 
 
-def _unsupported() -> Iterator[OptionRule]:
-    for name, release in _RETIRED.items():
-        reason = f"the SDK lists it, but Ollama {release} removed it: a server would ignore it"
-        yield OptionRule(name=name, reason=reason, source=_SERVER)
-    for name, reason in _UNSENT.items():
-        yield OptionRule(name=name, reason=reason, source=_ROUTES)
-
-
 RULES: Final[tuple[OptionRule, ...]] = (
-    *_reserved(),  # first: a name here is never another spelling of something below
-    *_canonical(),
-    *_native(),
-    *_unsupported(),
-    OptionRule(
-        name="*",
-        chat=Native(key="", wire="options"),
-        completion=Native(key="", wire="options"),
+    # First: a name here is never another spelling of something below.
+    *(
+        OptionRule(name=name, reserved=True, reason=reason, source=_SDK)
+        for name, reason in _RESERVED.items()
+    ),
+    *_COMMON,
+    *_NATIVE,
+    *(
+        OptionRule(
+            name=name,
+            reason=f"the SDK lists it, but Ollama {release} removed it: a server would ignore it",
+            source=_SERVER,
+        )
+        for name, release in _RETIRED.items()
+    ),
+    *(OptionRule(name=name, reason=reason, source=_ROUTES) for name, reason in _UNSENT.items()),
+    *OptionRule.sent(
+        "*",
+        key="",
+        wire="options",
         reason="Mellea puts it into `options`; a server that does not know it ignores it",
         source=_MELLEA,
     ),

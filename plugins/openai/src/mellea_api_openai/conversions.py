@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mellea_api._contract.descriptor import NOTHING, Converted
+from mellea_api.plugin import Converted
 
 __all__ = [
     "both_repetition_penalties",
@@ -38,7 +38,7 @@ def effort_and_template(value: bool | str) -> Converted:
 
 def counted_logprobs(value: bool) -> Converted:
     """Ask the raw endpoint, whose `logprobs` is a number, for the likeliest token."""
-    return Converted(1) if value else Converted(NOTHING, reason="off anyway; nothing is sent")
+    return Converted(1) if value else Converted.nothing("off anyway; nothing is sent")
 
 
 def counted_top_logprobs(value: int) -> Converted:

@@ -11,9 +11,10 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from mellea_api._contract.descriptor import Server
-from mellea_api.plugin import Native, OptionRule
+from mellea_api.plugin import OptionRule, effort, tools_as_json, unsaid, with_logprobs
+from mellea_api_openai.conversions import tool_by_name
 
-__all__ = ["EFFORT", "FAMILIES", "FAMILY_RULES", "convert", "levels"]
+__all__ = ["EFFORT", "FAMILIES", "FAMILY_RULES", "levels"]
 
 _CHAT: Final = "openai 3.54.0, types/chat/completion_create_params.py"
 _GUIDE: Final = "developers.openai.com/api/docs/guides/reasoning, November 2026"
@@ -71,13 +72,8 @@ _NOT_ON: Final = (None, False, "none")
 
 # ---------------------------------------------------------------------------------- helpers
 
-EFFORT: Final = Native(key="@@@thinking@@@", wire="reasoning_effort")
+EFFORT: Final = ("@@@thinking@@@", "reasoning_effort")
 """Where the level of reasoning goes."""
-
-
-def convert(name: str) -> str:
-    """Return what a rule calls one of this plugin's conversions."""
-    return f"mellea_api_openai.conversions:{name}"
 
 
 def levels(
@@ -98,7 +94,7 @@ def levels(
     def rule(**says: Any) -> OptionRule:
         return OptionRule(name="thinking", models=models, server=server, source=_EFFORTS, **says)
 
-    yield rule(chat=EFFORT, convert="effort", requires={"thinking": (*accepted, *bools)})
+    yield rule(chat=EFFORT, convert=effort, requires={"thinking": (*accepted, *bools)})
     if not can_be_off:
         reason = f"the model always reasons; thinking={on[0]!r} is the least it can do"
         yield rule(requires={"thinking": _OFF}, reason=reason)
@@ -112,14 +108,14 @@ def _taken(name: str, models: tuple[str, ...], when: dict[str, tuple[Any, ...]])
 
 
 def _unsaid(
-    name: str, value: Any, models: tuple[str, ...], why: str, native: Native | str | None = None
+    name: str, value: Any, models: tuple[str, ...], why: str, native: tuple[str, str] | str = ""
 ) -> OptionRule:
     """Say that a value is what the models do anyway."""
     values = _OFF if value is False and name == "thinking" else (value,)
     return OptionRule(
         name=name,
         chat=native or name,
-        convert="unsaid",
+        convert=unsaid,
         type="text" if name == "verbosity" else None,
         requires={name: values},
         models=models,
@@ -130,10 +126,9 @@ def _unsaid(
 
 
 def _refused(
-    names: tuple[str, ...], models: tuple[str, ...], why: str, source: str = _GUIDE
-) -> Iterator[OptionRule]:
-    for name in names:
-        yield OptionRule(name=name, models=models, server="official", reason=why, source=source)
+    names: str, models: tuple[str, ...], why: str, source: str = _GUIDE
+) -> tuple[OptionRule, ...]:
+    return OptionRule.refused(names, why, models=models, server="official", source=source)
 
 
 # ------------------------------------------------------------------------------------ rules
@@ -142,16 +137,16 @@ _THINKING: Final = (
     OptionRule(
         name="thinking",
         completion=EFFORT,
-        convert="unsaid",
+        convert=unsaid,
         requires={"thinking": _OFF},
         server="official",
         reason="the models of the raw endpoint do not reason; nothing is sent",
         source=_GUIDE,
     ),
     _unsaid("thinking", False, _PLAIN + _SEARCH, "the model does not reason", EFFORT),
-    *_refused(("thinking",), _PLAIN + _SEARCH, "the model does not reason"),
+    *_refused("thinking", _PLAIN + _SEARCH, "the model does not reason"),
     _unsaid("thinking", True, _O1_BETA, "the model always reasons", EFFORT),
-    *_refused(("thinking",), _O1_BETA, "the model always reasons, and cannot be told how hard"),
+    *_refused("thinking", _O1_BETA, "the model always reasons, and cannot be told how hard"),
     *levels(_O1 + _O3, "low", "medium", "high"),
     *levels(_GPT_5, "minimal", "low", "medium", "high"),
     *levels(_INSTANT, "medium"),
@@ -176,13 +171,13 @@ def _sampling() -> Iterator[OptionRule]:
         yield OptionRule(
             name="top_logprobs",
             chat="top_logprobs",
-            convert="with_logprobs",
+            convert=with_logprobs,
             requires={"thinking": thinking, "logprobs": (None, True)},
             models=models,
             server="official",
             source=_NEWEST,
         )
-    names = ("temperature", "top_p", "logprobs", "top_logprobs")
+    names = "temperature top_p logprobs top_logprobs"
     yield from _refused(names, _ALWAYS, _ALWAYS_REASONS)
     yield from _refused(names, _WHEN_ASKED + _UNLESS_TOLD, _ONLY_OFF, _NEWEST)
 
@@ -191,8 +186,8 @@ def _tools() -> Iterator[OptionRule]:
     """Yield the rules for models that call tools only while they do not reason, or never."""
     never = "this model calls tools only through the Responses API, which Mellea does not use"
     for name in ("tools", "tool_choice"):
-        native = Native(key="@@@tools@@@", wire="tools") if name == "tools" else name
-        conversion = "tools_as_json" if name == "tools" else convert("tool_by_name")
+        native = ("@@@tools@@@", "tools") if name == "tools" else name
+        conversion = tools_as_json if name == "tools" else tool_by_name
         for models, thinking in ((_GPT_5_4 + _GPT_5_5, _NOT_ON), (_GPT_6, _OFF)):
             yield OptionRule(
                 name=name,
@@ -204,31 +199,35 @@ def _tools() -> Iterator[OptionRule]:
                 source=_TOOLS,
             )
         why = "at the chat endpoint this model takes tools only with thinking=False"
-        yield from _refused((name,), _GPT_5_4 + _GPT_5_5 + _GPT_6, why, _TOOLS)
-        yield from _refused((name,), _ASTRA, never, _NEWEST)
-        yield from _refused((name,), _O1_BETA, "the model has no tools", _BETA)
-        yield from _refused((name,), _SEARCH, "search models do not take this", _SEARCHING)
+        yield from _refused(name, _GPT_5_4 + _GPT_5_5 + _GPT_6, why, _TOOLS)
+        yield from _refused(name, _ASTRA, never, _NEWEST)
+        yield from _refused(name, _O1_BETA, "the model has no tools", _BETA)
+        yield from _refused(name, _SEARCH, "search models do not take this", _SEARCHING)
 
 
 _NO_STOP: Final = tuple(glob for glob in _REASONING if glob not in _O1)
-_VERBOSE: Final = Native(key="extra_body.verbosity", wire="verbosity")
+_VERBOSE: Final = ("extra_body.verbosity", "verbosity")
 _PENALTIES: Final = ("presence_penalty", "frequency_penalty")
 _NOT_SEARCHING: Final = (
-    *("temperature", "top_p", "seed", "stop", "logprobs", "top_logprobs", "logit_bias"),
-    *("parallel_tool_calls", *_PENALTIES),
+    "temperature top_p seed stop logprobs top_logprobs logit_bias parallel_tool_calls "
+    "presence_penalty frequency_penalty"
 )
 
 FAMILY_RULES: Final[tuple[OptionRule, ...]] = (
     *_THINKING,
     *_sampling(),
     *(_unsaid(name, 0, _REASONING + _SEARCH, "0 is neutral") for name in _PENALTIES),
-    *_refused((*_PENALTIES, "logit_bias"), _REASONING, "reasoning models do not take this"),
-    *_refused(("stop",), _NO_STOP, "the model refuses stop sequences", _STOP),
+    *_refused(
+        "presence_penalty frequency_penalty logit_bias",
+        _REASONING,
+        "reasoning models do not take this",
+    ),
+    *_refused("stop", _NO_STOP, "the model refuses stop sequences", _STOP),
     *_tools(),
-    *_refused(("parallel_tool_calls",), _O, "the o models do not take this", _PARALLEL),
-    *_refused(("system_prompt",), _O1_BETA, "the model takes no system message", _BETA),
+    *_refused("parallel_tool_calls", _O, "the o models do not take this", _PARALLEL),
+    *_refused("system_prompt", _O1_BETA, "the model takes no system message", _BETA),
     _unsaid("verbosity", "medium", _PLAIN + _SEARCH + _O, "medium is the only one", _VERBOSE),
-    *_refused(("verbosity",), _PLAIN + _SEARCH + _O, "the model knows only 'medium'", _VERBOSITY),
+    *_refused("verbosity", _PLAIN + _SEARCH + _O, "the model knows only 'medium'", _VERBOSITY),
     *_refused(_NOT_SEARCHING, _SEARCH, "search models do not take this", _SEARCHING),
 )
 """What OpenAI's own models refuse; stands before the rules that hold for all servers."""

@@ -16,9 +16,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from mellea_api._contract.descriptor import Server
-from mellea_api._options.mellea import ONE_ANSWER, RAW_STREAM, STREAM_TIMEOUT
-from mellea_api.plugin import Native, OptionRule
-from mellea_api_openai.families import EFFORT, FAMILY_RULES, convert, levels
+from mellea_api.plugin import MELLEA_RULES, OptionRule, effort, unsaid, with_logprobs
+from mellea_api_openai import conversions
+from mellea_api_openai.families import EFFORT, FAMILY_RULES, levels
 
 __all__ = ["RULES"]
 
@@ -31,112 +31,81 @@ _LLAMA: Final = "llama.cpp, tools/server/README.md"
 # ---------------------------------------------------------------------------------- helpers
 
 
-def _both(name: str, **rest: Any) -> OptionRule:
-    """A parameter that both endpoints have under its own name."""
-    return OptionRule(name=name, chat=name, completion=name, **{"source": _CHAT, **rest})
-
-
-def _reserved(name: str, reason: str) -> OptionRule:
-    return OptionRule(name=name, reserved=True, reason=reason, source=_MELLEA)
-
-
-def _refused(name: str, reason: str, source: str = _CHAT, **rest: Any) -> OptionRule:
-    return OptionRule(name=name, reason=reason, source=source, **rest)
-
-
-def _body(name: str, *, raw: bool = True, **rest: Any) -> Iterator[OptionRule]:
-    """A parameter that travels in `extra_body`; `raw` if the raw endpoint has it too."""
-    native = Native(key=f"extra_body.{name}", wire=name)
-    yield OptionRule(name=name, chat=native, **rest)
-    if raw:
-        yield OptionRule(name=name, completion=native, mellea="0.8", **rest)
-
-
-def _chat_only(**names_by_type: str) -> Iterator[OptionRule]:
-    """Parameters of OpenAI's chat endpoint: their names, under their type."""
-    for kind, names in names_by_type.items():
-        for name in names.split():
-            yield from _body(name, raw=False, type=kind, source=_CHAT)
+def _in_body(names: str, **facts: Any) -> tuple[OptionRule, ...]:
+    """Return the rules of parameters that travel in `extra_body`, at both endpoints."""
+    facts = {"key": "extra_body.{}", **facts}
+    return (
+        *OptionRule.sent(names, endpoint="chat", **facts),
+        *OptionRule.sent(names, endpoint="completion", mellea="0.8", **facts),
+    )
 
 
 def _compatible(source: str, *, raw: bool = True, **names_by_type: str) -> Iterator[OptionRule]:
-    """Parameters that only compatible servers have: their names, under their type."""
+    """Yield the rules of parameters that only compatible servers have: their names by type."""
     for kind, names in names_by_type.items():
-        for name in names.split():
-            yield from _body(name, raw=raw, type=kind, server="compatible", source=source)
-            yield _refused(name, "OpenAI's own servers have no such parameter", server="official")
+        facts: dict[str, Any] = {"type": kind, "server": "compatible", "source": source}
+        if raw:
+            yield from _in_body(names, **facts)
+        else:
+            yield from OptionRule.sent(names, endpoint="chat", key="extra_body.{}", **facts)
+        why = "OpenAI's own servers have no such parameter"
+        yield from OptionRule.refused(names, why, server="official", source=_CHAT)
 
 
 # ------------------------------------------------------------------ names that cannot be given
 
-_RESERVED: Final = (
-    _reserved("model", "the session's model_id= says it; MelleaRuntime.switch_model changes it"),
-    _reserved("messages", "Mellea makes them of the context"),
-    _reserved("prompt", "Mellea makes it of the action"),
-    _reserved("response_format", "give a pydantic model as format= of the call"),
-    _reserved("stream_options", "Mellea asks for the usage itself when it streams"),
-    _reserved("timeout", "give timeout= of start_session: a deadline for the whole call"),
-)
+_RESERVED: Final = {
+    "model": "the session's model_id= says it; MelleaRuntime.switch_model changes it",
+    "messages": "Mellea makes them of the context",
+    "prompt": "Mellea makes it of the action",
+    "response_format": "give a pydantic model as format= of the call",
+    "stream_options": "Mellea asks for the usage itself when it streams",
+    "timeout": "give timeout= of start_session: a deadline for the whole call",
+}
 
 # ----------------------------------------------------------------- the common options
 
 _MOST_LOGPROBS: Final[Mapping[Server, int]] = {"official": 5, "compatible": 20}
 
 _COMMON: Final = (
-    _both("temperature"),
+    *OptionRule.sent("temperature top_p presence_penalty frequency_penalty", source=_CHAT),
     OptionRule(
         name="max_tokens",
-        chat=Native(key="@@@max_new_tokens@@@", wire="max_completion_tokens"),
-        completion=Native(key="@@@max_new_tokens@@@", wire="max_tokens"),
+        chat=("@@@max_new_tokens@@@", "max_completion_tokens"),
+        completion=("@@@max_new_tokens@@@", "max_tokens"),
         source=f"{_MELLEA}; the chat endpoint's max_tokens is deprecated ({_CHAT})",
     ),
-    _both("top_p"),
-    _both("stop", max_items=4, server="official"),
-    _both("stop", server="compatible"),
-    _both("seed", maximum=2**63 - 1, source=f"{_CHAT}; a signed integer of 64 bits"),
-    _both("presence_penalty"),
-    _both("frequency_penalty"),
-    OptionRule(
-        name="system_prompt",
-        chat=Native(key="@@@system_prompt@@@", wire="messages"),
-        convert="system_message",
-        source=_MELLEA,
+    *OptionRule.sent("stop", max_items=4, server="official", source=_CHAT),
+    *OptionRule.sent("stop", server="compatible", source=_CHAT),
+    *OptionRule.sent("seed", maximum=2**63 - 1, source=f"{_CHAT}; a signed integer of 64 bits"),
+    *OptionRule.refused(
+        "context_window", "the model or its server fixes it, before any request", source=_CHAT
     ),
-    _refused("system_prompt", "the raw endpoint has no messages", _RAW),
-    _refused("context_window", "the model or its server fixes it, before any request"),
-    # Streaming: Mellea awaits one whole `Completion` from the raw endpoint.
-    OptionRule(name="stream", chat=Native(key="@@@stream@@@", wire="stream"), source=_MELLEA),
-    *RAW_STREAM,
-    *STREAM_TIMEOUT,
+    *MELLEA_RULES,
     # Reasoning, where no family has said more.
     *levels(("*gpt-oss*",), "low", "medium", "high", server="compatible"),
-    OptionRule(name="thinking", chat=EFFORT, convert="effort", server="official", source=_CHAT),
+    OptionRule(name="thinking", chat=EFFORT, convert=effort, server="official", source=_CHAT),
     OptionRule(
         name="thinking",
         chat=EFFORT,
-        convert=convert("effort_and_template"),
+        convert=conversions.effort_and_template,
         server="compatible",
         source="mellea 0.8.0, backends/openai.py, _map_thinking_option",
     ),
-    _refused("thinking", "the raw endpoint has no setting for reasoning", _RAW),
-    # Tools: the raw endpoint has none.
+    *OptionRule.refused("thinking", "the raw endpoint has no setting for reasoning", source=_RAW),
     OptionRule(
-        name="tools",
-        chat=Native(key="@@@tools@@@", wire="tools"),
-        convert="tools_as_json",
-        source=_MELLEA,
+        name="tool_choice",
+        chat="tool_choice",
+        convert=conversions.tool_by_name,
+        source=_CHAT,
     ),
-    OptionRule(
-        name="tool_choice", chat="tool_choice", convert=convert("tool_by_name"), source=_CHAT
-    ),
-    _refused("tools", "the raw endpoint calls no tools", _RAW),
-    _refused("tool_choice", "the raw endpoint calls no tools", _RAW),
+    *OptionRule.refused("tool_choice", "the raw endpoint calls no tools", source=_RAW),
     # Log probabilities: a bool and a number at the chat endpoint, one number at the raw one.
     OptionRule(name="logprobs", chat="logprobs", source=_CHAT),
     OptionRule(
         name="logprobs",
         completion="logprobs",
-        convert=convert("counted_logprobs"),
+        convert=conversions.counted_logprobs,
         requires={"top_logprobs": (None,)},
         reason="the raw endpoint is told how many: the likeliest one",
         source=_RAW,
@@ -144,14 +113,14 @@ _COMMON: Final = (
     OptionRule(
         name="logprobs",
         completion="logprobs",
-        convert="unsaid",
+        convert=unsaid,
         reason="the raw endpoint is told by top_logprobs",
         source=_RAW,
     ),
     OptionRule(
         name="top_logprobs",
         chat="top_logprobs",
-        convert="with_logprobs",
+        convert=with_logprobs,
         requires={"logprobs": (None, True)},
         reason="with logprobs, which it needs",
         source=_CHAT,
@@ -160,7 +129,7 @@ _COMMON: Final = (
         OptionRule(
             name="top_logprobs",
             completion="logprobs",
-            convert=convert("counted_top_logprobs"),
+            convert=conversions.counted_top_logprobs,
             requires={"logprobs": (None, True)},
             maximum=most,
             server=server,
@@ -169,33 +138,56 @@ _COMMON: Final = (
         )
         for server, most in _MOST_LOGPROBS.items()
     ),
-    _refused("top_logprobs", "logprobs=False asks for none"),
+    *OptionRule.refused("top_logprobs", "logprobs=False asks for none", source=_CHAT),
     # Sampling that OpenAI itself does not offer.
     *_compatible(f"{_VLLM}; {_LLAMA}", integer="top_k", number="min_p"),
-    *_body(
+    *_in_body(
         "repetition_penalty",
         server="compatible",
-        convert=convert("both_repetition_penalties"),
+        convert=conversions.both_repetition_penalties,
         reason="under both names that servers have for it",
         source=f"{_VLLM}; {_LLAMA}",
     ),
-    _refused("repetition_penalty", "OpenAI's own penalties mean something else", server="official"),
-    ONE_ANSWER,
+    *OptionRule.refused(
+        "repetition_penalty",
+        "OpenAI's own penalties mean something else",
+        server="official",
+        source=_CHAT,
+    ),
 )
 
 # ------------------------------------------------------------ parameters of one endpoint or both
 
+_CHAT_ONLY: Final = {
+    "text": "prompt_cache_key prompt_cache_retention safety_identifier service_tier",
+    "texts": "modalities",
+    "boolean": "parallel_tool_calls store",
+    "object": "audio metadata moderation prediction prompt_cache_options web_search_options",
+}
+
 _NATIVE: Final = (
-    _both("logit_bias", type="object"),
-    _both("user", type="text"),
-    *_chat_only(
-        text="prompt_cache_key prompt_cache_retention safety_identifier service_tier",
-        texts="modalities",
-        boolean="parallel_tool_calls store",
-        object="audio metadata moderation prediction prompt_cache_options web_search_options",
+    *OptionRule.sent("logit_bias", type="object", source=_CHAT),
+    *OptionRule.sent("user", type="text", source=_CHAT),
+    *(
+        rule
+        for kind, names in _CHAT_ONLY.items()
+        for rule in OptionRule.sent(
+            names, endpoint="chat", key="extra_body.{}", type=kind, source=_CHAT
+        )
     ),
-    *_body("verbosity", raw=False, type="text", choices=("low", "medium", "high"), source=_CHAT),
-    _refused("function_call", "OpenAI replaced it: Mellea sends tools, so give tool_choice"),
+    *OptionRule.sent(
+        "verbosity",
+        endpoint="chat",
+        key="extra_body.{}",
+        type="text",
+        choices=("low", "medium", "high"),
+        source=_CHAT,
+    ),
+    *OptionRule.refused(
+        "function_call",
+        "OpenAI replaced it: Mellea sends tools, so give tool_choice",
+        source=_CHAT,
+    ),
     OptionRule(name="best_of", completion="best_of", type="integer", minimum=1, source=_RAW),
     OptionRule(name="echo", completion="echo", type="boolean", source=_RAW),
     OptionRule(name="suffix", completion="suffix", type="text", source=_RAW),
@@ -236,39 +228,35 @@ _SERVERS: Final = (
 
 # -------------------------------------------------------------------------------- all the rest
 
-_BODY: Final = Native(key="extra_body", wire="")
-_BODIES: Final[Any] = ({"chat": _BODY}, {"completion": _BODY, "mellea": "0.8"})
-
 _REST: Final = (
-    *(
-        OptionRule(
-            name=name,
-            chat=Native(key=name, wire=""),
-            completion=Native(key=name, wire=""),
-            type="object",
-            convert=convert("without_credentials"),
-            reason="not a part of the JSON",
-            source=_CHAT,
-        )
-        for name in ("extra_headers", "extra_query")
+    *OptionRule.sent(
+        "extra_headers extra_query",
+        wire="",
+        type="object",
+        convert=conversions.without_credentials,
+        reason="not a part of the JSON",
+        source=_CHAT,
     ),
-    *(
-        OptionRule(
-            name="extra_body",
-            type="object",
-            convert=convert("free_body"),
-            reason="merged into the JSON",
-            source=_MELLEA,
-            **where,
-        )
-        for where in _BODIES
+    *_in_body(
+        "extra_body",
+        key="extra_body",
+        wire="",
+        type="object",
+        convert=conversions.free_body,
+        reason="merged into the JSON",
+        source=_MELLEA,
     ),
-    *(OptionRule(name="*", source=_MELLEA, **where) for where in _BODIES),
-    _refused("*", "before Mellea 0.8 the raw endpoint takes no further names", _MELLEA),
+    *_in_body("*", key="extra_body", wire="", source=_MELLEA),
+    *OptionRule.refused(
+        "*", "before Mellea 0.8 the raw endpoint takes no further names", source=_MELLEA
+    ),
 )
 
 RULES: Final[tuple[OptionRule, ...]] = (
-    *_RESERVED,
+    *(
+        OptionRule(name=name, reserved=True, reason=reason, source=_MELLEA)
+        for name, reason in _RESERVED.items()
+    ),
     *FAMILY_RULES,
     *_COMMON,
     *_NATIVE,

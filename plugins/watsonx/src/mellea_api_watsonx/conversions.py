@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mellea_api._contract.descriptor import NOTHING, Converted
+from mellea_api.plugin import Converted
 
 __all__ = [
     "greedy",
@@ -42,7 +42,7 @@ def sampled(value: float) -> Converted:
 def stop_left_out(value: list[str]) -> Converted:
     """Leave the stop sequence out of the answer, as every other backend does."""
     if not value:
-        return Converted(NOTHING, reason="an empty list: nothing is sent")
+        return Converted.nothing("an empty list: nothing is sent")
     return Converted(
         value,
         options={"include_stop_sequence": False},
@@ -58,4 +58,4 @@ def tool_by_name(value: Any) -> Converted:
             return Converted(value)
         value = {"type": "function", "function": {"name": value}}
     chosen = {"tool_choice": value}
-    return Converted(NOTHING, options=chosen, wires=chosen)
+    return Converted.nothing(options=chosen, wires=chosen)

@@ -1,0 +1,133 @@
+"""Rules and conversions that several plugins have in common, to be put among their own.
+
+A plugin lets its own rule stand before a shared one where the two differ: the first counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from mellea_api._contract.descriptor import Converted, OptionRule
+
+
+def system_message(value: str) -> Converted:
+    """Make the system prompt the first message, as every chat endpoint of Mellea does."""
+    if not value:
+        return Converted.nothing("an empty system prompt: no message is sent")
+    return Converted(value, [{"role": "system", "content": value}])
+
+
+def tools_as_json(value: Any) -> Converted:
+    """Show tools as the provider sees them; plain functions (Mellea 0.3) by name alone."""
+    named = value.items() if isinstance(value, Mapping) else ((None, tool) for tool in value)
+    shown = []
+    for key, tool in named:
+        name = key or getattr(tool, "name", None) or getattr(tool, "__name__", type(tool).__name__)
+        described = getattr(tool, "as_json_tool", None)
+        shown.append(described or {"type": "function", "function": {"name": str(name)}})
+    return Converted(value, shown)
+
+
+def effort(value: bool | str) -> Converted:
+    """Say how hard to reason in a word, for providers that know only words.
+
+    Mellea makes `medium` of True as well, but then also sends a `chat_template_kwargs`, which
+    OpenAI's own servers refuse. It does not do so for a word.
+
+    >>> effort("low").value, effort(True).value, effort(False).value
+    ('low', 'medium', 'none')
+    """
+    if isinstance(value, str):
+        return Converted(value)
+    level = "medium" if value else "none"
+    return Converted(level, reason=f"{value} is the level {level!r}")
+
+
+def with_logprobs(value: int) -> Converted:
+    """Ask for `logprobs` as well, without which chat endpoints refuse `top_logprobs`."""
+    return Converted(value, options={"logprobs": True}, wires={"logprobs": True})
+
+
+def unsaid(value: object) -> Converted:
+    """Send nothing: the value asks for what happens anyway."""
+    return Converted.nothing()
+
+
+_TEXT: Final = "mellea_api._sessions.text_backend.TextBackend"
+_BACKENDS: Final = "mellea 0.3.0 to 0.8.0, backends/{openai,watsonx,huggingface,litellm}.py"
+_STREAM_TIMEOUT: Final = "mellea 0.7.0, backends/model_options.py"
+
+TEXT_RULES: Final[tuple[OptionRule, ...]] = (
+    # Mellea's own names look like @@@this@@@. The base class acts on these two.
+    OptionRule(
+        name="system_prompt",
+        chat=("@@@system_prompt@@@", "messages"),
+        convert=system_message,
+        reason="stands before the conversation, as its first message",
+        source=_TEXT,
+    ),
+    OptionRule(name="stream", chat=("@@@stream@@@", "stream"), source=_TEXT),
+    *OptionRule.refused(
+        "system_prompt",
+        "a raw prompt stands for itself; write the instruction into it",
+        source=_TEXT,
+    ),
+    *OptionRule.refused("stream", "Mellea waits for the whole of a raw completion", source=_TEXT),
+)
+"""What `TextBackend` does with the system prompt and with streaming."""
+
+ONE_ANSWER: Final = OptionRule(
+    name="n",
+    chat=("n", ""),
+    completion=("n", ""),
+    type="integer",
+    choices=(1,),
+    convert=unsaid,
+    reason="one answer is what is given anyway; nothing is sent",
+    source=_BACKENDS,
+)
+"""How many answers: Mellea reads one, and its own strategies say `n=1`."""
+
+MELLEA_RULES: Final[tuple[OptionRule, ...]] = (
+    OptionRule(
+        name="system_prompt",
+        chat=("@@@system_prompt@@@", "messages"),
+        convert=system_message,
+        reason="sent as the first message",
+        source=_BACKENDS,
+    ),
+    *OptionRule.refused("system_prompt", "the raw endpoint has no messages", source=_BACKENDS),
+    OptionRule(name="stream", chat=("@@@stream@@@", "stream"), source=_BACKENDS),
+    OptionRule(
+        name="stream",
+        completion="stream",
+        convert=unsaid,
+        requires={"stream": (False,)},
+        reason="Mellea never streams from the raw endpoint; nothing is sent",
+        source=_BACKENDS,
+    ),
+    *OptionRule.refused("stream", "Mellea cannot stream from the raw endpoint", source=_BACKENDS),
+    OptionRule(
+        name="stream_timeout",
+        chat=("@@@stream_timeout@@@", ""),
+        mellea="0.7",
+        reason="a limit that Mellea itself keeps; nothing is sent",
+        source=_STREAM_TIMEOUT,
+    ),
+    *OptionRule.refused(
+        "stream_timeout",
+        "a streamed chat with Mellea 0.7 or newer has it",
+        source=_STREAM_TIMEOUT,
+    ),
+    OptionRule(
+        name="tools",
+        chat=("@@@tools@@@", "tools"),
+        convert=tools_as_json,
+        reason="sent where the call says tool_calls=True; Mellea describes each tool in JSON",
+        source=_BACKENDS,
+    ),
+    *OptionRule.refused("tools", "the raw endpoint calls no tools", source=_BACKENDS),
+    ONE_ANSWER,
+)
+"""What Mellea's own backend classes do, whichever provider is behind them."""

@@ -22,8 +22,9 @@ from mellea_api._contract.errors import OptionError
 from mellea_api._contract.requests import Target
 from mellea_api._options.canonical import CANONICAL
 from mellea_api._options.checks import THINKING_LEVELS
+from mellea_api._options.limits import Limits, common_check
 from mellea_api._options.plan import plan_for
-from mellea_api._options.rules import canonical_check, compile_rule, why_not
+from mellea_api._options.rules import why_not
 
 PROMPT = "What is 2 + 2?"
 SYSTEM = "Be brief."
@@ -182,8 +183,7 @@ def _values(column: Column, name: str, rule: OptionRule | None) -> Iterator[Any]
     else:
         assert kind in CANDIDATES, f"no sample of {name!r}, of type {kind}: give the column one"
         tried = CANDIDATES[kind]
-    endpoint = "chat" if rule is None or rule.chat else "completion"
-    check = canonical_check(name) if refused or rule is None else compile_rule(rule, endpoint).check  # type: ignore[arg-type]
+    check = common_check(name) if refused or rule is None else Limits.of(rule).check()
     for value in tried:
         try:
             check(value)

@@ -108,6 +108,69 @@ def test_overlaying_two_dicts_means_the_same_as_session_and_call() -> None:
     assert render(merged).options == session.render(over, "chat").options
 
 
+# --- calls of the same shape --------------------------------------------------------------------
+
+
+def test_a_call_like_an_earlier_one_is_rendered_with_its_own_values() -> None:
+    session = OptionPipeline(target())
+    session.set_defaults({"seed": 1, "temperature": 0.5})
+    for seed in (2, 3):
+        given = {"num_predict": seed, "random_seed": seed}
+        rendered = session.render(given, "chat")
+        given["random_seed"] = 99
+        assert rendered.options == {"token_limit": seed, "seed": seed, "temperature": 0.5}
+        assert rendered.report.wire == {"body": rendered.options}
+
+
+def test_a_call_like_an_earlier_one_may_still_be_wrong_or_unset_a_default() -> None:
+    session = OptionPipeline(target())
+    session.set_defaults({"stop": ["a"], "anything": 1})
+    assert session.render({"stop": ["b"], "anything": 2}, "chat").options["stop"] == ["b"]
+    assert session.render({"stop": None, "anything": None}, "chat").options == {}
+    assert session.render({"stop": [], "anything": 2}, "chat").options == {"anything": 2}
+    with pytest.raises(OptionError, match="stop"):
+        session.render({"stop": 5, "anything": 2}, "chat")
+    assert session.render({"stop": "c", "anything": 0}, "chat").options == {
+        "stop": ["c"],
+        "anything": 0,
+    }
+
+
+def test_the_endpoints_keep_apart_what_they_know_of_a_shape() -> None:
+    rule = OptionRule(name="seed", chat="here", completion="there")
+    session = OptionPipeline(described(rule))
+    for _ in range(2):
+        assert session.render({"seed": 1}, "chat").options == {"here": 1}
+        assert session.render({"seed": 1}, "completion").options == {"there": 1}
+
+
+@pytest.mark.parametrize("kept", [{}, {"seed": 1}])
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (("a", "x"), ("a", "y")),
+        (("a", "x"), ("b", "x")),
+        (("a", "x"), ("b", "x.y")),
+        (("a", "x.y"), ("b", "x")),
+        (("a", "x"), ("a.b", "y")),
+    ],
+)
+def test_two_options_that_meet_at_one_place_are_an_error_each_time(
+    one: tuple[str, str], other: tuple[str, str], kept: dict[str, int]
+) -> None:
+    """Beside one another: each alone is sent."""
+    rules = (
+        OptionRule(name="seed", chat=one),
+        OptionRule(name="top_k", chat=other),
+    )
+    session = OptionPipeline(described(*rules))
+    session.set_defaults(kept)
+    for _ in range(2):
+        assert session.render({"seed": 2}, "chat").report.wire
+        with pytest.raises(OptionError, match="as well as another option"):
+            session.render({"top_k": 3} if kept else {"seed": 2, "top_k": 3}, "chat")
+
+
 # --- what is given stays the caller's ----------------------------------------------------------
 
 

@@ -204,7 +204,7 @@ def assumed(pipeline: OptionPipeline, options: Any, endpoint: Endpoint) -> Any:
         return assume(False)
 
 
-# --- the short way and the long way ------------------------------------------------------------
+# --- with and without the report ------------------------------------------------------------
 
 PLACES = ["a", "b", "deep", "deep.a", "deep.b", "deep.a.x"]
 
@@ -222,18 +222,24 @@ def targets(draw: st.DrawFn) -> Target:
 
 
 @given(st.data(), targets())
-def test_the_short_way_sends_what_the_long_way_sends(data: st.DataObject, target: Target) -> None:
-    plan = plan_for(target, "chat")
+def test_what_is_sent_is_what_the_report_says_wherever_options_go(
+    data: st.DataObject, target: Target
+) -> None:
     names = sorted({rule.name for rule in target.descriptor.options}) or ["temperature"]
     chosen = data.draw(st.lists(st.sampled_from(names), unique=True, max_size=4))
-    options = {
-        name: data.draw(valid_values(name) | invalid_values(name), label=name) for name in chosen
-    }
-
-    short = plan.short(options)
-
-    if short is not None:
-        assert short == plan.report(options).options
+    session = OptionPipeline(target, policy="drop")
+    for _ in range(2):  # the second call finds what the first one left
+        options = {
+            name: data.draw(valid_values(name) | invalid_values(name), label=name)
+            for name in chosen
+        }
+        try:
+            expected = plan_for(target, "chat").report(options).options
+        except OptionError:
+            with pytest.raises(OptionError):
+                session.render(options, "chat")
+        else:
+            assert session.render(options, "chat").options == expected
 
 
 @pytest.mark.parametrize("defaults", [{}, {"anything": 1}])
@@ -244,13 +250,9 @@ def test_none_is_not_sent_for_an_option_that_may_be_anything(defaults: dict[str,
 
 
 @given(option_dicts(DESCRIPTOR))
-def test_common_options_take_the_short_way(options: dict[str, Any]) -> None:
-    common = {
-        name: value
-        for name, value in options.items()
-        if name in ("temperature", "max_tokens", "top_p", "stop")
-    }
-    assert plan_for(target(), "chat").short(common) is not None
+def test_common_options_are_rendered_without_the_report(options: dict[str, Any]) -> None:
+    common = [name for name in options if name in ("temperature", "max_tokens", "top_p", "stop")]
+    assert plan_for(target(), "chat").recipe((), common) is not None
 
 
 # --- checking ----------------------------------------------------------------------------------

@@ -230,7 +230,7 @@ def test_hook_option_rules(found: Callable[..., Registry]) -> None:
     big = mellea_api.explain_options("fake", options, "big", registry=made)
     assert big.wire == {"heat": 1}
     places = {
-        option.name: option.wire
+        option.rule.name: option.wire
         for option in list_options(fake(made).target("big"))
         if option.supported
     }

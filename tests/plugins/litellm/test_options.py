@@ -133,7 +133,9 @@ def test_an_unknown_route_explains_that_it_is_one() -> None:
 def test_what_is_listed_for_a_route_are_its_own_rules() -> None:
     backend = mellea_api.shared_registry().backend("litellm")
     places = {
-        route: {option.name: option.wire for option in list_options(backend.target(route))}
+        route: {
+            option.rule.name: option.wire or "" for option in list_options(backend.target(route))
+        }
         for route in ("ollama_chat/tiny", "gpt-4o", "gemini/gemini-2.5-flash", "nix")
     }
     limits = [found["max_tokens"] for found in places.values()]

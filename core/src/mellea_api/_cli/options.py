@@ -71,8 +71,11 @@ def options(
     from mellea_api._options.listing import list_options
 
     listed = list_options(target, endpoint)
-    rows = [option for option in listed if verbose or option.supported or option.name in CANONICAL]
-    output.show({**about, "options": listed}, (rows, _option_columns(verbose)))
+    rows = [
+        option for option in listed if verbose or option.supported or option.rule.name in CANONICAL
+    ]
+    options = [option.as_data() for option in listed]
+    output.show({**about, "options": options}, (rows, _option_columns(verbose)))
     if not (verbose or output.as_json):
         output.note(
             "-v also lists this provider's own options that are not supported, and sources."
@@ -92,15 +95,18 @@ def _decision_columns(verbose: bool) -> Columns:
 
 def _option_columns(verbose: bool) -> Columns:
     columns: Columns = {
-        "option": "name",
-        "type": "type",
-        "range": _range,
+        "option": lambda option: option.rule.name,
+        "type": lambda option: option.limits.type,
+        "range": lambda option: _range(option.limits),
         "sent as": lambda option: (
             option.wire or ("(see note)" if option.supported else "not supported")
         ),
         "note": _note,
     }
-    also: Columns = {"also": lambda option: ", ".join(option.spellings), "source": "source"}
+    also: Columns = {
+        "also": lambda option: ", ".join(option.spellings),
+        "source": lambda option: option.rule.source,
+    }
     return {**columns, **also} if verbose else columns
 
 
@@ -108,18 +114,18 @@ def _shown(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def _range(option: OptionListing) -> str:
+def _range(limits: Limits) -> str:
     parts = []
-    if option.minimum is not None:
-        parts.append(f"{'above' if option.exclusive_minimum else 'from'} {option.minimum}")
-    if option.maximum is not None:
-        parts.append(f"to {option.maximum}")
-    if option.choices:
-        parts.append(f"one of {', '.join(map(_shown, option.choices))}")
-    if option.special:
-        parts.append(f"or {', '.join(map(_shown, option.special))}")
-    if option.max_items is not None:
-        parts.append(f"at most {option.max_items} items")
+    if limits.minimum is not None:
+        parts.append(f"{'above' if limits.exclusive_minimum else 'from'} {limits.minimum}")
+    if limits.maximum is not None:
+        parts.append(f"to {limits.maximum}")
+    if limits.choices:
+        parts.append(f"one of {', '.join(map(_shown, limits.choices))}")
+    if limits.special:
+        parts.append(f"or {', '.join(map(_shown, limits.special))}")
+    if limits.max_items is not None:
+        parts.append(f"at most {limits.max_items} items")
     return " ".join(parts)
 
 
@@ -127,6 +133,6 @@ def _note(option: OptionListing) -> str:
     conditions = "; ".join(
         f"with {name} "
         + " or ".join("not given" if value is None else _shown(value) for value in values)
-        for name, values in option.when.items()
+        for name, values in option.rule.requires.items()
     )
-    return "; ".join(filter(None, (conditions, option.reason or option.help)))
+    return "; ".join(filter(None, (conditions, option.rule.reason or option.help)))

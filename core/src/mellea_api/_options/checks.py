@@ -47,7 +47,7 @@ def same(one: Any, other: Any) -> bool:
 
 
 def _number(value: Any) -> float | int:
-    if type(value) is float and math.isfinite(value):  # what nearly every caller gives
+    if type(value) is float and math.isfinite(value):  # what most callers give
         return value
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise ValueError(f"must be a number, not {shown(value)}")
@@ -96,11 +96,13 @@ def _text(value: Any) -> str:
 def _texts(value: Any) -> list[str]:
     if isinstance(value, str):
         value = [value]
-    if not isinstance(value, Sequence) or isinstance(value, bytes | bytearray):
-        raise ValueError(f"must be text or a list of texts, not {shown(value)}")
+    elif type(value) is not list:
+        if not isinstance(value, Sequence) or isinstance(value, bytes | bytearray):
+            raise ValueError(f"must be text or a list of texts, not {shown(value)}")
+        value = _items(value)
     result = []
-    for position, item in enumerate(_items(value)):
-        if type(item) is str and item.isascii() and item:  # what nearly every caller gives
+    for position, item in enumerate(value):
+        if type(item) is str and item.isascii() and item:  # what most callers give
             result.append(item)
             continue
         if not isinstance(item, str) or not item:

@@ -8,7 +8,7 @@ supported.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from attrs import evolve
 
@@ -19,9 +19,11 @@ from mellea_api._contract.requests import OptionsRequest, Policy, Target
 from mellea_api._options.checks import shown
 from mellea_api._options.patches import apply_patches
 from mellea_api._options.paths import own
-from mellea_api._options.plan import Plan, option_error, plan_for, spelled, table_order
+from mellea_api._options.plan import Plan, Recipe, option_error, plan_for, spelled, table_order
 from mellea_api._options.spelling import Given, Unknown, canonicalise, merge
 from mellea_api._secrecy.logs import logger
+
+_MOST_SHAPES: Final = 512
 
 
 def _with_removed(
@@ -106,6 +108,7 @@ class OptionPipeline:
         self.unknown: Unknown = unknown
         self._review = review
         self._normalize = normalize
+        self._asks_hooks = review is not None or normalize is not None
         self._warned: dict[tuple[str, str], OptionDecision] = {}
         self._plans = {"chat": plan_for(target, "chat")}
         self.defaults = Given()
@@ -125,7 +128,7 @@ class OptionPipeline:
             OptionError: If they cannot be used.
         """
         given = canonicalise(options, self._plan("chat"), source="default", unknown=self.unknown)
-        self._render(given, {}, "chat")
+        self.render(None, "chat", given)
         return given
 
     def render(
@@ -144,18 +147,44 @@ class OptionPipeline:
         Raises:
             OptionError: If an option cannot be sent, or (policy `error`) is not supported.
         """
-        below = self.defaults if defaults is None else defaults
-        return self._render(below, {} if options is None else options, endpoint)
-
-    def _render(self, defaults: Given, call: Mapping[str, Any], endpoint: Endpoint) -> Rendered:
-        if self._review is None and self._normalize is None:
-            short = self._short(defaults, call, endpoint)
-            if short is not None:
-                again = own(call)
-                return Rendered(short, lambda: self._full(defaults, again, endpoint)[0])
-        report, policy = self._full(defaults, call, endpoint)
+        defaults = self.defaults if defaults is None else defaults
+        call = {} if options is None else options
+        if type(call) is dict and not self._asks_hooks:
+            # Most calls give the same few options again, with other values.
+            shape = (endpoint, *call)
+            recipe = defaults.recipes.get(shape, ...)
+            if recipe is ...:
+                recipe = self._remember(defaults, shape)
+            if recipe is not None:
+                steps, changeable = recipe
+                values = {**defaults.values, **call} if defaults.values else call
+                try:
+                    sent = {key: check(values[name]) for name, key, check in steps}
+                    if not all(sent.values()) and any(
+                        value is None or value == [] for value in sent.values()
+                    ):
+                        raise ValueError("an option is unset, or empty")
+                except ValueError:
+                    pass  # the report says what is wrong, or why nothing is sent
+                else:
+                    given = call.copy()
+                    for name in changeable:
+                        given[name] = own(given[name])
+                    return Rendered(sent, lambda: self._report(defaults, given, endpoint)[0])
+        report, policy = self._report(defaults, call, endpoint)
         self._apply_policy(report.decisions, policy or self.policy)
         return Rendered(own(dict(report.options)), report)
+
+    def _remember(self, defaults: Given, shape: tuple[Any, ...]) -> Recipe | None:
+        """Note how options of these names are rendered over some defaults."""
+        endpoint, *call = shape
+        recipe = None
+        if not defaults.problems:
+            recipe = self._plan(endpoint).recipe(defaults.values, call)
+        if len(defaults.recipes) >= _MOST_SHAPES:
+            defaults.recipes.clear()
+        defaults.recipes[shape] = recipe
+        return recipe
 
     def _plan(self, endpoint: Endpoint) -> Plan:
         plan = self._plans.get(endpoint)
@@ -163,20 +192,7 @@ class OptionPipeline:
             plan = self._plans[endpoint] = plan_for(self.target, endpoint)
         return plan
 
-    def _short(
-        self, defaults: Given, call: Mapping[str, Any], endpoint: Endpoint
-    ) -> dict[str, Any] | None:
-        """Render what needs no more than looking up, the way of nearly every call."""
-        if type(call) is not dict or defaults.problems:
-            return None
-        plan = self._plan(endpoint)
-        given = plan.short(call)
-        if given is None or not defaults.values:
-            return given
-        below = plan.short(defaults.values)
-        return None if below is None else {**below, **given}
-
-    def _full(
+    def _report(
         self, defaults: Given, call: Mapping[str, Any], endpoint: Endpoint
     ) -> tuple[NormalizedOptions, Policy | None]:
         plan = self._plan(endpoint)

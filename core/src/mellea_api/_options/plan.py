@@ -1,38 +1,53 @@
-"""A backend's option rules, compiled for one model, one server and one endpoint.
-
-Compiling picks, for each option, the rules whose conditions hold; rendering then is a look-up,
-a check and an assignment per option. What goes well takes the short way; the report, and
-anything that fails a check, takes the long way, which collects all problems.
-"""
+"""A backend's option rules, compiled for one model, one server and one endpoint."""
 
 from __future__ import annotations
 
 import functools
+import itertools
 import shlex
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, NamedTuple
 
-from mellea_api._contract.descriptor import NOTHING, Converted, Endpoint, OptionRule
-from mellea_api._contract.errors import OptionError, OptionProblem, PluginError
-from mellea_api._contract.reports import NormalizedOptions, OptionDecision
+from attrs import evolve
+
+from mellea_api._contract.descriptor import Endpoint, OptionRule, Place
+from mellea_api._contract.errors import OptionError, OptionProblem
+from mellea_api._contract.reports import NormalizedOptions
 from mellea_api._contract.requests import OptionsRequest, Origin, Target
 from mellea_api._options.canonical import CANONICAL, INTERNAL, SPELLINGS
-from mellea_api._options.checks import CHECKS, Check, same, shown, shown_error
-from mellea_api._options.paths import PathTakenError, split
-from mellea_api._options.rules import (
-    EXTRA,
-    MELLEA,
-    PASS_ON,
-    Entry,
-    canonical_check,
-    compile_rule,
-    send,
-    shared_places,
-    why_not,
-    wire_path,
-)
+from mellea_api._options.checks import Check
+from mellea_api._options.limits import Limits, common_check
+from mellea_api._options.paths import PathTakenError
+from mellea_api._options.rules import EXTRA, Entry, Step, why_not
+from mellea_api._options.shared_rules import ONE_ANSWER
+
+_IMMUTABLE: Final = frozenset({"number", "integer", "boolean", "text", "thinking", "seconds"})
+
+
+class Recipe(NamedTuple):
+    """How options of some names are rendered, whatever their values.
+
+    Attributes:
+        steps: For each option that counts: under which name it is given, the key that Mellea's
+            backend has for it, and its check.
+        changeable: The names of the call's options whose values the caller may change later.
+    """
+
+    steps: list[tuple[str, str, Check]]
+    changeable: list[str]
+
 
 _GIVEN: Final = Origin("", "call")
+# For a backend that says nothing of them: other names go where all others go.
+_DEFAULTS: Final = (OptionRule(name="*", chat="", completion=""), ONE_ANSWER)
+_MELLEA: Final = Entry(
+    OptionRule(name="*", reason="an option of Mellea's own, which acts on it and does not send it"),
+    Place("", ""),
+    lambda value: value,
+    (),
+    (),
+    "passed",
+)
 
 
 def apply_rules(request: OptionsRequest) -> NormalizedOptions:
@@ -78,7 +93,7 @@ class Plan:
 
     Attributes:
         spellings: The name (canonical, or native) of every spelling that is understood here.
-        secrets: The names of credentials, which are no options: those are shown in reports.
+        secrets: The names of credentials, which are no options: reports show options.
     """
 
     def __init__(self, target: Target, endpoint: Endpoint) -> None:
@@ -91,29 +106,15 @@ class Plan:
         self._entries: dict[str, list[Entry]] = {}
         self._unmet: dict[str, str] = {}
         self.spellings: dict[str, str] = dict(SPELLINGS)
-        rules = self.rules
-        if not any(rule.name == "*" for rule in rules):
-            rules = (*rules, PASS_ON)
-        self.spellings.update((rule.name, rule.name) for rule in rules if rule.name != "*")
-        for rule in rules:
+        names = {rule.name for rule in self.rules}
+        self.spellings.update((name, name) for name in names - {"*"})
+        for rule in (*self.rules, *(rule for rule in _DEFAULTS if rule.name not in names)):
             self._learn_spellings(rule)
             unmet = why_not(rule, target, endpoint)
             if unmet is None:
-                self._entries.setdefault(rule.name, []).append(compile_rule(rule, endpoint))
+                self._entries.setdefault(rule.name, []).append(Entry.of(rule, endpoint))
             elif unmet:
                 self._unmet.setdefault(rule.name, unmet)
-        shared = shared_places(self._entries)
-        direct: dict[str, tuple[str, Check]] = {
-            name: (entries[0].key[0], entries[0].check)
-            for name, entries in self._entries.items()
-            if entries[0].native is not None
-            and entries[0].direct
-            and name != "*"
-            and not shared & {("key", entries[0].key), ("wire", entries[0].wire)}
-        }
-        self._direct: dict[str, tuple[str, Check]] = {
-            spelling: direct[name] for spelling, name in self.spellings.items() if name in direct
-        }
 
     def _learn_spellings(self, rule: OptionRule) -> None:
         """Take the provider's own name of an option for a spelling of it."""
@@ -150,33 +151,10 @@ class Plan:
         """Return why the rules for an option do not hold here, where a user would want to know."""
         return self._unmet.get(name, "")
 
-    def short(self, options: Mapping[str, Any]) -> dict[str, Any] | None:
-        """Render options the short way.
-
-        Args:
-            options: Values by any spelling.
-
-        Returns:
-            What Mellea's backend gets; or None if an option needs the long way.
-        """
-        direct = self._direct
-        result: dict[str, Any] = {}
-        try:
-            for spelling, value in options.items():
-                entry = direct.get(spelling)
-                if entry is None or entry[0] in result:
-                    return None  # unknown, not simple, or given under two spellings
-                checked = result[entry[0]] = entry[1](value)
-                if not checked and (checked is None or checked == []):
-                    return None
-        except ValueError:
-            return None
-        return result
-
     def report(
         self, options: Mapping[str, Any], origins: Mapping[str, Origin] | None = None
     ) -> NormalizedOptions:
-        """Render options the long way: with a decision for each, and all problems at once.
+        """Render options, with a decision for each, and all problems at once.
 
         Args:
             options: Values by canonical name, nothing None.
@@ -188,16 +166,14 @@ class Plan:
         origins = origins or {}
         result: dict[str, Any] = {}
         wire: dict[str, Any] = {}
-        decisions: list[OptionDecision] = []
+        decisions = []
         problems: list[OptionProblem] = []
         for name in sorted(options, key=table_order):
-            value = options[name]
             origin = origins.get(name, _GIVEN)
             spelling = spelled(origin, name)
             try:
-                decision, converted, entry = self._decide(name, value, options, origin, spelling)
-                if converted is not None and entry is not None:
-                    send(entry, name, converted, result, wire)
+                step = self._step(name, options)
+                step.send(result, wire)
             except PathTakenError as taken:
                 problems.append(
                     OptionProblem(spelling, f"would be sent to {taken} as well as another option")
@@ -208,129 +184,75 @@ class Plan:
                 path = f"{spelling}{item}]" if inside else spelling
                 problems.append(OptionProblem(path, message if inside else str(error)))
             else:
-                decisions.append(decision)
+                decisions.append(step.decision(name, spelling, origin))
         if problems:
             raise option_error(self.backend, problems, self.what)
         return NormalizedOptions(options=result, wire=wire, decisions=decisions)
 
-    def _decide(
-        self,
-        name: str,
-        value: Any,
-        options: Mapping[str, Any],
-        origin: Origin,
-        spelling: str,
-    ) -> tuple[OptionDecision, Converted | None, Entry | None]:
-        if name.startswith("@@@") and name not in self._entries:
-            decision = OptionDecision(
-                name=name,
-                spelling=spelling,
-                outcome="passed",
-                value=value,
-                origin=origin.source,
-                reason="an option of Mellea's own, which acts on it and does not send it",
-            )
-            return decision, Converted(value), MELLEA
-        entry = self._find(name, options)
-        decide = functools.partial(
-            OptionDecision, name=name, spelling=spelling, value=value, origin=origin.source
-        )
-        self._refuse_reserved(name, options)
-        if entry is None or entry.native is None:
-            return self._unsupported(name, value, entry, decide, origin)
-        checked = entry.check(value)
-        rule = entry.rule
-        if entry.conversion is not None:
-            converted = self._convert(entry, checked)
-        elif checked == []:
-            converted = Converted(NOTHING, reason="an empty list: nothing is sent")
-        else:
-            converted = Converted(checked)
-        path = wire_path(entry, name)
-        sent = converted.value if converted.wire is NOTHING else converted.wire
-        nothing = converted.value is NOTHING and not converted.wires
-        outcome = "converted" if nothing else entry.outcome
-        unchanged = converted.value is NOTHING or same(sent, value)
-        if entry.outcome != "passed" and not unchanged:
-            outcome = "converted"
-        reasons = [origin.note, converted.reason or rule.reason]
-        if nothing or not path:
-            path, sent = (), None
-        elif sent is NOTHING:
-            first, sent = next(iter(converted.wires.items()))
-            path = split(first)
-        return (
-            decide(
-                outcome="patched" if origin.source == "extension" else outcome,
-                wire=".".join(path),
-                sent=sent,
-                reason="; ".join(filter(None, reasons)),
-                source=rule.source,
-            ),
-            converted,
-            entry,
+    def recipe(self, defaults: Iterable[str], call: Sequence[str]) -> Recipe | None:
+        """Return how to render options without a report, whatever their values.
+
+        Args:
+            defaults: The names of the session's options.
+            call: The call's options, as they are spelt.
+
+        Returns:
+            None if some option needs more than to be checked and set under one key, or if its
+            place is that of another one, holds it, or lies within it.
+        """
+        given = {self.spellings.get(spelling, ""): spelling for spelling in call}
+        spelt = {**{name: name for name in defaults}, **given}
+        entries = {
+            spelt[name]: found[0]
+            for name in spelt
+            if (found := self._entries.get(name)) and found[0].plain
+        }
+        places = [place for entry in entries.values() for place in entry.places]
+        if (
+            len(given) < len(call)
+            or len(entries) < len(spelt)
+            or any(one == other[: len(one)] for one, other in itertools.permutations(places, 2))
+        ):
+            return None
+        return Recipe(
+            [(spelling, entry.key[0], entry.check) for spelling, entry in entries.items()],
+            [
+                spelling
+                for spelling in call
+                if Limits.of(entries[spelling].rule).type not in _IMMUTABLE
+            ],
         )
 
-    def _refuse_reserved(self, name: str, options: Mapping[str, Any]) -> None:
-        """Refuse what Mellea or this library sets itself, passed on unchecked or not."""
-        entry = self._find(name.removeprefix(EXTRA), options)
-        if entry is not None and entry.rule.reserved:
-            raise ValueError(f"cannot be given: {entry.rule.reason}")
+    def _step(self, name: str, options: Mapping[str, Any]) -> Step:
+        """Return what becomes of one of some options.
 
-    def _convert(self, entry: Entry, checked: Any) -> Converted:
-        """Run a rule's conversion, which is a plugin's code; ValueError is its way to refuse."""
-        assert entry.conversion is not None
-        try:
-            converted = entry.conversion(checked)
-        except (ValueError, PluginError):
-            raise
-        except Exception as error:
-            failure, cause = f"raised {shown_error(error)}", error
-        else:
-            if isinstance(converted, Converted):
-                sent = converted.value if converted.wire is NOTHING else converted.wire
-                for value in (None if sent is NOTHING else sent, list(converted.wires.values())):
-                    CHECKS["any"](value)  # a conversion may overflow, say
-                return converted
-            failure, cause = f"returned a {type(converted).__name__}, not a Converted", None
-        raise PluginError(
-            f"Cannot convert {entry.rule.name} for the {self.backend} backend: the conversion "
-            f"{_name_of(entry.conversion)} of {shown(checked)} {failure}.",
-            next_step="Upgrade or mend the backend's plugin, or leave the option out.",
-            backend=self.backend,
-        ) from cause
-
-    def _find(self, name: str, options: Mapping[str, Any]) -> Entry | None:
-        for entry in self._entries.get("*" if name.startswith(EXTRA) else name, ()):
-            if all(
-                any(same(options.get(other), wanted) for wanted in allowed)
-                for other, allowed in entry.rule.requires.items()
-            ):
-                return entry
-        return None
-
-    def _unsupported(
-        self,
-        name: str,
-        value: Any,
-        entry: Entry | None,
-        decide: Callable[..., OptionDecision],
-        origin: Origin,
-    ) -> tuple[OptionDecision, None, None]:
+        Raises:
+            ValueError: If it cannot be sent.
+        """
+        value = options[name]
+        bare = name.removeprefix(EXTRA)
+        named = self._find(bare, options)
+        if named is not None and named.rule.reserved:  # passed on unchecked or not
+            raise ValueError(f"cannot be given: {named.rule.reason}")
+        entry = named if bare == name else self._find("*", options)
+        if entry is not None and bare != name:
+            entry = evolve(entry, key=(*entry.key, bare), wire=(*entry.wire, bare))
+        elif name.startswith("@@@") and name not in self._entries:
+            entry = evolve(_MELLEA, key=(name,))
+        if entry is not None and entry.native is not None:
+            return entry.apply(value)
         if name in CANONICAL:
-            canonical_check(name)(value)  # a wrong value is wrong even where it is not sent
-        if name == "n" and entry is None:
-            if not same(value, 1):
-                raise ValueError(f"must be 1, since Mellea reads one answer, not {shown(value)}")
-            reason = "one answer is what this backend gives anyway; nothing is sent"
-            return decide(outcome="converted", reason=reason), None, None
+            common_check(name)(value)  # a wrong value is wrong even where it is not sent
         reason = entry.rule.reason if entry is not None else self._unmet.get(name, "")
         if not reason and name in INTERNAL:
             reason = f"{INTERNAL[name]}; {self.backend} has no such option"
-        reason = reason or f"{self.what} has no such option"
-        source = entry.rule.source if entry is not None else ""
-        full = "; ".join(filter(None, (origin.note, reason)))
-        return decide(outcome="dropped", reason=full, source=source), None, None
+        return Step(entry, value, None, reason or f"{self.what} has no such option")
+
+    def _find(self, name: str, options: Mapping[str, Any]) -> Entry | None:
+        for entry in self._entries.get(name, ()):
+            if not entry.rule.requires or entry.holds(options):
+                return entry
+        return None
 
 
 def option_error(
@@ -354,10 +276,6 @@ def option_error(
         backend=backend,
         problems=found,
     )
-
-
-def _name_of(function: object) -> str:
-    return getattr(function, "__qualname__", "") or shown(function)
 
 
 def _full_stop(text: str) -> str:

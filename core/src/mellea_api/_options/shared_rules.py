@@ -97,11 +97,15 @@ MELLEA_RULES: Final[tuple[OptionRule, ...]] = (
         reason="sent as the first message",
         source=_BACKENDS,
     ),
-    *OptionRule.refused("system_prompt", "the raw endpoint has no messages", source=_BACKENDS),
+    *OptionRule.refused(
+        "system_prompt",
+        "the raw endpoint has no messages; write it into the prompt",
+        source=_BACKENDS,
+    ),
     OptionRule(name="stream", chat=("@@@stream@@@", "stream"), source=_BACKENDS),
     OptionRule(
         name="stream",
-        completion="stream",
+        completion=("@@@stream@@@", "stream"),
         convert=unsaid,
         requires={"stream": (False,)},
         reason="Mellea never streams from the raw endpoint; nothing is sent",

@@ -13,7 +13,7 @@ from mellea_api._contract.requests import Origin, Policy, Target
 from mellea_api._options.canonical import INTERNAL
 from mellea_api._options.checks import same, shown, shown_error
 from mellea_api._options.paths import own
-from mellea_api._options.plan import Plan, plan_for
+from mellea_api._options.plan import Plan, Recipe, plan_for
 from mellea_api._options.rules import EXTRA
 
 Unknown = Literal["error", "pass"]
@@ -39,12 +39,17 @@ class Given:
         policy: What that dict itself says about unsupported options, if anything.
         problems: What could not be understood: an unknown name, or one option given under two
             names with different values.
+        recipes: How calls of each shape are rendered over these options: a note of the
+            pipeline's.
     """
 
     values: dict[str, Any] = field(factory=dict)
     origins: dict[str, Origin] = field(factory=dict)
     policy: Policy | None = None
     problems: tuple[OptionProblem, ...] = ()
+    recipes: dict[tuple[Any, ...], Recipe | None] = field(
+        factory=dict, init=False, eq=False, repr=False
+    )
 
 
 def canonicalise(
@@ -66,31 +71,14 @@ def canonicalise(
     if not isinstance(options, Mapping):
         problem = OptionProblem("model_options", f"must be a dict, not {shown(options)}")
         return Given(problems=(problem,))
-    if type(options) is not dict:
-        return _canonicalise_slowly(options, plan, source, unknown)
-    spellings = plan.spellings
-    values: dict[str, Any] = {}
-    origins: dict[str, Origin] = {}
-    for key, value in options.items():
-        name = spellings.get(key) if type(key) is str else None
-        if name is None or name in values:
-            return _canonicalise_slowly(options, plan, source, unknown)
-        values[name] = own(value)
-        origins[name] = Origin(key, source)
-    return Given(values, origins)
-
-
-def _canonicalise_slowly(
-    options: Mapping[str, Any], plan: Plan, source: Literal["default", "call"], unknown: Unknown
-) -> Given:
-    groups: dict[str, list[tuple[str, Any]]] = {}
-    problems: list[OptionProblem] = []
-    policy: Policy | None = None
     try:
         items = list(options.items())
     except Exception as error:  # a mapping of any make
         problem = OptionProblem("model_options", f"cannot be read: {shown_error(error)}")
         return Given(problems=(problem,))
+    groups: dict[str, list[tuple[str, Any]]] = {}
+    problems: list[OptionProblem] = []
+    policy: Policy | None = None
     for key, value in items:
         if not isinstance(key, str):
             problems.append(OptionProblem(shown(key), "is not text, and names of options are"))
@@ -121,7 +109,7 @@ def _canonicalise_slowly(
     origins: dict[str, Origin] = {}
     for name, given in groups.items():
         try:
-            spelling, value, note = _settle(name, given)
+            spelling, value, note = (*given[0], "") if len(given) == 1 else _settle(name, given)
         except ValueError as error:
             problems.append(OptionProblem(given[0][0], str(error)))
         else:

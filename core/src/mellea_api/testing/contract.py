@@ -189,11 +189,12 @@ class BackendContract:
         examples: dict[str, Any] = {"number": 1, "integer": 20, "text": "x", "texts": ["eA=="]}
         for target, endpoint in itertools.product(self._targets(), get_args(Endpoint)):
             listed = list_options(target, endpoint)
-            depends = {option.name for option in listed if option.when}
+            depends = {option.rule.name for option in listed if option.rule.requires}
             for option in listed:
-                if option.name in depends or option.type not in examples or option.choices:
+                name, limits = option.rule.name, option.limits
+                if name in depends or limits.type not in examples or limits.choices:
                     continue
-                found = self._report(target, endpoint, {option.name: examples[option.type]})
+                found = self._report(target, endpoint, {name: examples[limits.type]})
                 assert found is not None, (target.model_id, option)
                 (decision,) = found.decisions
                 assert (decision.outcome != "dropped") == option.supported, (

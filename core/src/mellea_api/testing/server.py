@@ -107,7 +107,7 @@ class ServerContract:
             plain, again = (self._sent(server, session, {}) for _ in range(2))
             changing = {name for name in plain if again.get(name) != plain[name]}
             for option in self._supported():
-                given = {option.name: _example(option), **_beside(option)}
+                given = {option.rule.name: _example(option), **_beside(option)}
                 try:
                     body = self._sent(server, session, given)
                 except errors.OptionError:
@@ -312,7 +312,7 @@ class ServerContract:
         return [
             option
             for option in list_options(target, "chat")
-            if option.supported and option.name not in _APART and _example(option) is not None
+            if option.supported and option.rule.name not in _APART and _example(option) is not None
         ]
 
     def _sent(self, server: LoopbackServer, session: Any, options: Mapping[str, Any]) -> Any:
@@ -360,22 +360,23 @@ class ServerContract:
 
 def _example(option: OptionListing) -> Any:
     """Return a value that an option takes; None where nobody can think of one."""
-    if option.choices:
-        return option.choices[0]
-    value = _EXAMPLES.get(option.type)
+    if option.limits.choices:
+        return option.limits.choices[0]
+    value = _EXAMPLES.get(option.limits.type)
     if isinstance(value, bool) or not isinstance(value, int | float):
         return value
-    if option.maximum is not None:
-        value = min(value, option.maximum)
-    if option.minimum is not None and value < option.minimum:
-        value = option.minimum + (1 if option.exclusive_minimum else 0)
-    return int(value) if option.type == "integer" else value
+    if option.limits.maximum is not None:
+        value = min(value, option.limits.maximum)
+    if option.limits.minimum is not None and value < option.limits.minimum:
+        value = option.limits.minimum + (1 if option.limits.exclusive_minimum else 0)
+    return int(value) if option.limits.type == "integer" else value
 
 
 def _beside(option: OptionListing) -> dict[str, Any]:
     """Return what an option needs beside it."""
     needed = {
-        name: [one for one in values if one is not None] for name, values in option.when.items()
+        name: [one for one in values if one is not None]
+        for name, values in option.rule.requires.items()
     }
     return {name: values[0] for name, values in needed.items() if values}
 

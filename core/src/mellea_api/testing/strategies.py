@@ -22,6 +22,7 @@ from mellea_api._contract.errors import OptionError
 from mellea_api._contract.requests import Target
 from mellea_api._options.canonical import CANONICAL
 from mellea_api._options.checks import THINKING_LEVELS, same
+from mellea_api._options.limits import Limits
 from mellea_api._options.plan import Plan, plan_for
 
 __all__ = ["invalid_values", "json_values", "option_dicts", "spelled", "valid_values"]
@@ -53,23 +54,6 @@ def json_values(max_leaves: int = 5) -> st.SearchStrategy[Any]:
     )
 
 
-class _Wanted:
-    """What the value of an option must be: the canonical option's demands, narrowed by a rule."""
-
-    def __init__(self, name: str, rule: OptionRule | None) -> None:
-        canonical = CANONICAL.get(name)
-        rule = rule or OptionRule(name=name)
-        self.kind = rule.type or (canonical.type if canonical else "any")
-        self.minimum, self.exclusive = rule.minimum, rule.exclusive_minimum
-        self.maximum = rule.maximum
-        if canonical is not None and self.minimum is None:
-            self.minimum, self.exclusive = canonical.minimum, canonical.exclusive_minimum
-        if canonical is not None and self.maximum is None:
-            self.maximum = canonical.maximum
-        self.choices, self.special = rule.choices, rule.special
-        self.max_items = rule.max_items
-
-
 def valid_values(name: str, rule: OptionRule | None = None) -> st.SearchStrategy[Any]:
     """Generate values that an option takes.
 
@@ -78,22 +62,22 @@ def valid_values(name: str, rule: OptionRule | None = None) -> st.SearchStrategy
         rule: A backend's rule for it; None for what holds everywhere. What the rule's own
             conversion refuses is not known here; `option_dicts` leaves that out.
     """
-    wanted = _Wanted(name, rule)
-    if wanted.choices:
-        found: st.SearchStrategy[Any] = st.sampled_from(wanted.choices)
-    elif wanted.kind == "integer":
-        found = _integers(wanted)
-    elif wanted.kind in ("number", "seconds"):
-        positive = wanted.kind == "seconds" and wanted.minimum is None
+    limits = Limits.of(rule or OptionRule(name=name))
+    if limits.choices:
+        found: st.SearchStrategy[Any] = st.sampled_from(limits.choices)
+    elif limits.type == "integer":
+        found = _integers(limits)
+    elif limits.type in ("number", "seconds"):
+        positive = limits.type == "seconds" and limits.minimum is None
         found = st.floats(
-            0 if positive else wanted.minimum,
-            wanted.maximum,
-            exclude_min=positive or (wanted.exclusive and wanted.minimum is not None),
+            0 if positive else limits.minimum,
+            limits.maximum,
+            exclude_min=positive or (limits.exclusive_minimum and limits.minimum is not None),
             allow_nan=False,
             allow_infinity=False,
         )
-    elif wanted.kind == "texts":
-        most = 4 if wanted.max_items is None else wanted.max_items
+    elif limits.type == "texts":
+        most = 4 if limits.max_items is None else limits.max_items
         found = st.lists(st.text(min_size=1, max_size=8), min_size=1, max_size=most)
     else:
         found = {
@@ -110,17 +94,16 @@ def valid_values(name: str, rule: OptionRule | None = None) -> st.SearchStrategy
                 }
             ),
             "any": json_values(),
-        }[wanted.kind]
-    return found | st.sampled_from(wanted.special) if wanted.special else found
+        }[limits.type]
+    return found | st.sampled_from(limits.special) if limits.special else found
 
 
-def _integers(wanted: _Wanted) -> st.SearchStrategy[int]:
-    low, high = _LEAST_INTEGER, _GREATEST_INTEGER
-    if wanted.minimum is not None:
-        low = math.floor(wanted.minimum) + 1 if wanted.exclusive else math.ceil(wanted.minimum)
-    if wanted.maximum is not None:
-        high = math.floor(wanted.maximum)
-    return st.integers(low, high)
+def _integers(limits: Limits) -> st.SearchStrategy[int]:
+    low, high = limits.minimum, limits.maximum
+    least = _LEAST_INTEGER if low is None else math.ceil(low)
+    if limits.exclusive_minimum and low == least:
+        least += 1
+    return st.integers(least, _GREATEST_INTEGER if high is None else math.floor(high))
 
 
 def invalid_values(name: str, rule: OptionRule | None = None) -> st.SearchStrategy[Any]:
@@ -130,7 +113,7 @@ def invalid_values(name: str, rule: OptionRule | None = None) -> st.SearchStrate
         name: The option's canonical name, or a backend's native one.
         rule: A backend's rule for it; None for what holds everywhere.
     """
-    wanted = _Wanted(name, rule)
+    limits = Limits.of(rule or OptionRule(name=name))
     unsendable: st.SearchStrategy[Any] = st.sampled_from(
         [math.nan, math.inf, -math.inf, b"bytes", {1, 2}, 1j, object(), [object()], {"a": {1}}]
     )
@@ -155,17 +138,17 @@ def invalid_values(name: str, rule: OptionRule | None = None) -> st.SearchStrate
         "any": st.lists(unsendable, min_size=1, max_size=2) | _half_a_pair(),
     }
     # A list is what a list of tools is, whatever it holds; so is a dict.
-    found = wrong[wanted.kind] | (
+    found = wrong[limits.type] | (
         unsendable.filter(lambda value: not isinstance(value, list | dict))
-        if wanted.kind == "tools"
+        if limits.type == "tools"
         else unsendable
     )
-    if wanted.kind in ("number", "integer", "seconds"):
-        found |= _out_of_range(wanted)
-    if wanted.max_items is not None:
-        most = wanted.max_items
+    if limits.type in ("number", "integer", "seconds"):
+        found |= _out_of_range(limits)
+    if limits.max_items is not None:
+        most = limits.max_items
         found |= st.lists(st.text(min_size=1), min_size=most + 1, max_size=most + 3)
-    allowed = (*wanted.special, *wanted.choices)
+    allowed = (*limits.special, *limits.choices)
     return found.filter(lambda value: not any(same(value, one) for one in allowed))
 
 
@@ -173,25 +156,25 @@ def _half_a_pair() -> st.SearchStrategy[str]:
     return st.sampled_from(["\ud800", "a\udfff"])
 
 
-def _out_of_range(wanted: _Wanted) -> st.SearchStrategy[Any]:
-    integer = wanted.kind == "integer"
+def _out_of_range(limits: Limits) -> st.SearchStrategy[Any]:
+    integer = limits.type == "integer"
     found: st.SearchStrategy[Any] = st.nothing()
     if integer:
         found |= st.integers(max_value=_LEAST_INTEGER - 1)
         found |= st.integers(min_value=_GREATEST_INTEGER + 1)
     else:
         found |= st.just(10**400)
-    if wanted.minimum is not None:
-        below = math.ceil(wanted.minimum) - 1
+    if limits.minimum is not None:
+        below = math.ceil(limits.minimum) - 1
         found |= st.integers(max_value=below)
         if not integer:
-            found |= st.floats(max_value=wanted.minimum, exclude_max=not wanted.exclusive)
-        elif wanted.exclusive:
-            found |= st.just(math.floor(wanted.minimum))
-    if wanted.maximum is not None:
-        found |= st.integers(min_value=math.floor(wanted.maximum) + 1)
+            found |= st.floats(max_value=limits.minimum, exclude_max=not limits.exclusive_minimum)
+        elif limits.exclusive_minimum:
+            found |= st.just(math.floor(limits.minimum))
+    if limits.maximum is not None:
+        found |= st.integers(min_value=math.floor(limits.maximum) + 1)
         if not integer:
-            found |= st.floats(min_value=wanted.maximum, exclude_min=True)
+            found |= st.floats(min_value=limits.maximum, exclude_min=True)
     return found
 
 

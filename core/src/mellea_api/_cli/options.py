@@ -12,6 +12,7 @@ from mellea_api._cli.output import Columns, Output, command
 from mellea_api._cli.values import parse_assignments
 
 if TYPE_CHECKING:
+    from mellea_api._options.limits import Limits
     from mellea_api._options.listing import OptionListing
 
 

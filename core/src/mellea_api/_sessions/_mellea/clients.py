@@ -1,37 +1,37 @@
 """The asynchronous clients of a backend: one for each event loop that uses it.
 
-Mellea keeps two, in a `ClientCache`. For a third loop, 0.8 closes the client of the first,
-whatever is under way there. Before, an event loop is known by its address, which the next one
-may have, and nothing is closed at all. Neither does where many threads have loops of their own.
+Mellea keeps two, in a `ClientCache`. For a third loop, 0.8 closes the client of the first, which
+may have calls under way. Older versions know an event loop by its address, which the next one may
+get, and close nothing at all. Neither works if many threads have loops of their own.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import functools
 import threading
 from collections.abc import AsyncGenerator, Callable, Coroutine
-from typing import TYPE_CHECKING, Any, Final
+from concurrent.futures import Future, wait
+from typing import Any, Final
 
 from mellea_api._secrecy.logs import logger
 
-if TYPE_CHECKING:
-    from concurrent.futures import Future
-
-
 _CLOSING: Final = 5.0
-"""Seconds to wait until clients are closed on their loops."""
+"""Seconds to close a client in. A server that never finishes the closing must hold nobody."""
 _closing: Final[set[Any]] = set()
 """The tasks that close clients; event loops themselves hold no task."""
 
-Closing = Callable[[Any], Coroutine[Any, Any, Any]]
+Closing = Callable[..., Coroutine[Any, Any, Any]]
+
+_running_loop = asyncio._get_running_loop
 
 
 def keep_clients(backend: Any) -> None:
-    """Have a backend keep a client for each event loop, if it is one of Mellea's that has some.
+    """Make a backend keep a client for each event loop, if it is one of Mellea's that has some.
 
     Args:
-        backend: Newly built; nothing was asked with its client yet.
+        backend: Newly built; its client was not used yet.
     """
     cache = getattr(backend, "_client_cache", None)
     if cache is not None:
@@ -54,17 +54,15 @@ def close(backend: Any) -> None:
 
 async def closed() -> None:
     """Wait until the clients of this loop are closed, where `close` was called on it."""
-    import asyncio
-
     here = [task for task in _closing if task.get_loop() is _running_loop()]
     if here:
         await asyncio.wait(here, timeout=_CLOSING)
 
 
 class ClientsByLoop:
-    """Stands in for Mellea's `ClientCache`: a client lives as long as the loop that it is of.
+    """Replaces Mellea's `ClientCache`: a client lives as long as its event loop.
 
-    Safe to share: what belongs to a loop is only touched on the loop's own thread.
+    Safe to share: a client is only used on the thread of its loop.
 
     Args:
         aclose: Closes a client.
@@ -72,7 +70,9 @@ class ClientsByLoop:
             used, so that the first loop can have it.
     """
 
-    def __init__(self, aclose: Closing, unused: list[Any]) -> None:
+    def __init__(
+        self, aclose: Callable[[Any], Coroutine[Any, Any, Any]], unused: list[Any]
+    ) -> None:
         self._aclose = aclose
         self._unused = unused
         self._clients: dict[Any, Any] = {}
@@ -90,12 +90,12 @@ class ClientsByLoop:
     def put(self, key: object, client: Any) -> None:
         """Keep a client for the running loop, and close it as that loop ends."""
         loop = _running_loop()
-        for other in list(self._clients):  # closed without that its generators were ended
+        for other in list(self._clients):  # closed without closing its generators
             if other is not None and other.is_closed():
                 self._clients.pop(other, None)
                 self._keepers.pop(other, None)
         self._clients[loop] = client
-        # The loops of daemons, such as Mellea's own, end with the process, and without a word.
+        # The loops of daemon threads, such as Mellea's own, just end with the process.
         if loop is not None and not threading.current_thread().daemon:
             keeper = self._keepers[loop] = self._keep(loop, client)
             with contextlib.suppress(StopIteration):  # as it comes to its yield
@@ -103,38 +103,38 @@ class ClientsByLoop:
 
     def get_or_create(self, key: object, factory: Callable[[], Any]) -> Any:
         """Return the running loop's client; make it if there is none."""
-        found = self.get(key)
+        found = self._clients.get(_running_loop())
+        if found is None:
+            found = self.get(key)
         if found is None:
             found = factory()
             self.put(key, found)
         return found
 
     async def _keep(self, loop: Any, client: Any) -> AsyncGenerator[None]:
-        # A loop that ends ends its generators first (asyncio.run does), on the loop itself.
+        # A loop that ends closes its generators first (asyncio.run does), on the loop itself.
         try:
             yield
         finally:
             self._clients.pop(loop, None)
             self._keepers.pop(loop, None)
-            await self._aclose(client)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_CLOSING):
+                    await self._aclose(client)
 
     def clear(self) -> None:
-        """Close all clients, and wait for it where the loop is another one than this."""
-        from concurrent.futures import wait
-
+        """Close all clients, and wait for those of other loops than the running one."""
         wait(self._close_all(), timeout=_CLOSING)
 
     async def aclear(self) -> None:
-        """Close all clients, and wait for it."""
-        import asyncio
-
+        """Close all clients, and wait until they are closed."""
         elsewhere = [asyncio.wrap_future(done) for done in self._close_all()]
         if elsewhere:
             await asyncio.wait(elsewhere, timeout=_CLOSING)
         await closed()
 
     def _close_all(self) -> list[Future[None]]:
-        """Begin to close all clients; return what other loops than the running one do."""
+        """Begin to close all clients; return the closings on other loops than the running one."""
         elsewhere = []
         here = _running_loop()
         for loop, client in list(self._clients.items()):
@@ -150,16 +150,30 @@ class ClientsByLoop:
         keeper = self._keepers.get(loop)
         try:
             await (self._aclose(client) if keeper is None else keeper.aclose())
-        except Exception as error:  # no matter for who has done with it
+        except Exception as error:  # nobody uses it any more
             logger.debug("a client was not closed: %s", type(error).__name__)
         finally:
             self._clients.pop(loop, None)
 
 
-def _start(loop: Any, work: Callable[[], Coroutine[Any, Any, None]]) -> Future[None]:
-    """Do some closing on a loop, from any thread; one that ends waits until it is done."""
-    from concurrent.futures import Future
+class _ClosingTask(asyncio.Task[None]):
+    """Closes a client, and is not cancelled before its time is up.
 
+    A loop that ends cancels its tasks, and then waits for them.
+    """
+
+    late = False
+
+    def cancel(self, msg: Any = None) -> bool:
+        return self.late and super().cancel(msg)
+
+    def give_up(self) -> None:
+        self.late = True
+        self.cancel()
+
+
+def _start(loop: Any, work: Closing) -> Future[None]:
+    """Close a client on a loop, from any thread; a loop that ends waits until it is done."""
     done: Future[None] = Future()
 
     def ended(task: Any) -> None:
@@ -167,9 +181,11 @@ def _start(loop: Any, work: Callable[[], Coroutine[Any, Any, None]]) -> Future[N
         done.set_result(None)
 
     def start() -> None:
-        task = _closing_task()(work(), loop=loop)
+        task = _ClosingTask(work(), loop=loop)
         _closing.add(task)
         task.add_done_callback(ended)
+        timer = loop.call_later(_CLOSING, task.give_up)
+        task.add_done_callback(lambda _: timer.cancel())
 
     if loop is _running_loop():
         start()
@@ -181,25 +197,6 @@ def _start(loop: Any, work: Callable[[], Coroutine[Any, Any, None]]) -> Future[N
     return done
 
 
-@functools.cache
-def _closing_task() -> Any:
-    import asyncio
-
-    class ClosingTask(asyncio.Task[None]):
-        """A loop that ends cancels its tasks, and of half a closing the other half is lost."""
-
-        def cancel(self, msg: Any = None) -> bool:
-            return False
-
-    return ClosingTask
-
-
 async def _leave(client: Any) -> None:
     if hasattr(client, "__aexit__"):
         await client.__aexit__(None, None, None)
-
-
-def _running_loop() -> Any:
-    import asyncio
-
-    return asyncio._get_running_loop()

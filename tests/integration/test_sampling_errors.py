@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import itertools
 import logging
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from support.late import provider
 from support.stage import BackendName, Stage, stage
 from support.way import failing_first, judged, newer
 
@@ -174,3 +176,63 @@ def test_what_a_program_raises_in_a_loop_is_its_own(backend: BackendName) -> Non
         here.session.instruct(
             "What is 2+2?", requirements=[Requirement("is right", validation_fn=wrong)]
         )
+
+
+def methods() -> list[Any]:
+    from mellea.stdlib.sampling.base import BaseSamplingStrategy as Strategy
+
+    if not hasattr(Strategy, "_subsample_iteration"):
+        pytest.skip("nothing is changed in this Mellea")
+    return [Strategy._subsample_iteration, Strategy.sample]
+
+
+@pytest.fixture
+def untouched() -> list[Any]:
+    """Mellea's own methods: other tests may have left sessions behind."""
+    gc.collect()
+    return [getattr(method, "__wrapped__", method) for method in methods()]
+
+
+@pytest.mark.parametrize("way", ["closed", "gone"])
+def test_mellea_has_its_own_methods_back_after_the_last_session(
+    untouched: list[Any], way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mellea_api._sessions._mellea import sampling
+    from mellea_api.runtime import MelleaRuntime
+
+    monkeypatch.setattr(sampling, "_watched_for", set())  # without those of other tests
+    with provider("ollama") as found:
+        session: Any = found.session()
+        runtimes = [MelleaRuntime("ollama", "tiny", **found.arguments()) for _ in range(2)]
+        assert all(now is not old for now, old in zip(methods(), untouched, strict=True))
+        if way == "closed":
+            for runtime in runtimes:
+                runtime.cleanup()
+        else:
+            runtimes.clear()
+            gc.collect()
+        assert methods() != untouched, "there is a session still"
+        session = None
+        gc.collect()
+        assert methods() == untouched
+
+
+def test_a_method_that_somebody_replaced_after_us_stays(
+    untouched: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mellea.stdlib.sampling.base import BaseSamplingStrategy as Strategy
+
+    from mellea_api._sessions._mellea import sampling
+
+    monkeypatch.setattr(sampling, "_watched_for", set())
+    with provider("ollama") as found:
+        session: Any = found.session()
+        ours = Strategy.sample
+
+        async def theirs(*args: Any, **kwargs: Any) -> Any:
+            return await ours(*args, **kwargs)
+
+        monkeypatch.setattr(Strategy, "sample", theirs)
+        del session
+        gc.collect()
+        assert Strategy.sample is theirs

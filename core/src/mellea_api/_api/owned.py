@@ -144,4 +144,5 @@ class OpenSessions:
 
     def _close_backend(self, ended: OpenSession) -> None:
         with under_run(self._run_id):
+            ended.adoption.stop_watching()
             close(ended.session.backend)

@@ -55,6 +55,7 @@ class Adoption:
 
     Attributes:
         last: The options of the call that began last, on any thread.
+        stop_watching: Ends what is changed in Mellea for this backend.
         user_options: The session's default options as the user spelt them.
     """
 
@@ -73,6 +74,7 @@ class Adoption:
         self.run_id = run_id
         self.last: Rendered | None = None
         self.user_options = dict(options or {})
+        self.stop_watching: Callable[[], object] = lambda: None
         self._translate = translate
         self._secrets = tuple(secrets)
         self._lock = threading.Lock()

@@ -168,7 +168,7 @@ def _adopt_backend(backend: Any, adoption: Adoption) -> None:
     for of_mellea in loggers():
         mark_records(of_mellea)
     mask_sdk_records()
-    watch_sampling()
+    adoption.stop_watching = watch_sampling(backend)
 
 
 def _adopt_session(session: Any, run_id: str | None) -> None:

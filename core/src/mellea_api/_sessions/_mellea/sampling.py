@@ -1,10 +1,15 @@
-"""Mellea's sampling loops, in which a call that failed must not pass for a sample that was bad."""
+"""Mellea's sampling loops, in which a call that failed must not count as a bad sample.
+
+Two methods of Mellea's `BaseSamplingStrategy` are replaced while there is a session of this
+library. They act only on errors of this library, which other sessions do not have.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import contextvars
 import functools
+import threading
 import weakref
 from collections.abc import AsyncIterator, Callable
 from typing import Any, Final
@@ -17,7 +22,11 @@ _ended: Final[contextvars.ContextVar[list[MelleaAPIError] | None]] = contextvars
 )
 """What ended subsamples of the sampling that is under way."""
 _errors: weakref.WeakKeyDictionary[Any, tuple[MelleaAPIError, ...]] = weakref.WeakKeyDictionary()
-_WATCHED: Final = "_mellea_api_watched"
+_watched_for: Final[set[object]] = set()
+"""A token for each backend that exists."""
+_replaced: Final[list[tuple[Any, str, Any, Any]]] = []
+"""Class, name, Mellea's method and ours, while ours is in its place."""
+_watching = threading.RLock()  # a garbage collection may end one inside
 
 
 def sampling_errors(result: Any) -> tuple[MelleaAPIError, ...]:
@@ -35,21 +44,55 @@ def sampling_errors(result: Any) -> tuple[MelleaAPIError, ...]:
         return ()
 
 
-def watch_sampling() -> None:
-    """See to it that a provider's error leaves a sampling loop.
+def watch_sampling(backend: Any) -> Callable[[], object]:
+    """Let a provider's error leave a sampling loop, as long as a backend exists.
 
     Newer Mellea (0.8, say) runs each loop as one or more subsamples, and goes on with the samples
-    that it has where one of them ends in an error: a repair that was told to come back later ends
-    in the sample that was to be repaired, with a line in Mellea's log. A sampling without a good
-    sample then ends in the error instead, as it does in older Mellea. Doing it again changes
-    nothing, and errors that are not of this library are left alone.
+    that it has if one of them ends in an error: a repair that was told to come back later ends
+    in the sample that was to be repaired, with a line in Mellea's log. With this, a sampling
+    without a good sample ends in the error, as it does in older Mellea.
+
+    Args:
+        backend: The backend of a new session.
+
+    Returns:
+        Ends it for this backend, as its garbage collection does. The last one gives Mellea its
+        own methods back.
     """
+    token = object()
+    with _watching:
+        _watched_for.add(token)
+        _patch()
+    end = weakref.finalize(backend, _end, token)
+    end.atexit = False
+    return end
+
+
+def _end(token: object) -> None:
+    with _watching:
+        _watched_for.discard(token)
+        if not _watched_for:
+            _restore()
+
+
+def _patch() -> None:
     from mellea.stdlib.sampling.base import BaseSamplingStrategy as Strategy
 
-    if hasattr(Strategy, "_subsample_iteration") and not hasattr(Strategy, _WATCHED):
-        setattr(Strategy, _WATCHED, True)
-        Strategy._subsample_iteration = _keeping(Strategy._subsample_iteration)
-        Strategy.sample = _raising(Strategy.sample)
+    if _replaced or not hasattr(Strategy, "_subsample_iteration"):
+        return
+    for name, wrap in (("_subsample_iteration", _keeping), ("sample", _raising)):
+        original = getattr(Strategy, name)
+        _replaced.append((Strategy, name, original, wrap(original)))
+    for _, name, _, ours in _replaced:
+        setattr(Strategy, name, ours)
+
+
+def _restore() -> None:
+    # If somebody replaced ours, theirs may call it: then it stays, and does nothing.
+    if all(getattr(cls, name) is ours for cls, name, _, ours in _replaced):
+        for cls, name, original, _ in _replaced:
+            setattr(cls, name, original)
+        _replaced.clear()
 
 
 def _keeping(iterate: Callable[..., Any]) -> Callable[..., Any]:

@@ -212,7 +212,7 @@ def test_mellea_has_its_own_methods_back_after_the_last_session(
             runtimes.clear()
             gc.collect()
         assert methods() != untouched, "there is a session still"
-        session = None
+        del session
         gc.collect()
         assert methods() == untouched
 

@@ -1,4 +1,7 @@
-"""A session beside a bare one of Mellea, on one loopback server with instant answers."""
+"""A session beside a bare one of Mellea, on one loopback server with instant answers.
+
+It also counts the calls of the core's functions: a number that no other program disturbs.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +9,19 @@ import json
 import logging
 import subprocess
 import sys
-from collections.abc import Iterator
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import mellea
 from measure import in_turns, ratio, section
 from mellea.backends import ModelOption
+from mellea.helpers import _run_async_in_thread
 
 import mellea_api
 from mellea_api.runtime import MelleaRuntime
@@ -38,6 +45,30 @@ def server(provider: str) -> Iterator[str]:
         process.stdin.close()
 
 
+def calls(function: Callable[[], object]) -> str:
+    """How often functions of the core run while one function of a program does, on any thread."""
+    core = str(Path(mellea_api.__file__).parent)
+    seen: Counter[str] = Counter()
+
+    def profile(frame: FrameType, event: str, _: object) -> None:
+        if event == "call" and frame.f_code.co_filename.startswith(core):
+            seen[frame.f_code.co_filename] += 1
+
+    async def on_melleas_loop(profiler: Any) -> None:
+        sys.setprofile(profiler)
+
+    _run_async_in_thread(on_melleas_loop(profile))
+    threading.setprofile(profile)  # for threads that begin meanwhile
+    sys.setprofile(profile)
+    try:
+        function()
+    finally:
+        sys.setprofile(None)
+        threading.setprofile(None)  # type: ignore[arg-type]
+        _run_async_in_thread(on_melleas_loop(None))
+    return f"{seen.total()} calls of functions in {len(seen)} files of the core"
+
+
 def measure_backend(provider: str) -> list[dict[str, Any]]:
     model, other = MODELS[provider]
     where = f"{provider}, Mellea {version('mellea')}"
@@ -50,7 +81,11 @@ def measure_backend(provider: str) -> list[dict[str, Any]]:
             return mellea.start_session(provider, model_id=model, **arguments)
 
         one, control = bare(), bare()
-        ours = mellea_api.start_session(provider, model, **arguments)
+
+        def open_session() -> Any:
+            return mellea_api.start_session(provider, model, **arguments)
+
+        ours = open_session()
         plain, with_options = "`session.chat`", "`session.chat` with four options"
         bare_plain, bare_options = "bare Mellea", "bare Mellea with four options"
         again = "bare Mellea on another session"
@@ -65,6 +100,7 @@ def measure_backend(provider: str) -> list[dict[str, Any]]:
             rounds=20,
             turns=50,
         )
+        counts = f"A chat: {calls(lambda: ours.chat('Hello!'))}. Opening: {calls(open_session)}."
         with MelleaRuntime(provider, model, **arguments) as runtime:
             runtime.switch_model(other)
             models = [model, other]
@@ -78,7 +114,7 @@ def measure_backend(provider: str) -> list[dict[str, Any]]:
     return [
         section(
             f"A chat on {where}",
-            "The last row is Mellea against itself: what differs there is noise.",
+            f"{counts} The last row is Mellea against itself: what differs there is noise.",
             [
                 ratio(chats, plain, bare_plain),
                 ratio(chats, with_options, bare_options),

@@ -13,6 +13,7 @@ from mellea_api._contract.reports import CredentialReport, ModelListing, Normali
 from mellea_api._contract.requests import Freshness, Policy, SessionRequest
 from mellea_api._contract.settings import refuse_unknown
 from mellea_api._credentials.find import from_arguments
+from mellea_api._options.paths import own
 from mellea_api._options.spelling import Unknown
 from mellea_api._registry import Registry
 from mellea_api._registry.shared import given_or_shared
@@ -118,7 +119,8 @@ def start_session(
         registry=registry,
         **backend_kwargs,
     )
-    return build_session(request, registry=registry)
+    session: MelleaSession = backend.create_session(request)
+    return session
 
 
 def build_session(request: SessionRequest, *, registry: Registry | None = None) -> MelleaSession:
@@ -170,7 +172,7 @@ def session_request(
     target, given = target_and_credentials(backend, model_id, base_url, backend_kwargs)
     return SessionRequest(
         target=target,
-        options={} if model_options is None else model_options,
+        options={} if model_options is None else own(model_options),
         context=context,
         policy=policy_of(unsupported),
         unknown=one_of("unknown", unknown, get_args(Unknown)),

@@ -21,7 +21,6 @@ from mellea_api._options.pipeline import Rendered
 from mellea_api._secrecy.logs import run_id_var
 from mellea_api._sessions._mellea.seams import (
     abort,
-    generation_task,
     lost_error,
     model_output,
     tell,
@@ -92,7 +91,11 @@ class Call:
         try:
             result = await self._run_seam(generation)
             for thunk in thunks(result):
-                self._follow(thunk)
+                thunk.__dict__[REPORT] = self.rendered
+                if thunk.is_computed():
+                    self._check(thunk)
+                else:
+                    Following(self, thunk)
             return result
         finally:
             self.one_less()
@@ -140,20 +143,13 @@ class Call:
             return self.adoption.unreadable(f"{type(error).__name__}: {error}", error)
         return failure
 
-    def _follow(self, thunk: Any) -> None:
-        thunk.__dict__[REPORT] = self.rendered
+    def _check(self, thunk: Any) -> None:
+        """Raise the error of an answer that was there when the seam returned."""
         lost = lost_error(thunk)
         if lost is not None:
             raise self.adoption.translated(lost)
-        if thunk.is_computed():
-            if _is_filtered(model_output(thunk)):
-                raise self.adoption.filtered()
-            return
-        task = generation_task(thunk)
-        if task is None:  # a raw answer without a text
-            raise self.adoption.unreadable("it has no text")
-        self.unfinished += 1
-        Following(self, thunk, task)
+        if _is_filtered(model_output(thunk)):
+            raise self.adoption.filtered()
 
 
 class Following:
@@ -162,20 +158,25 @@ class Following:
     Args:
         call: The call.
         thunk: Mellea's thunk; its `astream`, and the functions that read its answer, are wrapped.
-        task: The task that generates it.
+
+    Raises:
+        AnswerError: If nothing generates it.
     """
 
-    def __init__(self, call: Call, thunk: Any, task: asyncio.Task[Any]) -> None:
+    def __init__(self, call: Call, thunk: Any) -> None:
         self._call = call
         self._adoption = call.adoption
         self._thunk = thunk
         self._pieces = 0
+        task, self._take, self._finish = wrap_reading(thunk, self.take, self.finish)
+        if task is None:  # a raw answer without a text
+            raise self._adoption.unreadable("it has no text")
+        call.unfinished += 1
         self._timer: asyncio.TimerHandle | None = None
         if call.deadline is not None:
             loop = asyncio.get_running_loop()
             self._timer = loop.call_at(call.deadline, self.on_deadline)
         task.add_done_callback(self.on_done)
-        self._take, self._finish = wrap_reading(thunk, self.take, self.finish)
         thunk.__dict__["astream"] = self.astream
 
     def on_deadline(self) -> None:
@@ -292,13 +293,11 @@ def _is_filtered(answer: Any) -> bool:
 
     All providers that say so say it as OpenAI does, in an object of an SDK or a dict.
     """
-    choices = _field(answer, "choices")
-    if isinstance(choices, list):
-        for choice in choices:
-            if _field(choice, "finish_reason") == "content_filter":
-                return True
+    choices = (
+        answer.get("choices") if isinstance(answer, Mapping) else getattr(answer, "choices", None)
+    )
+    for one in choices if isinstance(choices, list) else ():
+        reason = one.get if isinstance(one, Mapping) else functools.partial(getattr, one)
+        if reason("finish_reason", None) == "content_filter":
+            return True
     return False
-
-
-def _field(of: Any, name: str) -> Any:
-    return of.get(name) if isinstance(of, Mapping) else getattr(of, name, None)

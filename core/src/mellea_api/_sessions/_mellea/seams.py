@@ -107,26 +107,29 @@ def tell(thunk: Any, error: Exception) -> None:
             queue.get_nowait()
 
 
-def wrap_reading(thunk: Any, take: Reading, finish: Reading) -> tuple[Any, Any]:
+def wrap_reading(
+    thunk: Any, take: Reading, finish: Reading
+) -> tuple[asyncio.Task[Any] | None, Any, Any]:
     """Replace the two functions that Mellea calls on a thunk while its answer arrives.
 
     Args:
-        thunk: The thunk; one without both functions is left as it is.
+        thunk: The thunk; one without both functions, or without a task, is left as it is.
         take: Called with each piece of the answer.
         finish: Called at the end of the answer.
 
     Returns:
-        The functions that were there.
+        The task that generates the answer, and the functions that were there.
     """
     holder, prefix = generation_of(thunk)
-    before = (
-        getattr(holder, f"{prefix}process", None),
-        getattr(holder, f"{prefix}post_process", None),
-    )
-    if None not in before:
+    task = getattr(holder, f"{prefix}generate", None)
+    if not isinstance(task, asyncio.Task):
+        return None, None, None
+    process = getattr(holder, f"{prefix}process", None)
+    post_process = getattr(holder, f"{prefix}post_process", None)
+    if process is not None and post_process is not None:
         setattr(holder, f"{prefix}process", take)
         setattr(holder, f"{prefix}post_process", finish)
-    return before
+    return task, process, post_process
 
 
 def without_delay(thunk: Any) -> None:

@@ -12,6 +12,8 @@ import pytest
 
 pytest.importorskip("mellea")
 
+from support.late import provider
+from support.load import generations
 from support.stage import BackendName, Stage, stage
 from support.way import failing_first, newer, rejecting
 from support.ways_functional import raw_answers
@@ -22,8 +24,10 @@ from mellea_api import (
     OptionError,
     explain_options,
     options_report,
+    session_request,
 )
 from mellea_api._sessions.adoption import adoption_of
+from mellea_api.runtime import MelleaRuntime
 
 SPELLINGS = (
     "max_tokens",
@@ -140,6 +144,39 @@ def test_no_dict_of_the_program_is_changed(backend: BackendName) -> None:
         on.server.clear()
         on.session.chat(QUESTION)
         assert on.limits() == {11: 1}
+
+
+def test_what_a_program_changes_in_its_lists_later_is_not_sent(backend: BackendName) -> None:
+    options: dict[str, Any] = {"stop": ["x"], "max_tokens": 11}
+    call: dict[str, Any] = {"stop": ["y"]}
+    with stage(backend, model_options=options) as on:
+        options["stop"].append("later")
+        on.session.chat(QUESTION)
+        on.session.chat(QUESTION, model_options=call)
+        call["stop"].append("later")
+        call["seed"] = 3
+        assert on.values("stop") == [["x"], ["y"]]
+        report = options_report(on.session)
+        assert report is not None
+        assert report.decision("stop").value == ["y"]
+        assert report.decision("seed") is None
+        on.session.backend.model_options["stop"].append("later")
+        on.session.chat(QUESTION)
+        assert on.values("stop") == [["x"], ["y"], ["x"]]
+
+
+def test_a_request_and_a_runtime_keep_options_of_their_own() -> None:
+    options: dict[str, Any] = {"stop": ["x"]}
+    with provider("ollama") as found:
+        request = session_request("ollama", "tiny", model_options=options, **found.arguments())
+        with MelleaRuntime("ollama", "tiny", options, **found.arguments()) as runtime:
+            options["stop"].append("later")
+            options["seed"] = 3
+            assert request.options == {"stop": ["x"]}
+            runtime.switch_model("tiny")
+            assert runtime.model_options == {"stop": ["x"]}
+            runtime.chat("Hello!")
+    assert generations(found.server)[0]["options"] == {"stop": ["x"]}
 
 
 # What the session says.

@@ -20,6 +20,7 @@ from mellea_api._api.owned import OpenSession, OpenSessions
 from mellea_api._api.selection import Selection, backend_name, blame, select
 from mellea_api._contract.errors import ConfigurationError, ModelNotFoundError
 from mellea_api._contract.requests import Policy
+from mellea_api._options.paths import own
 from mellea_api._registry import Registry
 from mellea_api._registry.shared import given_or_shared
 from mellea_api._secrecy.logs import logger, under_run
@@ -372,7 +373,7 @@ class MelleaRuntime:
         return session
 
 
-def _own_options(options: Any) -> dict[str, Any]:
+def _own_options(options: Any) -> Any:
     if options is None:
         return {}
     if not isinstance(options, Mapping):
@@ -380,7 +381,7 @@ def _own_options(options: Any) -> dict[str, Any]:
             f"Cannot use model_options={options!r:.80}.",
             next_step="Give a dict, such as {'temperature': 0.7}.",
         )
-    return dict(options)
+    return own(dict(options))
 
 
 def _copy(options: Any) -> Any:

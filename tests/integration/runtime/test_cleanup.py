@@ -14,6 +14,7 @@ from support.ollama_server import OllamaServer
 from support.waiting import until
 
 import mellea_api
+from mellea_api._api import owned
 from mellea_api.runtime import MelleaRuntime
 
 
@@ -104,3 +105,96 @@ def test_a_stream_that_is_read_while_it_is_cleaned_up_comes_to_its_end(
     found = [next(pieces)]
     runtime.cleanup()
     assert "".join([*found, *pieces]) == "one two three four"
+
+
+@pytest.fixture
+def closed(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The backends that were closed."""
+    found: list[Any] = []
+    monkeypatch.setattr(owned, "close", found.append)
+    return found
+
+
+def test_a_call_of_the_session_itself_ends_before_its_backend_is_closed(
+    ollama: OllamaServer, closed: list[Any]
+) -> None:
+    runtime = MelleaRuntime()
+    session = runtime.session
+    ollama.latency = 0.5
+    with ThreadPoolExecutor(1) as threads:
+        running = threads.submit(session.chat, "Hello!")
+        until(lambda: generations(ollama))
+        runtime.cleanup()
+        assert closed == []
+        assert running.result(20).content == "Hello!"
+    until(lambda: closed)
+    assert closed == [session.backend]
+
+
+@pytest.mark.parametrize("prompts", [1, 3])
+def test_answers_that_nobody_waited_for_yet_end_before_their_backend_is_closed(
+    ollama: OllamaServer, closed: list[Any], prompts: int
+) -> None:
+    """A call ends with its answer, and not with the method that began it."""
+    from mellea.core import CBlock
+
+    async def main() -> None:
+        runtime = MelleaRuntime()
+        backend: Any = runtime.session.backend
+        ollama.latency = 0.3
+        answers = [
+            (await backend.generate_from_context(CBlock("Hello!"), runtime.session.ctx))[0]
+            for _ in range(prompts)
+        ]
+        runtime.cleanup()
+        for answer in answers:
+            assert closed == []
+            assert await answer.avalue() == "Hello!"
+        await asyncio.sleep(0)
+        until(lambda: closed)
+        assert closed == [backend]
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("way", ["chat", "raw", "bad options", "refused", "cancelled"])
+def test_each_call_is_counted_out_once_however_it_ends(
+    ollama: OllamaServer, closed: list[Any], way: str
+) -> None:
+    from mellea.core import CBlock
+
+    runtime = MelleaRuntime()
+    session: Any = runtime.session
+    if way == "chat":
+        session.chat("Hello!")
+    elif way == "raw":
+        blocks = [CBlock("a"), CBlock("b")]
+        asyncio.run(session.backend.generate_from_raw(blocks, ctx=session.ctx))
+    elif way == "bad options":
+        with pytest.raises(mellea_api.OptionError):
+            session.chat("Hello!", model_options={"temperature": 9})
+    elif way == "refused":
+        ollama.fail_next(429)
+        with pytest.raises(mellea_api.RateLimitError):
+            session.chat("Hello!")
+    else:
+        ollama.latency = 5
+
+        async def main() -> None:
+            task = asyncio.create_task(session.achat("Hello!"))
+            await asyncio.to_thread(until, lambda: generations(ollama))
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+
+        asyncio.run(main())
+        ollama.latency = 0
+    with ThreadPoolExecutor(1) as threads:
+        ollama.latency = 0.3
+        before = len(generations(ollama))
+        running = threads.submit(session.chat, "Hello!")
+        until(lambda: len(generations(ollama)) > before)
+        runtime.cleanup()
+        assert closed == [], "one call is running still"
+        running.result(20)
+    until(lambda: closed)

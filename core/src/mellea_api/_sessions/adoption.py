@@ -22,6 +22,7 @@ from mellea_api._contract.errors import (
 from mellea_api._contract.refusals import completed
 from mellea_api._contract.reports import NormalizedOptions
 from mellea_api._contract.requests import ErrorRequest
+from mellea_api._options.paths import own
 from mellea_api._options.pipeline import OptionPipeline, Rendered
 from mellea_api._options.spelling import Given
 from mellea_api._provider.refusals import caused
@@ -73,7 +74,7 @@ class Adoption:
         self.timeout = timeout
         self.run_id = run_id
         self.last: Rendered | None = None
-        self.user_options = dict(options or {})
+        self.user_options: dict[str, Any] = own(dict(options or {}))
         self.stop_watching: Callable[[], object] = lambda: None
         self._translate = translate
         self._secrets = tuple(secrets)
@@ -92,7 +93,7 @@ class Adoption:
         """
         given = self.pipeline.read_defaults(options)
         with self._lock:
-            self.pipeline.defaults, self.user_options = given, dict(options)
+            self.pipeline.defaults, self.user_options = given, own(dict(options))
 
     def render(self, options: Mapping[str, Any] | None, endpoint: Endpoint) -> Rendered:
         """Take a call's options through all steps, over the defaults that the call began with.

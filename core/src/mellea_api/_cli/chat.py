@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -85,16 +86,16 @@ def chat(
             base_url=base_url,
             unsupported=unsupported,
         ) as runtime:
-            speak = _Speaker(output, runtime, stream=stream)
+            answer = functools.partial(_answer, output, runtime, stream=stream)
             if prompt is not None:
-                speak(prompt)
+                answer(prompt)
             else:
-                _converse(output, runtime, speak)
+                _converse(output, runtime, answer)
 
 
 @contextlib.contextmanager
 def _mellea_on_stderr(debug: bool) -> Iterator[None]:
-    """Keep standard output for the answer: Mellea's log goes there of its own accord."""
+    """Keep standard output for the answer: Mellea logs to it by default."""
     from mellea_api._sessions._mellea.sessions import loggers as mellea_loggers
 
     with contextlib.ExitStack() as stack:
@@ -111,49 +112,39 @@ def _mellea_on_stderr(debug: bool) -> Iterator[None]:
         yield
 
 
-class _Speaker:
-    """Sends one message, and prints the answer."""
-
-    def __init__(self, output: Output, runtime: MelleaRuntime, *, stream: bool) -> None:
-        self._output = output
-        self._runtime = runtime
-        self._stream = stream
-
-    def __call__(self, prompt: str) -> None:
-        if self._output.as_json:
-            self._print_json(self._runtime.chat(prompt))
-        elif not self._stream:
-            self._output.line(self._runtime.chat(prompt))
-        else:
-            self._print_pieces(prompt)
-
-    def _print_pieces(self, prompt: str) -> None:
-        terminal = sys.stdout.isatty()
-        pieces = self._runtime.stream(prompt)
-        last = ""
-        try:
-            for piece in pieces:
-                last = piece or last
-                click.echo(printable(piece) if terminal else piece, nl=False)
-            last = last or " "  # an empty answer has its line too, what failed has none
-        finally:
-            pieces.close()  # type: ignore[attr-defined]
-            if last and not last.endswith("\n"):
-                click.echo()
-
-    def _print_json(self, text: str) -> None:
+def _answer(output: Output, runtime: MelleaRuntime, prompt: str, *, stream: bool) -> None:
+    """Send a message, and print the answer."""
+    if output.as_json:
         from mellea_api._sessions.adoption import options_report
 
         answer = {
-            "backend": self._runtime.backend,
-            "model_id": self._runtime.model_id,
-            "text": text,
-            "options": options_report(self._runtime.session),
+            "backend": runtime.backend,
+            "model_id": runtime.model_id,
+            "text": runtime.chat(prompt),
+            "options": options_report(runtime.session),
         }
-        self._output.data(answer, indent=None)
+        output.data(answer, indent=None)
+    elif not stream:
+        output.line(runtime.chat(prompt))
+    else:
+        _print_pieces(runtime.stream(prompt))
 
 
-def _converse(output: Output, runtime: MelleaRuntime, speak: _Speaker) -> None:
+def _print_pieces(pieces: Iterator[str]) -> None:
+    terminal = sys.stdout.isatty()
+    last = ""
+    try:
+        for piece in pieces:
+            last = piece or last
+            click.echo(printable(piece) if terminal else piece, nl=False)
+        last = last or " "  # an empty answer is a line too; a failed one is not
+    finally:
+        pieces.close()  # type: ignore[attr-defined]
+        if last and not last.endswith("\n"):
+            click.echo()
+
+
+def _converse(output: Output, runtime: MelleaRuntime, answer: Callable[[str], None]) -> None:
     person = sys.stdin.isatty()
     if person:
         with contextlib.suppress(ImportError):
@@ -169,14 +160,14 @@ def _converse(output: Output, runtime: MelleaRuntime, speak: _Speaker) -> None:
         except KeyboardInterrupt:
             if not person:
                 raise
-            output.note("")  # a line that was begun is thrown away, as in a shell
+            output.note("")  # drops the line, as a shell does
             continue
         if not line.strip():
             continue
         try:
-            speak(line.rstrip("\r\n"))
+            answer(line.rstrip("\r\n"))
         except KeyboardInterrupt:
-            output.note("(stopped; it is no part of the conversation)")
+            output.note("(stopped; the conversation goes on without it)")
         except MelleaAPIError as error:
             if not person:
                 raise

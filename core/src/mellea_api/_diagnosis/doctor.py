@@ -27,6 +27,8 @@ from mellea_api._registry.registry import KNOWN_DISTRIBUTIONS
 from mellea_api._secrecy.secrets import redact
 
 Row = TypeVar("Row", bound=Finding)
+Judgement = tuple[State, str, str]
+"""A state, a message and a next step."""
 
 TESTED_MELLEA: Final = ("0.3.0", "0.8.0")
 """The oldest and the newest version of Mellea that this version is tested with."""
@@ -88,55 +90,47 @@ def _masked(rows: Iterable[Row]) -> list[Row]:
 
 
 def _software(registry: Registry, sdks: Iterable[str]) -> Iterator[Finding]:
-    python = Finding(name="python", version=".".join(map(str, sys.version_info[:3])))
+    python: Judgement = ("ok", "", "")
     if sys.version_info[:2] > TESTED_PYTHON[1]:
         last = ".".join(map(str, TESTED_PYTHON[1]))
-        python = evolve(
-            python,
-            state="warning",
-            message=f"It is newer than {last}, the last tested.",
-            next_step=f"If something fails, try Python {last}.",
-        )
-    yield python
-    yield Finding(name="mellea-api", version=_version("mellea-api"))
-    yield _mellea()
+        newer = f"It is newer than {last}, the last tested."
+        python = ("warning", newer, f"If something fails, try Python {last}.")
+    yield _finding("python", ".".join(map(str, sys.version_info[:3])), python)
+    yield _finding("mellea-api", _version("mellea-api"))
+    mellea = _version("mellea")
+    yield _finding("mellea", mellea, _judge_mellea(mellea))
     for name in sdks:
         if version := _version(name):
-            yield Finding(name=name, version=version)
+            yield _finding(name, version)
     if not registry.backends():
-        yield Finding(
-            name="backends",
-            state="failed",
-            message="None is installed.",
-            next_step="Install one: pip install mellea-api-ollama",
-        )
+        install = "Install one: pip install mellea-api-ollama"
+        yield _finding("backends", "", ("failed", "None is installed.", install))
 
 
-def _mellea() -> Finding:
+def _finding(name: str, version: str, judgement: Judgement = ("ok", "", "")) -> Finding:
+    state, message, next_step = judgement
+    return Finding(name=name, version=version, state=state, message=message, next_step=next_step)
+
+
+def _judge_mellea(installed: str) -> Judgement:
     from packaging.version import InvalidVersion, Version
 
-    mellea = Finding(name="mellea", version=_version("mellea"))
+    if not installed:
+        why = "It is not installed, and no session starts without it."
+        return "failed", why, "Install it: pip install mellea"
     oldest, newest = map(Version, TESTED_MELLEA)
     tested = f"Tested are {oldest} to {newest}."
     upgrade = f"Upgrade it: pip install --upgrade mellea. {_CONFLICTS}"
-    if not mellea.version:
-        message = "It is not installed, and no session starts without it."
-        return evolve(
-            mellea, state="failed", message=message, next_step="Install it: pip install mellea"
-        )
     try:
-        version = Version(mellea.version)
+        version = Version(installed)
     except InvalidVersion:
-        message = f"Its version cannot be read. {tested}"
-        return evolve(mellea, state="warning", message=message, next_step=upgrade)
+        return "warning", f"Its version cannot be read. {tested}", upgrade
     if version < oldest:
-        message = f"It is older than what this library supports. {tested}"
-        return evolve(mellea, state="failed", message=message, next_step=upgrade)
+        return "failed", f"It is older than what this library supports. {tested}", upgrade
     if version > newest:
-        message = f"It is newer than what this version was tested with. {tested}"
         upgrade = f"Upgrade mellea-api: pip install --upgrade mellea-api. {_CONFLICTS}"
-        return evolve(mellea, state="warning", message=message, next_step=upgrade)
-    return mellea
+        return "warning", f"It is newer than what was tested. {tested}", upgrade
+    return "ok", "", ""
 
 
 def _version(distribution: str) -> str:
@@ -272,40 +266,40 @@ def _remedy(entry: EntryPoint, error: MelleaAPIError) -> str:
 
 def _plugin(records: Sequence[PluginRecord], trial: _Trial) -> PluginFinding:
     record = records[0]
-    entry = record.entry_point
-    row = PluginFinding(
+    state, message, next_step = _judge_plugin(record, trial)
+    return PluginFinding(
         name=record.name,
         aliases=[other.name for other in records[1:]],
         distribution=" and ".join(record.distributions),
-        version=entry.version if len(record.candidates) == 1 else "",
+        version=record.entry_point.version if len(record.candidates) == 1 else "",
         contract_version=trial.contract_version,
         load_ms=trial.load_ms,
+        state=state,
+        message=message,
+        next_step=next_step,
     )
+
+
+def _judge_plugin(record: PluginRecord, trial: _Trial) -> Judgement:
+    entry, core = record.entry_point, _version("mellea-api")
     if record.state != "found":
-        state: State = "skipped" if record.state == "disabled" else "failed"
-        return evolve(row, state=state, message=record.reason)
+        return "skipped" if record.state == "disabled" else "failed", record.reason, ""
     if trial.problem:
         message, next_step = trial.problem
-        if entry.group == EXTENSIONS:
-            message += " No session starts until then."
-        return evolve(row, state="failed", message=message, next_step=next_step)
+        closed = " No session starts until then." if entry.group == EXTENSIONS else ""
+        return "failed", message + closed, next_step
     if trial.not_tried:
-        return evolve(row, state="warning", message=trial.not_tried)
+        return "warning", trial.not_tried, ""
     if trial.heavy:
-        return evolve(
-            row,
-            state="warning",
-            message=f"Loading it imports {', '.join(trial.heavy)}, and every program that uses it "
-            "waits for that.",
-            next_step=f"Tell the authors of {entry.distribution}: an SDK is imported by the "
-            "functions that need it.",
+        return (
+            "warning",
+            f"Loading it imports {', '.join(trial.heavy)}: every program that uses it waits.",
+            f"Tell the authors of {entry.distribution}: import SDKs inside functions.",
         )
-    core = _version("mellea-api")
     if entry.distribution in KNOWN_DISTRIBUTIONS.values() and entry.version != core:
-        return evolve(
-            row,
-            state="warning",
-            message=f"Its version is {entry.version}, and that of mellea-api is {core}.",
-            next_step=f"Install the same version: pip install {entry.distribution}=={core}",
+        return (
+            "warning",
+            f"Its version is {entry.version}, and that of mellea-api is {core}.",
+            f"Install the same version: pip install {entry.distribution}=={core}",
         )
-    return row
+    return "ok", "", ""

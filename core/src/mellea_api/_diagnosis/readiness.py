@@ -32,6 +32,7 @@ from mellea_api._contract.errors import (
     RateLimitError,
     RequestTimeoutError,
 )
+from mellea_api._contract.refusals import completed, timed_out
 from mellea_api._contract.reports import CredentialReport
 from mellea_api._diagnosis.findings import BackendReadiness, Finding, Readiness, State
 from mellea_api._diagnosis.variables import first_set, secrets_of, variables_of
@@ -163,13 +164,17 @@ class _Check:
     def report(self, timeout: float) -> BackendReadiness:
         """Return what is known. A step that is not done failed, because it is late."""
         done, steps, doing = self._done, list(self._steps), self._doing
-        if not done:
-            error = self._late(doing, timeout)
-            message, next_step = error.reason, error.next_step
-            late = Finding(
-                name=doing, state="failed", message=message, next_step=next_step, error=error
+        if not done and self._target is not None:
+            steps.append(_failed(doing, timed_out(self._target, timeout)))
+        elif not done:
+            late = PluginError(
+                f"The plugin of the backend {self._name!r} was not ready within {timeout:g} s.",
+                next_step="See with `mellea-api doctor` how long it takes to load, or give more "
+                "--timeout.",
+                backend=self._name,
+                plugin=self._name,
             )
-            steps.append(late)
+            steps.append(_failed(doing, late))
         return BackendReadiness(backend=self._name, steps=steps, **self._facts)
 
     # --- what the steps need
@@ -198,37 +203,7 @@ class _Check:
         )
 
     def _fail(self, name: str, error: MelleaAPIError, variable: str = "") -> None:
-        # A copy masks what was no secret yet when it was made, and has no cause.
-        error = copy.copy(error)
-        message, next_step = (" ".join(text.split()) for text in (error.reason, error.next_step))
-        self._steps.append(
-            Finding(
-                name=name,
-                state="failed",
-                message=message,
-                next_step=next_step,
-                error=error,
-                variable=variable or getattr(error, "variable", None) or "",
-            )
-        )
-
-    def _late(self, doing: str, timeout: float) -> MelleaAPIError:
-        if doing == "plugin":
-            return PluginError(
-                f"The plugin of the backend {self._name!r} was not loaded within {timeout:g} s.",
-                next_step="See with `mellea-api doctor` how long it takes, or give more --timeout.",
-                backend=self._name,
-                plugin=self._name,
-            )
-        address = self._facts.get("base_url")
-        return RequestTimeoutError(
-            f"The {self._name} backend{f' at {address}' if address else ''} did not answer within "
-            f"{timeout:g} s.",
-            next_step="See whether its server is well, or give more --timeout.",
-            backend=self._name,
-            base_url=address,
-            timeout=timeout,
-        )
+        self._steps.append(_failed(name, error, variable))
 
     @property
     def _seconds_left(self) -> float:
@@ -379,16 +354,19 @@ class _Check:
         else:
             near = difflib.get_close_matches(wanted, live, n=3, cutoff=0.4)
             known = (*near, *sorted(set(live) - set(near)))
-            error = ModelNotFoundError(
-                f"The {target.backend} server does not have the model {wanted!r}. It has "
-                f"{', '.join(known[:8]) or 'none'}.",
-                next_step=target.descriptor.model_hint.format(model=wanted),
-                backend=target.backend,
-                model_id=wanted,
-                base_url=self._facts.get("base_url"),
-                known=known,
-            )
-            self._fail("model", error)
+            self._fail("model", completed(ModelNotFoundError(known=known), target))
+
+
+def _failed(name: str, error: MelleaAPIError, variable: str = "") -> Finding:
+    error = copy.copy(error)  # masks what was no secret yet when it was made, and has no cause
+    return Finding(
+        name=name,
+        state="failed",
+        message=" ".join(error.reason.split()),
+        next_step=" ".join(error.next_step.split()),
+        error=error,
+        variable=variable or getattr(error, "variable", None) or "",
+    )
 
 
 def _error_of(report: CredentialReport, target: Target, kind: type[ProviderError]) -> ProviderError:

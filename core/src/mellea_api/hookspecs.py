@@ -1,19 +1,22 @@
 """The contract between the core and its plugins.
 
-A plugin is a module (or object) with functions marked by `hookimpl`; it implements the two
-required hooks and those of the others where it knows better than the core's defaults. Each call
-reaches one backend's plugin only. Hooks report; the core alone raises.
+A backend is a `BackendDescriptor` in a light module, which the entry point names. Its
+`implementation` names the module with the hooks that need Mellea or an SDK; the core imports that
+module when it first needs one of them. `describe_backend` and `normalize_options` need no SDK:
+write them in the light module, which the entry point then names instead of the descriptor. Each
+call reaches one backend's plugin only. Hooks report and raise; the core writes what people read.
 
-    from mellea_api.plugin import BackendDescriptor, hookimpl
+    ECHO = BackendDescriptor(
+        name="echo",
+        summary="Says what it is told",
+        default_model="parrot",
+        implementation="mellea_api_echo.session",
+    )
 
-    @hookimpl
-    def describe_backend(name):
-        return BackendDescriptor(name=name, summary="…", default_model="…")
-
-    @hookimpl
-    def create_session(request):
-        from mellea import MelleaSession
-        return MelleaSession(SomeBackend(request.target.model_id))
+An implementation names those of the arguments that it needs. `create_session`, `list_models` and
+`validate_credentials` may be `async def`: the core runs them in a thread and an event loop of
+their own, and gives up after the request's `timeout`, or after 30 s if it has none. A plain `def`
+is called as it is, without a limit.
 """
 
 from __future__ import annotations
@@ -40,6 +43,7 @@ from mellea_api._contract.requests import (
     OptionsRequest,
     RulesRequest,
     SessionRequest,
+    Target,
 )
 from mellea_api._secrecy.secrets import Secret
 
@@ -52,131 +56,122 @@ hookspec = pluggy.HookspecMarker("mellea_api")
 hookimpl = pluggy.HookimplMarker("mellea_api")
 """Marks a function of a plugin as the implementation of the hook of that name."""
 
+# --- for backends ------------------------------------------------------------------------------
+
 
 @hookspec(firstresult=True)
-def describe_backend(name: str) -> BackendDescriptor:  # type: ignore[empty-body]
-    """Describe the backend: required.
+def describe_backend(  # type: ignore[empty-body]
+    name: str, target: Target | None
+) -> BackendDescriptor:
+    """Describe the backend; a constant `BackendDescriptor` as the plugin does it by itself.
+
+    It must not touch the network, nor import Mellea or an SDK.
 
     Args:
-        name: The name under which the backend was found, that of its entry point.
-
-    Returns:
-        The description. It must not touch the network, nor import Mellea or an SDK.
+        name: The name of the entry point.
+        target: None for the backend as a whole, else one model on one server: return
+            `evolve(target.descriptor, ...)` with other `options`, `credentials` or `models` if
+            they depend on it. Return the same tuple for the same rules: compiled rules are
+            reused. It is asked again once a session was created.
     """
 
 
 @hookspec(firstresult=True)
 def create_session(request: SessionRequest) -> MelleaSession:
-    """Create a session: required.
+    """Create a session: required. If a server or model is missing, fail here.
 
-    Build Mellea's backend without model options, and a `MelleaSession` around it; options,
-    context, timeout and errors are the core's work. A server or model that is not there should
-    fail here and not at the first prompt.
-
-    Args:
-        request: What to build, with its credentials resolved.
-
-    Returns:
-        The session.
-    """
-
-
-@hookspec(firstresult=True)
-def credential_fields(request: CredentialFieldsRequest) -> Sequence[CredentialField] | None:
-    """Say which credentials are needed, where that depends on the model or the server.
-
-    Without it, or where it returns None, they are those of the descriptor.
+    Build Mellea's backend without model options: `request.build(SomeBackend)`. Options, context,
+    deadline and errors are the core's work.
 
     Args:
-        request: The model and the server. It must not touch the network, nor import an SDK.
-
-    Returns:
-        The fields. One that is secret must be among the descriptor's, by its name: only then is
-        it known to be a secret where it is given as an argument.
+        request: What to build, with its credentials.
     """
 
 
 @hookspec(firstresult=True)
 def validate_credentials(request: CredentialRequest) -> CredentialReport | None:
-    """Say whether the credentials will do.
+    """Say whether the credentials work.
 
-    Without it, or where it returns None, the core answers from the descriptor's fields.
+    Without it, or if it returns None, the core answers from the descriptor's fields.
 
     Args:
-        request: The credentials that were found. Only with `request.probe` may the network be
-            used, for one call that costs nothing. Raise what the SDK raises: the core makes a
-            status of it.
+        request: The credentials. A hook in the light module is also asked without
+            `request.probe`, and may then not use the network. A probe must cost nothing. Raise
+            what the SDK raises: the core makes a status of it.
     """
 
 
 @hookspec(firstresult=True)
 def list_models(request: ModelsRequest) -> Sequence[ModelInfo] | None:
-    """List the models that can be asked for.
+    """List the models.
 
-    Without it, or where it returns None, the core answers with the catalogue.
-
-    Args:
-        request: The server and credentials to ask with. Raise what the SDK raises: the core
-            turns it into the error that people see.
-    """
-
-
-@hookspec(firstresult=True)
-def option_rules(request: RulesRequest) -> Sequence[OptionRule] | None:
-    """Say which option rules hold for a target, where no one list holds for all of them.
-
-    Without it, or where it returns None, the descriptor's rules hold, with the conditions that
-    each of them names. It is asked for each target, and again once a session was created, in case
-    the plugin has then learnt from the installed SDK what it takes.
+    Without it, or if it returns None, the catalogue answers.
 
     Args:
-        request: The target. It must not touch the network, nor import an SDK. Return the same
-            tuple for the same rules: what is compiled of it is then kept.
+        request: The server and the credentials. A hook in the light module is also asked
+            without `request.live`, and may then not use the network. Raise what the SDK raises.
     """
 
 
 @hookspec(firstresult=True)
 def normalize_options(request: OptionsRequest) -> NormalizedOptions | None:
-    """Say options in the backend's terms.
+    """Change what the rules made of the options: `request.rendered`.
 
-    Without it, or where it returns None, the core reads the target's rules. Write it only
-    for what rules cannot say, best on top of `mellea_api._options.plan.apply_rules(request)`.
+    Write it only for what rules cannot say. Without it, or if it returns None, the rules decide.
 
     Args:
         request: Canonical options. It must not touch the network, nor import an SDK.
     """
 
 
+# --- for backends and extensions ---------------------------------------------------------------
+
+
+@hookspec(firstresult=True)
+def translate_error(request: ErrorRequest) -> MelleaAPIError | None:
+    """Turn an SDK's exception into one of ours.
+
+    If it returns None, the core goes by HTTP status, and by the exceptions that all SDKs share.
+
+    Args:
+        request: The exception, and what was being done.
+    """
+
+
+# --- for extensions ----------------------------------------------------------------------------
+
+
 @hookspec
 def review_options(request: OptionsRequest) -> Sequence[OptionPatch] | None:
-    """Change or forbid options before they are checked: for extensions.
+    """Change or forbid options before they are checked.
 
     Args:
         request: Canonical options, before this extension's patches.
 
     Returns:
-        The patches. Each has a reason and is in the report.
+        The patches. Each has a reason, which is in the report.
     """
 
 
 @hookspec(firstresult=True)
 def find_credential(request: CredentialQuery) -> Secret | None:
-    """Find a credential, such as in a vault: for extensions.
+    """Find a credential, for example in a vault.
 
     It is asked after the arguments, the environment and the files that it names.
 
     Args:
-        request: The field that is asked for.
+        request: The field.
     """
+
+
+# --- of contract 1, for plugins that do not yet describe a target ------------------------------
 
 
 @hookspec(firstresult=True)
-def translate_error(request: ErrorRequest) -> MelleaAPIError | None:
-    """Say an SDK's exception in this library's terms.
+def credential_fields(request: CredentialFieldsRequest) -> Sequence[CredentialField] | None:
+    """Return the credential fields of a target. Use `describe_backend(name, target)`."""
 
-    Where it returns None, the core goes by what is common to SDKs: HTTP status, connection and
-    timeout errors.
 
-    Args:
-        request: The exception, and what was being done.
-    """
+@hookspec(firstresult=True)
+def option_rules(request: RulesRequest) -> Sequence[OptionRule] | None:
+    """Return the option rules of a target. Use `describe_backend(name, target)`."""

@@ -29,10 +29,6 @@ IMPORT = "from mellea_api import *\nfrom mellea_api.plugin import (BackendDescri
             IMPORT + "@hookimpl\ndef create_session(request): ...",
             "create_session would replace the backend's own answer",
         ),
-        (
-            IMPORT + "@hookimpl(wrapper=True)\ndef create_session(request):\n    yield",
-            "create_session is a wrapper without a return",
-        ),
     ],
 )
 def test_an_extension_that_cannot_be_used_fails_every_backend(
@@ -135,7 +131,7 @@ def test_an_answer_of_the_wrong_type_is_laid_at_the_door_of_those_that_had_a_par
         assert caught.value.plugin == names[0]
         assert caught.value.distributions == tuple(distributions)
         assert caught.value.next_step == (
-            f"Upgrade or mend {' or '.join(distributions)}, or switch it off with "
+            f"Upgrade or fix {' or '.join(distributions)}, or switch it off with "
             f"MELLEA_API_DISABLE={' or '.join(names)}."
         )
         for culprit in culprits[1:]:

@@ -28,6 +28,7 @@ from mellea_api._registry import Backend
 from mellea_api.plugin import ErrorRequest
 
 WritePlugin = Callable[[str], str]
+IMPORT = "from mellea_api.plugin import CredentialField, OptionRule\n"
 SPECS = {
     name: function
     for name, function in vars(hookspecs).items()
@@ -58,8 +59,8 @@ def bare(text: str) -> str:
 @pytest.mark.parametrize("name", sorted(SPECS))
 def test_every_hook_says_what_it_does_and_takes_one_frozen_request(name: str) -> None:
     assert (inspect.getdoc(SPECS[name]) or "").partition("\n")[0].endswith(".")
-    (parameter,) = inspect.signature(SPECS[name]).parameters.values()
     if name != "describe_backend":
+        (parameter,) = inspect.signature(SPECS[name]).parameters.values()
         kind = getattr(mellea_api.plugin, parameter.annotation)
         assert parameter.name == "request"
         with pytest.raises(attrs.exceptions.FrozenInstanceError):
@@ -84,6 +85,40 @@ def test_hook_describe_backend(found: Callable[..., Registry]) -> None:
     """It is given the name that was asked for, and its answer is the descriptor."""
     descriptor = fake(found()).descriptor
     assert (descriptor.name, descriptor.summary) == ("fake", "a fake")
+
+
+def test_hook_describe_backend_of_a_target(write_plugin: WritePlugin) -> None:
+    """With `target` it describes one model on one server: its options, and its credentials."""
+    source = (
+        GOOD
+        + IMPORT
+        + """
+from attrs import evolve
+HOT = (OptionRule(name="temperature", chat="heat"),)
+described = [describe_backend]
+@hookimpl
+def describe_backend(name, target):
+    if target is None: return described[0](name)
+    if target.model_id == "wrong": return evolve(target.descriptor, options=("temperature",))
+    if target.model_id == "other":
+        return evolve(target.descriptor, credentials=CredentialField(name="other_key"))
+    if target.model_id != "big": return target.descriptor
+    field = CredentialField(name="api_key", variables="BIG_KEY")
+    return evolve(target.descriptor, options=HOT, credentials=field)
+"""
+    )
+    made = registry(backend("fake", write_plugin(source)))
+    options = {"temperature": 1, "max_tokens": 5}
+    explain = mellea_api.explain_options
+    assert explain("fake", options, registry=made).wire == {"temperature": 1, "limit": 5}
+    assert explain("fake", options, "big", registry=made).wire == {"heat": 1}
+    assert mellea_api.validate_credentials("fake", registry=made).status == "not-needed"
+    report = mellea_api.validate_credentials("fake", "big", registry=made)
+    assert (report.status, "BIG_KEY" in report.message) == ("missing", True)
+    with pytest.raises(PluginError, match="something else than OptionRule for a target"):
+        explain("fake", {}, "wrong", registry=made)
+    with pytest.raises(PluginError, match="secret 'other_key'"):
+        explain("fake", {}, "other", registry=made)
 
 
 def test_hook_create_session(found: Callable[..., Registry]) -> None:
@@ -273,10 +308,10 @@ def create_session(request):
 def test_hook_normalize_options(found: Callable[..., Registry]) -> None:
     """Without it the rules decide; with it the plugin does, best on top of the rules."""
     own = (
-        "\nfrom attrs import evolve\nfrom mellea_api._options.plan import apply_rules\n"
+        "\nfrom attrs import evolve\n"
         "@hookimpl\ndef normalize_options(request):\n"
         "    if request.target.model_id != 'big': return None\n"
-        "    report = apply_rules(request)\n"
+        "    report = request.rendered\n"
         "    return evolve(report, wire={**report.wire, 'size': 'big'})"
     )
     made = found(own)

@@ -144,23 +144,6 @@ def test_finding_and_naming_imports_no_plugin(write_plugin: WritePlugin) -> None
 # --- upgrades ----------------------------------------------------------------------------------
 
 
-def test_a_plugin_that_was_upgraded_in_a_running_process_is_warned_of_once(
-    write_plugin: WritePlugin, caplog: pytest.LogCaptureFixture
-) -> None:
-    name = write_plugin(GOOD)
-    for version in ("1.0", "1.0", "2.0", "2.0"):
-        registry(backend("fake", name, version=version)).backend("fake")
-    (record,) = caplog.records
-    assert record.getMessage() == (
-        f"dist-one 2.0 is installed, and this process has imported {name} of version 1.0, which "
-        "it goes on with. Start the program anew to use what was installed."
-    )
-    caplog.clear()
-    del sys.modules[name]  # imported anew, it is what is installed
-    registry(backend("fake", name, version="3.0")).backend("fake")
-    assert not caplog.records
-
-
 def test_what_is_installed_or_removed_is_seen_after_a_refresh(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -110,13 +110,13 @@ def test_ipv6_is_spoken(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_without_one_it_is_the_clients_own_default(monkeypatch: pytest.MonkeyPatch) -> None:
-    from mellea_api_ollama import sdk
+    from mellea_api_ollama import session
 
     backend = mellea_api.Registry.discover().backend("ollama")
     target = backend.target()
     assert target.base_url is None
     assert target.descriptor.default_base_url == str(ollama.Client()._client.base_url).rstrip("/")
-    assert sdk._async_client(target)._client.base_url == ollama.Client()._client.base_url
+    assert session._async_client(target)._client.base_url == ollama.Client()._client.base_url
 
 
 hosts = st.one_of(

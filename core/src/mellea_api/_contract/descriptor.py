@@ -11,8 +11,10 @@ from typing import Any, Final, Literal, NamedTuple
 
 from attrs import field, frozen, has
 
-CONTRACT_VERSION: Final = 1
+CONTRACT_VERSION: Final = 2
 """The version of the contract between the core and its plugins that this core speaks."""
+OLDEST_CONTRACT: Final = 1
+"""The oldest version that it still accepts."""
 
 Endpoint = Literal["chat", "completion"]
 """How a prompt is sent: as a conversation, or raw (Mellea's `generate_from_raw`)."""
@@ -307,8 +309,14 @@ class BackendDescriptor:
     Args:
         name: The backend's name, equal to that of its entry point.
         summary: One line for people.
-        default_model: Id of the model that is used when none is named.
-        contract_version: The contract that the plugin was written for.
+        default_model: Id of the model that is used when none is named; None if the server serves
+            one model only, which is then asked for.
+        implementation: The module with the hooks that need Mellea or an SDK, such as
+            `my_plugin.session`; it is imported when one of them is first called. Empty if the
+            entry point's module has all hooks.
+        sdk: Packages of the SDK, and of what it sends with: secrets are masked on the records of
+            their loggers, and the entry point's module must not import them.
+        contract_version: The oldest contract that will do.
         credentials: The credential fields, in the order in which they are asked for.
         settings: The arguments of `start_session` and `list_models` that only this backend has.
             `list_models` then takes no others.
@@ -317,6 +325,8 @@ class BackendDescriptor:
             before a server is asked. Empty: `request.build` refuses it.
         options: The option rules; for one option the first that holds counts.
         models: The catalogue, the default model first.
+        closed: Whether the catalogue has all models there are: the core then refuses other ids.
+        filtered: Finish reasons that say that a content filter ended an answer.
         listing_needs: Where a provider's models are listed for those with credentials alone:
             `always`; `compatible`, where the server is not the provider's own; or `never`.
         list_variables: Further environment variables, as globs, that a list of the provider's
@@ -337,13 +347,17 @@ class BackendDescriptor:
 
     name: str
     summary: str
-    default_model: str
+    default_model: str | None = None
+    implementation: str = ""
+    sdk: tuple[str, ...] = field(default=(), converter=_tuple)
     contract_version: int = CONTRACT_VERSION
     credentials: tuple[CredentialField, ...] = field(default=(), converter=_tuple)
     settings: tuple[Setting, ...] = field(default=(), converter=_tuple)
     arguments_of: tuple[str, ...] = field(default=(), converter=_tuple)
     options: tuple[OptionRule, ...] = field(default=(), converter=_tuple)
     models: tuple[ModelInfo, ...] = field(default=(), converter=_tuple)
+    closed: bool = False
+    filtered: tuple[str, ...] = field(default=("content_filter",), converter=_tuple)
     listing_needs: Literal["always", "compatible", "never"] = "always"
     list_variables: tuple[str, ...] = field(default=(), converter=_tuple)
     base_url_variables: tuple[str, ...] = field(default=(), converter=_tuple)

@@ -20,7 +20,12 @@ from mellea_api._contract.address import shown_address
 from mellea_api._contract.descriptor import BackendDescriptor, CredentialField, Endpoint, Server
 from mellea_api._contract.errors import ProviderError
 from mellea_api._contract.portable import request_state, target_state
-from mellea_api._contract.reports import CredentialFinding, CredentialReport, CredentialStatus
+from mellea_api._contract.reports import (
+    CredentialFinding,
+    CredentialReport,
+    CredentialStatus,
+    NormalizedOptions,
+)
 from mellea_api._contract.settings import keyword_arguments, refuse_unknown
 from mellea_api._secrecy.secrets import Secret, redact
 from mellea_api._secrecy.veil import chain
@@ -97,14 +102,20 @@ class Target:
         return self.settings.get(name, default)
 
     @property
+    def address(self) -> str | None:
+        """The address that is called, or None if only the SDK knows it."""
+        return self.base_url or self.descriptor.default_base_url
+
+    @property
     def server(self) -> Server:
         """Whether the server is the provider's own or a compatible one."""
         if self.stated_server is not None:
             return self.stated_server
         hosts = self.descriptor.official_hosts
-        if not hosts or not self.base_url:
+        address = self.address
+        if not hosts or not address:
             return "official"
-        address = self.base_url if "//" in self.base_url else f"//{self.base_url}"
+        address = address if "//" in address else f"//{address}"
         try:
             host = urlsplit(address).hostname or ""
         except ValueError:
@@ -154,23 +165,40 @@ class OptionsRequest:
     endpoint: Endpoint
     options: Mapping[str, Any]
     origins: Mapping[str, Origin] = field(factory=dict)
+    _render: Callable[[OptionsRequest], NormalizedOptions] | None = field(
+        default=None, repr=False, eq=False
+    )
+
+    @property
+    def rendered(self) -> NormalizedOptions | None:
+        """What the target's rules make of the options; None in `review_options`.
+
+        Raises:
+            OptionError: If an option cannot be sent as it was given; lists all problems.
+        """
+        return None if self._render is None else self._render(self)
 
 
 class Asking:
-    """What a hook says of itself while it asks a provider: the core reads it afterwards.
+    """One call of a hook that asks a provider: what the hook says beside its answer.
+
+    Args:
+        timeout: Seconds allowed for it; None for the core's own limit.
 
     Attributes:
+        timeout: As given.
         unchecked: Why nobody was asked whether there is a model, or None.
         lift: Lifts the limit of time, or None if there is no limit.
     """
 
-    def __init__(self, lift: Callable[[], None] | None = None) -> None:
+    def __init__(self, timeout: float | None = None) -> None:
+        self.timeout = timeout
         self.unchecked: str | None = None
-        self.lift = lift
+        self.lift: Callable[[], object] | None = None
 
 
 asking: Final[ContextVar[Asking | None]] = ContextVar("mellea_api_asking", default=None)
-"""What the hook that runs now says of itself."""
+"""The call of a hook that runs now."""
 
 
 @frozen(kw_only=True)
@@ -242,8 +270,8 @@ class SessionRequest(ProviderRequest):
 
         Args:
             cls: The class. Its first argument is the model's id.
-            also: Further callables whose keyword arguments are allowed, where the class hands
-                its own on to them (an SDK's client).
+            also: The callables to which the class hands its own keyword arguments on, such as its
+                base class or an SDK's client; others are then refused.
             arguments: Further arguments; those that this Mellea's class does not have are left
                 out.
 
@@ -256,12 +284,13 @@ class SessionRequest(ProviderRequest):
         declared = {one.name for one in target.descriptor.settings}
         settings = {name: value for name, value in target.settings.items() if name not in declared}
         named, open_ended = keyword_arguments(cls)
-        if target.base_url is not None and "base_url" in named:
-            arguments.setdefault("base_url", target.base_url)
         known = named.union(*(keyword_arguments(callee)[0] for callee in also))
-        if also or not open_ended:
+        limited = bool(also) or not open_ended
+        if limited:
             refuse_unknown(target.descriptor, settings, known)
-        given = {name: value for name, value in arguments.items() if name in named or open_ended}
+        if target.base_url is not None and "base_url" in known:
+            arguments.setdefault("base_url", target.base_url)
+        given = {name: value for name, value in arguments.items() if name in known or not limited}
         return MelleaSession(cls(target.model_id, **{**given, **settings}))
 
     def unchecked(self, why: str) -> None:

@@ -210,7 +210,7 @@ def load(plugin: Sequence[dict[str, str]], timeout: float) -> dict[str, Any]:
         plugin: Its entry points, one for each of its names.
         timeout: Seconds that the check of its settings may take.
     """
-    from mellea_api._registry import assembly  # noqa: F401 - the core's, so before the clock starts
+    from mellea_api._registry import backend  # noqa: F401 - the core's, so before the clock starts
 
     entries = [EntryPoint(**entry) for entry in plugin]
     entry = entries[0]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from attrs import evolve
@@ -64,7 +64,6 @@ def complete(
     error: ModelNotFoundError,
     target: Target,
     credentials: Mapping[str, Secret],
-    elsewhere: Callable[[str], Sequence[str]] | None = None,
 ) -> None:
     """Have an error name the nearest of all models that are known, the plugin's list first.
 
@@ -72,7 +71,6 @@ def complete(
         error: What the provider, or a plugin, said; it is changed in place.
         target: Whom it came from.
         credentials: What was found, by field name.
-        elsewhere: Returns the names of other backends that have a model.
     """
     model_id = error.model_id or target.model_id
     catalogue, listed = known_models(target, credentials)
@@ -81,15 +79,11 @@ def complete(
         error.known = _nearest_first(model_id, others)
     if "Did you mean" in error.next_step:
         return
-    guesses = []
-    if model_id not in others:
-        name = suggestion(model_id, error.known) or suggestion(model_id, others)
-        guesses += [f"{name!r}"] if name else []
-        backends = elsewhere(model_id) if elsewhere is not None else ()
-        guesses += [f"the backend {' or '.join(backends)}, which has it"] if backends else []
-    if guesses:
-        step = f"Did you mean {', or '.join(guesses)}? If not: {error.next_step}"
-        error.next_step = redact(step)
+    if model_id in others:
+        return
+    name = suggestion(model_id, error.known) or suggestion(model_id, others)
+    if name:
+        error.next_step = redact(f"Did you mean {name!r}? If not: {error.next_step}")
         error.args = (str(error),)
 
 

@@ -10,20 +10,20 @@ an end; `reading_answer` makes an AnswerError of what an SDK stumbles over.
 from __future__ import annotations
 
 import contextlib
-import contextvars
-import threading
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 from typing import Any, Final, TypeVar
 
 from mellea_api._contract.errors import AnswerError, ConfigurationError
 from mellea_api._contract.requests import SessionRequest, Target
+from mellea_api._provider import deadlines
 
 Built = TypeVar("Built")
-Result = TypeVar("Result")
 
 _END: Final = object()
 UnreadableAnswerError = AnswerError
 """The name of before, until the plugins raise a bare `AnswerError`."""
+call_with_deadline = deadlines.call_with_deadline
+run_with_deadline = deadlines.run_with_deadline
 
 
 def construct(
@@ -136,67 +136,6 @@ def model_not_checked(request: SessionRequest, why: str) -> None:
     from mellea_api._models.known import note_unchecked
 
     note_unchecked(request.target, request.credentials, why)
-
-
-def run_with_deadline(
-    work: Callable[[], Coroutine[Any, Any, Result]], seconds: float | None
-) -> Result:
-    """Run a coroutine to its end from synchronous code, and give up on it after a time.
-
-    SDKs' own timeouts are per read, so that a server that sends a byte a second is never late.
-
-    Args:
-        work: Makes the coroutine; it runs in an event loop and a thread of its own, so that the
-            caller may be inside a running loop.
-        seconds: The time it may take; None for no limit.
-
-    Raises:
-        TimeoutError: If it took longer.
-        Exception: Whatever the coroutine raises.
-    """
-    import asyncio  # which `call_with_deadline` does without
-
-    async def limited() -> Result:
-        async with asyncio.timeout(seconds):
-            return await work()
-
-    return call_with_deadline(lambda: asyncio.run(limited()), None)
-
-
-def call_with_deadline(work: Callable[[], Result], seconds: float | None) -> Result:
-    """Run a function in a thread of its own, and give up on it after a time.
-
-    For code that blocks and cannot be cancelled; where there is a choice, use a coroutine with
-    `run_with_deadline`, of which nothing is left behind.
-
-    Args:
-        work: The function.
-        seconds: The time it may take; None for no limit.
-
-    Raises:
-        TimeoutError: If it took longer; the thread then ends when the function does.
-        Exception: Whatever the function raises.
-    """
-    outcome: list[tuple[bool, Any]] = []
-
-    def run() -> None:
-        try:
-            outcome.append((True, work()))
-        except BaseException as error:
-            outcome.append((False, error))
-
-    thread = threading.Thread(
-        target=contextvars.copy_context().run, args=(run,), name="mellea-api-ask", daemon=True
-    )
-    thread.start()
-    thread.join(seconds)
-    if not outcome:
-        raise TimeoutError
-    succeeded, value = outcome[0]
-    if not succeeded:
-        raise value
-    result: Result = value
-    return result
 
 
 @contextlib.contextmanager

@@ -4,7 +4,7 @@
 holds what was found, and `shared` the one that the functions of `mellea_api` share. What follows
 is imported when a backend is first asked for: `loading` imports one plugin, guarded, and checks
 it against the contract; `hooks` asks the hooks of one backend, and `credentials` those about its
-credentials; `backend` is one loaded backend with all it can be asked; `assembly` makes it.
+credentials; `backend` is one loaded backend with all it can be asked.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, get_args
 
-import pluggy
 from attrs import evolve
 
 from mellea_api._contract.address import find_address
 from mellea_api._contract.descriptor import (
     CONTRACT_VERSION,
+    OLDEST_CONTRACT,
     BackendDescriptor,
     CredentialField,
     Endpoint,
@@ -35,6 +35,7 @@ from mellea_api._contract.settings import check_arguments, check_listing, check_
 from mellea_api._credentials.judge import credential_error
 from mellea_api._models.known import complete, note_unchecked
 from mellea_api._options.pipeline import OptionPipeline
+from mellea_api._options.plan import apply_rules
 from mellea_api._options.spelling import Unknown
 from mellea_api._registry.credentials import BackendCredentials
 from mellea_api._registry.describing import check_description
@@ -47,15 +48,14 @@ from mellea_api._sessions._mellea.sessions import model_name, version
 
 
 class Backend:
-    """A backend whose plugin was loaded and kept to the contract. Safe to share.
+    """A backend whose plugin was loaded and checked. Safe to share.
 
     Args:
         name: The name under which it was asked for (which may be an alias).
         entry_point: Where its plugin comes from.
-        manager: Its plugin manager: core defaults, the plugin, the extensions.
-        aliases: All names of the same plugin, this one among them.
-        extensions: Where the extensions come from, by their names in the manager.
-        elsewhere: Returns the names of the other backends whose catalogues have a model.
+        plugin: Its plugin, as `loading.load_plugin` returns it.
+        names: All names of the same plugin.
+        extensions: Name, plugin and entry point of each extension.
 
     Attributes:
         names: All its names.
@@ -69,33 +69,43 @@ class Backend:
         self,
         name: str,
         entry_point: EntryPoint,
-        manager: pluggy.PluginManager,
-        aliases: frozenset[str] = frozenset(),
-        extensions: Mapping[str, EntryPoint] | None = None,
-        elsewhere: Callable[[str], Sequence[str]] | None = None,
+        plugin: object,
+        names: Iterable[str] = (),
+        extensions: Sequence[tuple[str, object, EntryPoint]] = (),
     ) -> None:
         self.name = name
         self.entry_point = entry_point
-        self.names = aliases | {name}
-        self._hooks = Hooks(entry_point, manager, extensions or {})
-        self._elsewhere = elsewhere
-        self.descriptor = self._describe()
+        self.names = frozenset((name, *names))
+        self._hooks = Hooks(entry_point, plugin, extensions)
+        try:
+            self.descriptor = self._describe()
+            self._hooks.implemented_in(self.descriptor.implementation, self.descriptor.sdk)
+        except MelleaAPIError:
+            raise
+        except Exception as error:  # a description whose values are not what they should be
+            problem = f"its description cannot be read: {type(error).__name__}: {error}"
+            raise broken(entry_point, problem) from error
         self._credentials = BackendCredentials(self.descriptor, self._hooks)
         self._reviewed = self._hooks.answering("review_options") > 0
         # More than the core's default: the descriptor alone does not decide.
+        self._own_description = self._hooks.takes("describe_backend", "target")
         self._own_rules = self._hooks.answering("option_rules") > 1
         self._own_options = self._hooks.answering("normalize_options") > 1
 
-    def _describe(self) -> BackendDescriptor:
-        descriptor = self._hooks.ask("describe_backend", BackendDescriptor, name=self.name)
+    def _describe(self, target: Target | None = None) -> BackendDescriptor:
+        descriptor = self._hooks.ask(
+            "describe_backend", BackendDescriptor, name=self.name, target=target
+        )
         if descriptor is None:
             raise self._hooks.blamed("describe_backend", "describe_backend returned None")
-        if descriptor.contract_version != CONTRACT_VERSION:
+        if target is not None:
+            return self._check_described(descriptor)
+        if not OLDEST_CONTRACT <= descriptor.contract_version <= CONTRACT_VERSION:
             newer = descriptor.contract_version > CONTRACT_VERSION
             raise broken(
                 self.entry_point,
                 f"it was written for version {descriptor.contract_version} of the contract, and "
-                f"this mellea-api speaks version {CONTRACT_VERSION}; upgrade "
+                f"this mellea-api speaks versions {OLDEST_CONTRACT} to {CONTRACT_VERSION}; upgrade "
                 + ("mellea-api" if newer else self.entry_point.distribution),
             )
         if descriptor.name not in self.names:
@@ -106,6 +116,29 @@ class Backend:
         problems = list(check_description(descriptor))
         if problems:
             raise self._hooks.blamed("describe_backend", "; ".join(problems))
+        return descriptor
+
+    def _check_described(self, descriptor: BackendDescriptor) -> BackendDescriptor:
+        """Check the description of a target, which each look-up of options and keys reads."""
+        known = {field.name for field in self.descriptor.credentials}
+        for kind, values in (
+            (OptionRule, descriptor.options),
+            (CredentialField, descriptor.credentials),
+            (ModelInfo, descriptor.models),
+        ):
+            if not all(isinstance(value, kind) for value in values):
+                raise self._hooks.blamed(
+                    "describe_backend",
+                    f"describe_backend returned something else than {kind.__name__} for a target",
+                )
+        for field in descriptor.credentials:
+            if field.secret and field.name not in known:
+                raise self._hooks.blamed(
+                    "describe_backend",
+                    f"describe_backend returned the secret {field.name!r} for a target, which is "
+                    "not among the credentials of the backend: given as an argument, it would be "
+                    "shown",
+                )
         return descriptor
 
     def target(
@@ -157,7 +190,11 @@ class Backend:
         )
 
     def with_rules(self, target: Target) -> Target:
-        """Return a target with the option rules that hold for it now."""
+        """Return a target with the description, and so the option rules, that hold for it now."""
+        if self._own_description:
+            described = self._describe(evolve(target, descriptor=self.descriptor))
+            if described is not target.descriptor:
+                target = evolve(target, descriptor=described)
         if not self._own_rules:
             return target
         request = RulesRequest(target=evolve(target, descriptor=self.descriptor))
@@ -171,8 +208,9 @@ class Backend:
         return evolve(target, descriptor=evolve(self.descriptor, options=rules))
 
     def _model_id(self, model_id: Any) -> str:
+        default = self.descriptor.default_model
         if model_id is None:
-            return self.descriptor.default_model
+            return default or ""
         if isinstance(model_id, str) and model_id.strip():
             return model_id.strip()
         name = model_name(model_id, self.descriptor.model_identifier)
@@ -181,7 +219,9 @@ class Backend:
         if isinstance(model_id, str) or not hasattr(model_id, "hf_model_name"):
             raise ConfigurationError(
                 f"Cannot use model_id={model_id!r} for the {self.name} backend.",
-                next_step=f"Give a model's name as text, such as {self.descriptor.default_model}.",
+                next_step=f"Give a model's name as text, such as {default}."
+                if default
+                else "Give a model's name as text.",
                 backend=self.name,
             )
         raise ModelNotFoundError(
@@ -212,6 +252,7 @@ class Backend:
 
     def _normalize(self, request: OptionsRequest) -> NormalizedOptions:
         given = set(request.options)  # as it was before a hook could change it
+        request = evolve(request, render=apply_rules)
         answer = self._hooks.ask("normalize_options", NormalizedOptions, request=request)
         if answer is None:
             raise self._hooks.blamed("normalize_options", "normalize_options returned None")
@@ -310,15 +351,64 @@ class Backend:
             if error is not None:
                 raise error
         request = ModelsRequest(target=target, credentials=secrets, live=live, timeout=timeout)
-        answer = self._hooks.ask_provider("list_models", request)
-        if answer is not None and not isinstance(answer, Sequence):
+        answer = self._hooks.ask_provider("list_models", request, asks=live)
+        if answer is None:
+            raise self._hooks.blamed("list_models", "list_models returned None")
+        if not isinstance(answer, Sequence):
             raise self._hooks.wrong("list_models", answer, "Sequence")
-        models = list(answer or ())
-        if not all(isinstance(model, ModelInfo) for model in models):
+        if not all(isinstance(model, ModelInfo) for model in answer):
             raise self._hooks.blamed(
                 "list_models", "list_models returned something else than ModelInfo"
             )
-        return models
+        filled_in = live and bool(self.descriptor.implementation)
+        return [self._filled_in(model) for model in answer] if filled_in else list(answer)
+
+    def _filled_in(self, model: ModelInfo) -> ModelInfo:
+        """Return what a provider said of a model with what the catalogue knows beside it."""
+        catalogue = {known.id: known for known in self.descriptor.models}
+        known = catalogue.get(model.id, model)
+        if model is known and model.id in catalogue:
+            return model
+        return evolve(
+            model,
+            source="live",
+            default=model.default or model.id == self.descriptor.default_model,
+            description=model.description or known.description,
+            size=model.size or known.size,
+            context_length=model.context_length or known.context_length,
+        )
+
+    def _with_model(self, request: SessionRequest) -> SessionRequest:
+        """Return a request that names a model: the only one of the server, if none was named.
+
+        Raises:
+            ModelNotFoundError: If the catalogue is all there is, and does not have it; or if
+                none was named, and the server has none, or several.
+        """
+        target = request.target
+        if target.model_id:
+            known = tuple(model.id for model in self.descriptor.models)
+            if self.descriptor.closed and target.model_id not in known:
+                raise ModelNotFoundError(
+                    f"The {self.name} backend has no model {target.model_id!r}.",
+                    next_step=f"Use one of {', '.join(known)}.",
+                    backend=self.name,
+                    model_id=target.model_id,
+                    known=known,
+                )
+            return request
+        there = self.list_models(target, request.credentials, timeout=request.timeout or 30.0)
+        if len(there) != 1:
+            known = tuple(model.id for model in there)
+            raise ModelNotFoundError(
+                f"The {self.name} server has {len(known) or 'no'} models, and none was named.",
+                next_step=f"Give model_id=, one of {', '.join(known)}." if known else "Load one.",
+                backend=self.name,
+                base_url=target.address,
+                known=known,
+            )
+        named = evolve(target, descriptor=self.descriptor, model_id=there[0].id)
+        return evolve(request, target=self.with_rules(named))
 
     def create_session(self, request: SessionRequest) -> Any:
         """Open a session: see `mellea_api._sessions.open`.
@@ -334,7 +424,7 @@ class Backend:
         """
         from mellea_api._sessions.open import open_session
 
-        return open_session(self, request)
+        return open_session(self, self._with_model(request))
 
     def required_credentials(
         self, target: Target, arguments: Mapping[str, Secret]
@@ -356,12 +446,12 @@ class Backend:
 
         target = request.target
         check_arguments(target.descriptor, target.settings)
-        current = Asking()
+        current = Asking(request.timeout)
         token = asking.set(current)
         try:
             session = self._hooks.ask_provider("create_session", request)
         except ModelNotFoundError as error:
-            complete(error, target, request.credentials, self._elsewhere)
+            complete(error, target, request.credentials)
             raise
         finally:
             asking.reset(token)

@@ -20,7 +20,7 @@ from mellea_api._contract.requests import (
 )
 from mellea_api._credentials.find import find_credentials
 from mellea_api._credentials.judge import credential_error, report_from_error
-from mellea_api._provider.authoring import call_with_deadline
+from mellea_api._provider.deadlines import call_with_deadline
 from mellea_api._provider.refusals import timed_out
 from mellea_api._registry.hooks import Hooks
 from mellea_api._secrecy.logs import logger
@@ -144,9 +144,10 @@ class BackendCredentials:
         """Ask the provider; an error is an answer too."""
         failure: MelleaAPIError
         try:
+            self._hooks.loaded()  # an import takes no time from the provider
             # A plugin that forgets the deadline must not keep a caller for ever.
             return call_with_deadline(
-                lambda: self._hooks.ask_provider("validate_credentials", request),
+                lambda: self._hooks.probe(request),
                 request.timeout + _GRACE,
             )
         except MelleaAPIError as error:

@@ -33,7 +33,7 @@ def check_description(found: Any) -> Iterator[str]:
     Args:
         found: A `BackendDescriptor`, whose values may be anything.
     """
-    for name in ("summary", "default_model", "start_hint", "model_hint"):
+    for name in ("summary", "implementation", "start_hint", "model_hint"):
         if not isinstance(getattr(found, name), str):
             yield f"its {name} is no text"
     if isinstance(found.model_hint, str):
@@ -41,7 +41,9 @@ def check_description(found: Any) -> Iterator[str]:
             found.model_hint.format(model="x")
         except (LookupError, ValueError, AttributeError):
             yield "its model_hint holds braces with something else than {model} in them"
-    if found.default_model == "":
+    if not isinstance(found.default_model, str | None):
+        yield "its default_model is no text"
+    elif found.default_model == "":
         yield "its default_model is empty"
     for model in found.models:
         if not isinstance(model, ModelInfo) or not isinstance(model.id, str):

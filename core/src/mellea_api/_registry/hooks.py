@@ -1,28 +1,37 @@
-"""The hooks of one backend: asked with care, and held to the contract."""
+"""Call the hooks of one backend: catch exceptions, check the types of answers."""
 
 from __future__ import annotations
 
+import inspect
 import traceback
-from collections.abc import Mapping
-from typing import Any, TypeVar
+from collections.abc import Iterable, Sequence
+from typing import Any, Final, TypeVar
 
 import pluggy
 
+from mellea_api._contract.address import shown_address
 from mellea_api._contract.errors import MelleaAPIError, PluginError
 from mellea_api._contract.refusals import completed
 from mellea_api._contract.requests import (
+    Asking,
     CredentialRequest,
     ErrorRequest,
     ModelsRequest,
     SessionRequest,
+    asking,
 )
 from mellea_api._provider.refusals import by_kind, caused
+from mellea_api._registry import defaults
 from mellea_api._registry.discovery import EntryPoint
-from mellea_api._registry.loading import broken
-from mellea_api._secrecy.logs import logger, mask_sdk_records
+from mellea_api._registry.loading import broken, load_implementation, new_manager
+from mellea_api._secrecy.logs import logger, mask_sdk_records, register_sdk
 from mellea_api._secrecy.veil import veiled
 
 Answer = TypeVar("Answer")
+
+CORE: Final = "mellea-api"
+IMPLEMENTATION: Final = "implementation"
+"""Names in a plugin manager: the core's defaults, and the module with the hooks of an SDK."""
 
 _OPERATIONS: Any = {
     "create_session": "session",
@@ -32,30 +41,87 @@ _OPERATIONS: Any = {
 
 
 class Hooks:
-    """What a backend's plugin, the extensions and the core answer together. Safe to share.
+    """The hooks of a backend's plugin, of the extensions and of the core. Safe to share.
 
     Args:
         entry_point: Where the plugin comes from.
-        manager: Its plugin manager: core defaults, the plugin, the extensions.
-        extensions: Where the extensions come from, by their names in the manager.
+        plugin: The plugin, without its implementation.
+        extensions: Name, plugin and entry point of each extension, in the order of asking.
     """
 
     def __init__(
         self,
         entry_point: EntryPoint,
-        manager: pluggy.PluginManager,
-        extensions: Mapping[str, EntryPoint],
+        plugin: object,
+        extensions: Sequence[tuple[str, object, EntryPoint]] = (),
     ) -> None:
         self._entry_point = entry_point
-        self._manager = manager
-        self._extensions = dict(extensions)
+        self._plugins = ((CORE, defaults), (entry_point.name, plugin))
+        self._outer = tuple((name, extension) for name, extension, _ in reversed(extensions))
+        self._extensions = {name: entry for name, _, entry in extensions}
+        self._implementation = ""
+        # Pluggy asks what was registered last first; extensions are asked in name order.
+        self._manager = self._new_manager()
+        self._all: pluggy.PluginManager | None = None
+
+    def _new_manager(self, *implementation: tuple[str, object]) -> pluggy.PluginManager:
+        try:
+            return new_manager(*self._plugins, *implementation, *self._outer)
+        except Exception as error:
+            said = str(error).partition("\n")[0]  # below, pluggy lists all plugins
+            raise broken(self._entry_point, f"pluggy refuses it: {said}") from error
+
+    def implemented_in(self, module: str, sdk: Iterable[str]) -> None:
+        """Take note of the module with the hooks that need an SDK.
+
+        Args:
+            module: Its name; empty if the plugin itself has all hooks.
+            sdk: The packages whose loggers may show secrets.
+
+        Raises:
+            PluginError: If neither it nor the plugin can create sessions.
+        """
+        register_sdk(self._entry_point.value.partition(":")[0].partition(".")[0], sdk)
+        self._implementation = module
+        if not module and not self._own("create_session"):
+            raise broken(self._entry_point, "it lacks the required hook create_session")
+
+    def loaded(self) -> pluggy.PluginManager:
+        """Return the manager that has the implementation too, which is imported for that.
+
+        Raises:
+            PluginError: If the implementation cannot be used.
+        """
+        if self._all is None:
+            # Under no lock of ours: Python has one for each module, and a thread that holds the
+            # implementation's may ask for a backend. Two threads make two equal managers.
+            if self._implementation:
+                module = load_implementation(self._entry_point, self._implementation)
+                made = self._new_manager((IMPLEMENTATION, module))
+                if not made.hook.create_session.get_hookimpls():
+                    raise broken(self._entry_point, "it lacks the required hook create_session")
+                self._all = made
+            else:
+                self._all = self._manager
+        return self._all
 
     def answering(self, hook: str) -> int:
         """Return how many answer a hook: the core's default, if there is one, among them."""
         return len(self._implementations(hook))
 
+    def takes(self, hook: str, argument: str) -> bool:
+        """Return whether an implementation of a hook names an argument."""
+        return any(argument in found.argnames for found in self._implementations(hook))
+
+    def _own(self, hook: str) -> list[pluggy.HookImpl]:
+        return [
+            found
+            for found in self._implementations(hook)
+            if found.plugin_name in (self._entry_point.name, IMPLEMENTATION)
+        ]
+
     def ask(self, hook: str, expected: type[Answer], **arguments: Any) -> Answer | None:
-        """Call a hook; hold the plugin to the type of its answer, and its exceptions at bay.
+        """Call a hook that needs no SDK: catch its exceptions, and check the type of its answer.
 
         Args:
             hook: Its name.
@@ -69,9 +135,14 @@ class Hooks:
             PluginError: If the plugin, or an extension, raised or returned something else.
             MelleaAPIError: What a hook raised of the library's own.
         """
+        return self._ask(self._manager, hook, expected, **arguments)
+
+    def _ask(
+        self, manager: pluggy.PluginManager, hook: str, expected: type[Answer], **arguments: Any
+    ) -> Answer | None:
         failure: MelleaAPIError
         try:
-            answer = getattr(self._manager.hook, hook)(**arguments)
+            answer = getattr(manager.hook, hook)(**arguments)
         except MelleaAPIError as error:
             asked = arguments.get("request")
             failure = veiled(error if asked is None else completed(error, asked.target))
@@ -92,7 +163,7 @@ class Hooks:
         )
 
     def blamed(self, hook: str, reason: str) -> PluginError:
-        """Return the error for an answer that is none, on whoever may have given it.
+        """Return the error for an answer that cannot be used, naming whoever may have given it.
 
         Args:
             hook: The hook's name.
@@ -105,13 +176,16 @@ class Hooks:
         return broken(extensions[0], reason, *extensions[1:])
 
     def _implementations(self, hook: str) -> list[pluggy.HookImpl]:
-        found: list[pluggy.HookImpl] = getattr(self._manager.hook, hook).get_hookimpls()
+        manager = self._all or self._manager
+        found: list[pluggy.HookImpl] = getattr(manager.hook, hook).get_hookimpls()
         return found
 
     def _culprit(self, hook: str, error: BaseException) -> EntryPoint:
         """Return whose code raised: an extension's, or else the backend's plugin's."""
         owners = {
-            getattr(found.function, "__code__", None): self._extensions.get(found.plugin_name)
+            getattr(inspect.unwrap(found.function), "__code__", None): self._extensions.get(
+                found.plugin_name
+            )
             for found in self._implementations(hook)
         }
         culprit: EntryPoint | None = None
@@ -127,21 +201,60 @@ class Hooks:
         return culprit or self._entry_point
 
     def ask_provider(
-        self, hook: str, request: SessionRequest | ModelsRequest | CredentialRequest
+        self,
+        hook: str,
+        request: SessionRequest | ModelsRequest | CredentialRequest,
+        *,
+        asks: bool = True,
     ) -> Any:
-        """Call a hook that may talk to the provider; raise what it raises in our terms.
+        """Call a hook that may ask the provider; turn its exceptions into our errors.
 
         Args:
             hook: Its name.
             request: Its request.
+            asks: Whether it may ask; if not, the implementation is not imported for it.
 
         Raises:
             MelleaAPIError: What happened; the class says what it was.
         """
+        manager = self.loaded() if asks else self._manager
         mask_sdk_records()
+        current = asking.get()
+        if current is None:
+            token = asking.set(Asking(request.timeout))
+            try:
+                return self._ask_provider(manager, hook, request)
+            finally:
+                asking.reset(token)
+        return self._ask_provider(manager, hook, request)
+
+    def probe(self, request: CredentialRequest) -> Any:
+        """Ask the provider whether credentials work: by the plugin's hook, else by its list.
+
+        Raises:
+            MelleaAPIError: What happened; the class says what it was.
+        """
+        self.loaded()
+        listing = {found.plugin_name for found in self._own("list_models")}
+        if self._own("validate_credentials") or IMPLEMENTATION not in listing:
+            return self.ask_provider("validate_credentials", request)
+        target = request.target
+        asked = ModelsRequest(
+            target=target, credentials=request.credentials, timeout=request.timeout
+        )
+        self.ask_provider("list_models", asked)
+        where = f" at {shown_address(target.address)}" if target.address else ""
+        answers = f"The {target.backend} server{where} is there"
+        if not request.credentials:
+            return request.accepted(f"{answers}.")
+        if target.descriptor.listing_needs in ("always", target.server):
+            return request.accepted(f"{answers} and takes the credentials.")
+        return request.unchecked(f"{answers}. It lists its models to everybody.")
+
+    def _ask_provider(self, manager: pluggy.PluginManager, hook: str, request: Any) -> Any:
         failure: MelleaAPIError
         try:
-            return getattr(self._manager.hook, hook)(request=request)
+            return getattr(manager.hook, hook)(request=request)
         except MelleaAPIError as error:
             failure = veiled(completed(error, request.target, request.timeout))
         except (Exception, SystemExit) as error:
@@ -161,7 +274,8 @@ class Hooks:
     def translate(self, request: ErrorRequest) -> MelleaAPIError | None:
         """Translate an SDK's exception into one of our errors; None if it is unknown."""
         try:
-            error = self.ask("translate_error", MelleaAPIError, request=request)
+            manager = self._all or self._manager
+            error = self._ask(manager, "translate_error", MelleaAPIError, request=request)
             return error and completed(error, request.target, request.timeout)
         except PluginError as error:
             # What the provider said must not be lost behind a plugin's mistake.

@@ -1,37 +1,37 @@
-"""Importing one plugin, guarded, and holding it to the contract.
+"""Import plugins, and check them against the contract.
 
-Pluggy itself passes over much: a misspelt parameter with a default silently stays None, an
-`async def` or a function without a marker is never noticed, a wrapper that forgets to return
-replaces every answer by None. All of that is an error here, when the plugin is loaded.
+Pluggy itself overlooks some mistakes: a misspelt parameter with a default silently stays None, and
+it never notices a function without a mark. Here all of them are errors when the plugin is loaded.
 """
 
 from __future__ import annotations
 
-import ast
 import difflib
+import functools
 import importlib
 import inspect
-import sys
-import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
 import pluggy
+from attrs import frozen
 
 from mellea_api import hookspecs
+from mellea_api._contract.descriptor import BackendDescriptor
 from mellea_api._contract.errors import PluginError
-from mellea_api._registry.discovery import EntryPoint
-from mellea_api._secrecy.logs import logger
-
-REQUIRED: Final = ("describe_backend", "create_session")
-"""The hooks that every backend's plugin has."""
+from mellea_api._contract.requests import Asking, asking
+from mellea_api._provider.deadlines import run_with_deadline
+from mellea_api._registry.discovery import EntryPoint, PluginRecord
 
 ADDITIVE: Final = ("find_credential", "review_options", "translate_error")
-"""The hooks that an extension may implement beside a backend; all others it may only wrap."""
+"""The hooks that an extension may implement beside a backend; it may only wrap the others."""
 
+ASYNC: Final = ("create_session", "list_models", "validate_credentials")
+"""The hooks that may be `async def`."""
+
+_PATIENCE: Final = 30.0
+"""Seconds that an `async def` hook may take if the caller set no limit."""
 _MARK: Final = "mellea_api_impl"
-_versions: Final[dict[str, list[str]]] = {}
-"""For each module: the version that was installed as it was imported, then later ones."""
 _SPECS: Final = {
     name: function
     for name, function in vars(hookspecs).items()
@@ -39,8 +39,94 @@ _SPECS: Final = {
 }
 
 
+@frozen
+class DescribedBackend:
+    """The plugin that stands for a constant `BackendDescriptor`.
+
+    Args:
+        descriptor: The constant.
+    """
+
+    descriptor: BackendDescriptor
+
+    @hookspecs.hookimpl
+    def describe_backend(self) -> BackendDescriptor:
+        """Return the constant."""
+        return self.descriptor
+
+
+def load_plugin(entry: EntryPoint, *, extension: bool = False) -> object:
+    """Import a plugin and check it.
+
+    Args:
+        entry: Where it is.
+        extension: Whether it is an extension rather than a backend.
+
+    Returns:
+        The module, the object that the entry point names, or a `DescribedBackend`.
+
+    Raises:
+        PluginError: If it cannot be imported, for whatever reason, or breaks the contract.
+    """
+    plugin = _import(entry, entry.value)
+    if isinstance(plugin, BackendDescriptor) and not extension:
+        return DescribedBackend(plugin)
+    if isinstance(plugin, type):
+        raise broken(entry, f"{entry.value} is a class; name a module or an object")
+    _check(entry, entry.value, plugin, extension=extension)
+    return plugin
+
+
+def load_implementation(entry: EntryPoint, module: str) -> object:
+    """Import the module with the hooks that need Mellea or an SDK, and check it.
+
+    Args:
+        entry: The plugin's entry point.
+        module: The module's name.
+
+    Raises:
+        PluginError: If it cannot be imported, for whatever reason, or breaks the contract.
+    """
+    plugin = _import(entry, module)
+    _check(entry, module, plugin)
+    if has_hook(plugin, "describe_backend"):
+        raise broken(entry, f"{module} has describe_backend; write it in {entry.value}")
+    return plugin
+
+
+def load_extensions(records: Iterable[PluginRecord]) -> list[tuple[str, object, EntryPoint]]:
+    """Load all extensions; if one fails, every session fails: a policy must not be skipped.
+
+    Returns:
+        Name in a plugin manager, plugin and entry point of each.
+
+    Raises:
+        PluginError: If an extension cannot be used, or is in conflict.
+    """
+    loaded: list[tuple[str, object, EntryPoint]] = []
+    for record in records:
+        if record.state == "disabled":
+            continue
+        if record.state == "conflict":
+            raise PluginError(
+                f"Cannot use any backend: the extension {record.name!r} is in conflict: "
+                f"{record.reason}",
+                next_step="Sessions start again once it is settled.",
+                plugin=record.name,
+                distributions=record.distributions,
+            )
+        plugin = load_plugin(record.entry_point, extension=True)
+        # Under a second name it would act twice.
+        if not any(plugin is other for _, other, _ in loaded):
+            loaded.append((f"extension {record.name}", plugin, record.entry_point))
+    return loaded
+
+
 def new_manager(*plugins: tuple[str, object]) -> pluggy.PluginManager:
-    """Return a plugin manager of its own for one backend.
+    """Return a plugin manager.
+
+    An `async def` hook is replaced by a function that runs it under the core's limit of time, so
+    that wrappers of extensions see the answer and not a coroutine.
 
     Args:
         plugins: Name and plugin, the one that is asked first last.
@@ -49,69 +135,29 @@ def new_manager(*plugins: tuple[str, object]) -> pluggy.PluginManager:
     manager.add_hookspecs(hookspecs)
     for name, plugin in plugins:
         manager.register(plugin, name)
+    for hook in ASYNC:
+        for implementation in getattr(manager.hook, hook).get_hookimpls():
+            if inspect.iscoroutinefunction(implementation.function):
+                implementation.function = _with_deadline(implementation.function)
     return manager
 
 
-def load_plugin(entry: EntryPoint, *, extension: bool = False) -> object:
-    """Import a plugin and check it.
+def _with_deadline(function: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def run(*arguments: Any) -> Any:
+        current = asking.get() or Asking()
+        seconds = current.timeout or _PATIENCE
+        return run_with_deadline(lambda: function(*arguments), seconds, current)
 
-    Args:
-        entry: Where it is.
-        extension: Whether it acts on all backends, and is none itself.
-
-    Returns:
-        The plugin: a module, or the object that the entry point names.
-
-    Raises:
-        PluginError: If it cannot be imported, for whatever reason, or breaks the contract.
-    """
-    module_name, _, attribute = entry.value.partition(":")
-    there = module_name.strip() in sys.modules
-    try:
-        plugin: object = importlib.import_module(module_name.strip())
-        for part in filter(None, attribute.strip().split(".")):
-            plugin = getattr(plugin, part)
-    # SystemExit too: a plugin that exits while it is imported must not take the program along.
-    except (Exception, SystemExit) as error:
-        kind = type(error).__name__
-        raise broken(entry, f"importing {entry.value} failed with {kind}: {error}") from error
-    if isinstance(plugin, type):
-        raise broken(entry, f"{entry.value} is a class; name a module or an object")
-    try:
-        problems = list(check_plugin(plugin, extension=extension))
-    except Exception as error:  # an object of which even the parts cannot be had
-        problem = f"examining {entry.value} failed with {type(error).__name__}: {error}"
-        raise broken(entry, problem) from error
-    if problems:
-        raise broken(entry, "; ".join(problems))
-    _note_version(entry, module_name.strip(), there)
-    return plugin
-
-
-def _note_version(entry: EntryPoint, module: str, there: bool) -> None:
-    """Warn, once, where a plugin was upgraded after it was imported: its old code goes on."""
-    versions = _versions.setdefault(module, [])
-    if not there:
-        versions.clear()
-    if entry.version not in versions:
-        versions.append(entry.version)
-        if len(versions) > 1:
-            logger.warning(
-                "%s %s is installed, and this process has imported %s of version %s, which it "
-                "goes on with. Start the program anew to use what was installed.",
-                entry.distribution,
-                entry.version,
-                module,
-                versions[0],
-            )
+    return run
 
 
 def broken(entry: EntryPoint, reason: str, *others: EntryPoint) -> PluginError:
-    """Return the error that says why a plugin cannot be used.
+    """Return the error for a plugin that cannot be used.
 
     Args:
         entry: The plugin.
-        reason: Why: the end of a sentence.
+        reason: The reason: the end of a sentence.
         others: Extensions that may be to blame instead.
     """
     what = "extension" if entry.group.endswith("extensions") else "backend plugin"
@@ -122,7 +168,7 @@ def broken(entry: EntryPoint, reason: str, *others: EntryPoint) -> PluginError:
     return PluginError(
         f"Cannot use the {what} {entry.name!r} of {entry.distribution} {entry.version}".rstrip()
         + f": {reason}{part}.",
-        next_step=f"Upgrade or mend {' or '.join(one.distribution for one in (entry, *others))}, "
+        next_step=f"Upgrade or fix {' or '.join(one.distribution for one in (entry, *others))}, "
         "or switch it off with "
         f"MELLEA_API_DISABLE={' or '.join(one.name for one in (entry, *others))}.",
         backend=None if what == "extension" else entry.name,
@@ -131,14 +177,50 @@ def broken(entry: EntryPoint, reason: str, *others: EntryPoint) -> PluginError:
     )
 
 
+def has_hook(plugin: object, hook: str) -> bool:
+    """Return whether a plugin implements a hook."""
+    return any(
+        (options.get("specname") or name) == hook
+        for name, function in _functions(plugin)
+        if (options := getattr(function, _MARK, None)) is not None
+    )
+
+
+def _import(entry: EntryPoint, value: str) -> object:
+    module, _, attribute = value.partition(":")
+    try:
+        found: object = importlib.import_module(module.strip())
+        for part in filter(None, attribute.strip().split(".")):
+            found = getattr(found, part)
+    # SystemExit too: a plugin that exits while it is imported must not end the program.
+    except (Exception, SystemExit) as error:
+        kind = type(error).__name__
+        raise broken(entry, f"importing {value} failed with {kind}: {error}") from error
+    return found
+
+
+def _check(entry: EntryPoint, value: str, plugin: object, *, extension: bool = False) -> None:
+    try:
+        problems = list(check_plugin(plugin, extension=extension))
+        if not extension and value == entry.value and not has_hook(plugin, "describe_backend"):
+            problems.append("it lacks the required hook describe_backend")
+            if not has_hook(plugin, "create_session"):
+                problems.append("it lacks the required hook create_session")
+    except Exception as error:  # a property of the object raises
+        problem = f"examining {value} failed with {type(error).__name__}: {error}"
+        raise broken(entry, problem) from error
+    if problems:
+        raise broken(entry, "; ".join(problems))
+
+
 def check_plugin(plugin: object, *, extension: bool = False) -> Iterator[str]:
-    """Yield every way in which a plugin breaks the contract, as ends of sentences.
+    """Yield every mistake in a plugin's hooks, as ends of sentences.
 
     Args:
         plugin: The module or object.
         extension: Whether it is an extension rather than a backend.
     """
-    implemented = set()
+    implemented = False
     for name, function in _functions(plugin):
         options = getattr(function, _MARK, None)
         if options is None:
@@ -150,13 +232,9 @@ def check_plugin(plugin: object, *, extension: bool = False) -> Iterator[str]:
             meant = f"; did you mean {near[0]}?" if near else ""
             yield f"there is no hook {hook!r}{meant}"
             continue
-        implemented.add(hook)
+        implemented = True
         yield from _check_hook(hook, function, options, extension)
-    if not extension:
-        for hook in REQUIRED:
-            if hook not in implemented:
-                yield f"it lacks the required hook {hook}"
-    elif not implemented:
+    if extension and not implemented:
         yield "it implements no hook"
 
 
@@ -182,8 +260,11 @@ def _check_unmarked(name: str, function: Callable[..., Any]) -> Iterator[str]:
 def _check_hook(
     hook: str, function: Callable[..., Any], options: dict[str, Any], extension: bool
 ) -> Iterator[str]:
-    if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
-        yield f"{hook} is async, and hooks are not"
+    wraps = options.get("wrapper") or options.get("hookwrapper")
+    is_async = inspect.iscoroutinefunction(function)
+    if inspect.isasyncgenfunction(function) or (is_async and (wraps or hook not in ASYNC)):
+        allowed_async = f"; {', '.join(ASYNC)} may be, without yield"
+        yield f"{hook} is async{allowed_async}"
         return
     allowed = list(inspect.signature(_SPECS[hook]).parameters)
     for parameter in inspect.signature(function).parameters.values():
@@ -194,31 +275,10 @@ def _check_hook(
             yield f"{hook} takes {str(parameter)!r}; its parameters are ({', '.join(allowed)})"
         elif parameter.default is not parameter.empty:
             yield f"{hook}: {parameter.name} has a default, and would never be given a value"
-    wraps = options.get("wrapper") or options.get("hookwrapper")
     if wraps and not inspect.isgeneratorfunction(function):
         yield f"{hook} is a wrapper that never yields"
-    elif options.get("wrapper") and _never_returns_a_value(function):
-        yield f"{hook} is a wrapper without a return, which would turn every answer into None"
     elif extension and not wraps and hook not in ADDITIVE:
         yield (
             f"{hook} would replace the backend's own answer; an extension wraps it "
             "(@hookimpl(wrapper=True))"
         )
-
-
-def _never_returns_a_value(function: Callable[..., Any]) -> bool:
-    try:
-        tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
-    except (OSError, TypeError, SyntaxError):
-        return False  # without the source nothing can be said; the answer's type is checked later
-    outer = tree.body[0]
-    pending: list[ast.AST] = list(ast.iter_child_nodes(outer))
-    while pending:
-        node = pending.pop()
-        if isinstance(node, ast.Return) and node.value is not None:
-            return False
-        if isinstance(node, ast.Raise):
-            return False
-        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
-            pending.extend(ast.iter_child_nodes(node))
-    return True

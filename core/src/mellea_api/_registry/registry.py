@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import difflib
 import threading
@@ -192,23 +191,15 @@ class Registry:
 
     def _load(self, record: PluginRecord) -> Backend:
         # Here, so that finding plugins costs nothing of what using one needs.
-        from mellea_api._registry.assembly import assemble
+        from mellea_api._registry.backend import Backend
+        from mellea_api._registry.loading import load_extensions, load_plugin
 
-        return assemble(
-            record,
-            self.backends(),
-            self.extensions(),
-            lambda model_id: self._that_have(model_id, record.entry_point),
-        )
-
-    def _that_have(self, model_id: str, besides: EntryPoint) -> list[str]:
-        """Return the names of the other backends whose catalogues have a model."""
-        found = []
-        for name in self.distinct():
-            entry = self._backends[name].entry_point
-            if (entry.value, entry.distribution) == (besides.value, besides.distribution):
-                continue
-            with contextlib.suppress(MelleaAPIError):  # a broken one has none
-                if any(model.id == model_id for model in self.backend(name).descriptor.models):
-                    found.append(name)
-        return found
+        entry = record.entry_point
+        names = {
+            other.name
+            for other in self.backends()
+            if other.entry_point.value == entry.value
+            and other.entry_point.distribution == entry.distribution
+        }
+        plugin = load_plugin(entry)
+        return Backend(record.name, entry, plugin, names, load_extensions(self.extensions()))

@@ -10,7 +10,7 @@ import contextlib
 import contextvars
 import logging
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from mellea_api._secrecy.secrets import redact
@@ -70,12 +70,14 @@ class _SecretFilter(logging.Filter):
 
 _secret_filter: Final = _SecretFilter()
 
-_SDKS: Final = frozenset(
-    {"httpcore", "httpcore2", "httpx", "httpx2", "urllib3", "openai", "ollama", "aiohttp"}
-    | {"LiteLLM", "litellm", "ibm_watsonx_ai", "huggingface_hub", "transformers"}
-    | {"mellea", "fancy_logger", "mellea_api"}
-)
-"""Loggers that write of what is sent and answered, by the first part of their names."""
+_sdks: Final = {
+    *("httpcore", "httpcore2", "httpx", "httpx2", "urllib3", "aiohttp"),
+    *("mellea", "fancy_logger", "mellea_api"),
+}
+"""Packages whose loggers write of what is sent and answered: HTTP clients, Mellea, and the SDKs
+and plugins that were registered."""
+_plugins: Final = {"mellea_api"}
+"""Packages whose loggers carry `run_id`."""
 _LATE: Final = ("connection", "http11", "http2", "proxy", "socks")
 """Those of httpcore: they come into being with the first connection."""
 
@@ -83,6 +85,17 @@ _LATE: Final = ("connection", "http11", "http2", "proxy", "socks")
 def mark_records(of: logging.Logger) -> None:
     """Have a logger's records carry `run_id`; doing it again changes nothing."""
     of.addFilter(_filter)
+
+
+def register_sdk(plugin: str, packages: Iterable[str]) -> None:
+    """Have the loggers of a plugin and its SDK masked; those of the plugin carry `run_id` too.
+
+    Args:
+        plugin: The plugin's package.
+        packages: The SDK's packages: the first parts of the names of its loggers.
+    """
+    _plugins.add(plugin)
+    _sdks.update((plugin, *packages))
 
 
 def mask_sdk_records() -> None:
@@ -94,8 +107,11 @@ def mask_sdk_records() -> None:
         for part in _LATE:
             logging.getLogger(f"{core}.{part}")
     for name in list(logging.root.manager.loggerDict):
-        if name.partition(".")[0].partition(" ")[0] in _SDKS:
+        package = name.partition(".")[0].partition(" ")[0]
+        if package in _sdks:
             logging.getLogger(name).addFilter(_secret_filter)
+        if package in _plugins:
+            logging.getLogger(name).addFilter(_filter)
 
 
 mark_records(logger)

@@ -255,5 +255,5 @@ def spelled(
 
 def _plan(descriptor: BackendDescriptor, endpoint: Endpoint, target: Target | None) -> Plan:
     if target is None:
-        target = Target(descriptor=descriptor, model_id=descriptor.default_model)
+        target = Target(descriptor=descriptor, model_id=descriptor.default_model or "")
     return plan_for(target, endpoint)

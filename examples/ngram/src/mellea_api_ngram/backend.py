@@ -1,4 +1,4 @@
-"""The one module of this plugin that imports Mellea; it is imported when a session is created."""
+"""The one module of this plugin that imports Mellea; the core imports it for the first session."""
 
 from __future__ import annotations
 
@@ -8,9 +8,7 @@ from typing import Any
 
 from mellea import MelleaSession
 
-from mellea_api import ModelNotFoundError, SessionRequest
-from mellea_api._provider.authoring import construct
-from mellea_api.plugin import Prompt, TextBackend
+from mellea_api.plugin import Prompt, SessionRequest, TextBackend, hookimpl
 from mellea_api_ngram.model import END, TURN, load, tokenize
 from mellea_api_ngram.models import ORDERS
 from mellea_api_ngram.sampling import Sampling, complete
@@ -49,19 +47,7 @@ def _tokens(prompt: Prompt) -> list[str]:
     return tokens
 
 
+@hookimpl
 def create_session(request: SessionRequest) -> MelleaSession:
-    """Build Mellea's session; options, context, timeout and errors are the core's work.
-
-    Raises:
-        ModelNotFoundError: If there is no such model.
-    """
-    target = request.target
-    if target.model_id not in ORDERS:
-        raise ModelNotFoundError(
-            f"The {target.backend} backend has no model {target.model_id!r}.",
-            next_step=f"Use one of {', '.join(ORDERS)}.",
-            backend=target.backend,
-            model_id=target.model_id,
-            known=tuple(ORDERS),
-        )
-    return MelleaSession(construct(NGramBackend, target))
+    """Build Mellea's session; options, context, timeout and errors are the core's work."""
+    return request.build(NGramBackend)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from mellea_api import ModelInfo
+from mellea_api.plugin import ModelInfo
 
 __all__ = ["CATALOGUE", "ORDERS"]
 

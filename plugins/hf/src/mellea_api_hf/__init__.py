@@ -49,6 +49,7 @@ def describe_backend(name: str) -> BackendDescriptor:
     return BackendDescriptor(
         name=name,
         summary="Models inside the process, run by Hugging Face transformers",
+        sdk=("huggingface_hub", "transformers", "torch"),
         default_model=CATALOGUE[0].id,
         credentials=(FIELD,),
         options=RULES,

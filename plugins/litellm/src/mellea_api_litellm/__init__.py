@@ -57,6 +57,7 @@ def describe_backend(name: str) -> BackendDescriptor:
     return BackendDescriptor(
         name=name,
         summary="Any model that LiteLLM has a route for: provider/model",
+        sdk=("litellm", "LiteLLM"),
         default_model=CATALOGUE[0].id,
         credentials=(
             # Which variables, and whether it is needed, follows from the route: see `needs`.

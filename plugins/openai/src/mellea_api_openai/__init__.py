@@ -41,6 +41,7 @@ def describe_backend(name: str) -> BackendDescriptor:
     return BackendDescriptor(
         name=name,
         summary="OpenAI, and any server that speaks its protocol",
+        sdk=("openai", "httpx"),
         default_model=CATALOGUE[0].id,
         credentials=(
             CredentialField(

@@ -46,6 +46,7 @@ def describe_backend(name: str) -> BackendDescriptor:
     return BackendDescriptor(
         name=name,
         summary="IBM watsonx.ai, on IBM Cloud or Cloud Pak for Data",
+        sdk=("ibm_watsonx_ai",),
         default_model=CATALOGUE[0].id,
         credentials=(
             CredentialField(

@@ -31,7 +31,7 @@ def models(target: Target, url: str, token: str | None, seconds: float) -> list[
     """
     found = run_with_deadline(lambda: _specs(url, token), seconds)
     return [
-        _info(spec, target.descriptor.default_model)
+        _info(spec, target.descriptor.default_model or "")
         for spec in sorted(found, key=lambda spec: spec["model_id"])
         if _writes(spec) and "withdrawn" not in _ids(spec.get("lifecycle"))
     ]

@@ -1,53 +1,57 @@
-"""The module of this plugin that uses the Ollama SDK, and Mellea; `failures` reads its errors."""
+"""The hooks of this plugin, and Mellea's backend on a client that reads with care.
+
+This module alone uses the Ollama SDK and Mellea; the core imports it for the first session, or for
+the first question to a server.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-import difflib
 import functools
+import logging
+import re
 import time
 from collections.abc import AsyncGenerator, Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from mellea_api import ModelInfo, ModelNotFoundError, Secret, SessionRequest
-from mellea_api._provider.authoring import (
-    UnreadableAnswerError,
-    check_listing,
-    construct,
-    flag,
-    run_with_deadline,
+import httpx
+
+from mellea_api import AnswerError, MelleaAPIError, ModelNotFoundError, Secret
+from mellea_api.plugin import (
+    ErrorRequest,
+    ModelInfo,
+    ModelsRequest,
+    SessionRequest,
+    Target,
+    careful,
+    hookimpl,
+    reading_answer,
+    whole,
 )
-from mellea_api._secrecy.logs import logger
-from mellea_api.plugin import ModelsRequest, Target, careful, reading_answer, whole
 from mellea_api_ollama.loading import ollama
 from mellea_api_ollama.options import LIFTED
 
-__all__ = ["create_session", "list_models"]
+if TYPE_CHECKING:
+    from mellea import MelleaSession
 
-_PATIENCE = 30.0
-"""Seconds for the server's answer while a session is opened, where there is no timeout."""
+logger = logging.getLogger("mellea_api.ollama")
+
+_NOT_FOUND = re.compile(r"model.* not found")
 
 
-def list_models(request: ModelsRequest) -> list[ModelInfo]:
+@hookimpl
+async def list_models(request: ModelsRequest) -> list[ModelInfo]:
     """Ask the server which models it has (`GET /api/tags`)."""
-    target = request.target
-    check_listing(target, also=("pull",))
-
-    async def ask() -> ollama.ListResponse:
-        async with _async_client(target, request.credential("api_key")) as client:
-            found: ollama.ListResponse = await client.list()
-            return found
-
-    default = target.descriptor.default_model
+    async with _async_client(request.target, request.credential("api_key")) as client:
+        found = await client.list()
     return [
         ModelInfo(
             id=model.model or "",
             description=_about(model.details),
             size=model.details.parameter_size if model.details else None,
-            default=_full_name(model.model or "") == _full_name(default),
-            source="live",
         )
-        for model in run_with_deadline(ask, request.timeout).models
+        for model in found.models
     ]
 
 
@@ -56,58 +60,55 @@ def _about(details: Any) -> str:
     return ", ".join(part for part in known if part)
 
 
-def create_session(request: SessionRequest) -> Any:
-    """Check server and model, then build Mellea's session.
-
-    Raises:
-        ModelNotFoundError: If the server does not have the model, and `pull` is not set.
-        ConfigurationError: If `pull` is not a bool.
-    """
-    target = request.target
-    hint = "Use pull=True to let a missing model be downloaded, else leave it out."
-    pull = flag(target, "pull", False, hint)
-    key = request.credential("api_key")
-    _ensure_model(target, key, request.timeout or _PATIENCE, pull=pull)
-    from mellea import MelleaSession
-
-    # Mellea 0.8 would end a call after 300 s of its own accord; the core's deadline counts.
-    backend = construct(_backend_class(), target, "pull", base_url=target.base_url, timeout=None)
-    backend._key, backend._opened = request.credentials.get("api_key"), True
-    return MelleaSession(backend)
-
-
-def _ensure_model(target: Target, key: str | None, patience: float, *, pull: bool) -> None:
-    async def ask() -> list[str] | None:
-        """Return None if the model is there, else the names of those that are."""
-        async with _async_client(target, key) as client:
-            try:
-                found = await client.show(target.model_id)
-            except ollama.ResponseError as error:
-                if error.status_code != 404:
-                    raise
-                return [model.model for model in (await client.list()).models if model.model]
+@hookimpl
+async def create_session(request: SessionRequest) -> MelleaSession:
+    """Check server and model, then build Mellea's session; `pull=True` gets a missing model."""
+    target, plain_key = request.target, request.credential("api_key")
+    missing: ollama.ResponseError | None = None
+    async with _async_client(target, plain_key) as client:
+        try:
+            found = await client.show(target.model_id)
             if found.details is None:  # the SDK requires nothing of what every Ollama says
-                raise UnreadableAnswerError("it does not describe the model, as Ollama would")
-            return None
+                raise AnswerError("it does not describe the model, as Ollama would")
+        except ollama.ResponseError as error:
+            if error.status_code != 404:
+                raise
+            missing = error
+        if missing is not None and not request.setting("pull"):
+            known = tuple(model.model for model in (await client.list()).models if model.model)
+            raise ModelNotFoundError(status=404, known=known) from missing
+    if missing is not None:
+        request.no_limit()
+        await asyncio.to_thread(_pull, target, plain_key)
+    # Mellea 0.8 would end a call after 300 s of its own accord; the core's deadline counts.
+    cls = _backend_class()
+    key = request.credentials.get("api_key")
+    return request.build(cls, also=cls.__bases__, key=key, timeout=None)
 
-    known = run_with_deadline(ask, patience)
-    if known is None:
-        return
-    if pull:
-        _pull(target, key)
-        return
-    near = difflib.get_close_matches(target.model_id, known, n=3, cutoff=0.4)
-    listed = (*near, *sorted(set(known) - set(near)))
-    there = f"It has {', '.join(listed[:8])}" if listed else "It has no models"
-    raise ModelNotFoundError(
-        f"The Ollama server does not have the model {target.model_id!r}. {there}.",
-        next_step=target.descriptor.model_hint.format(model=target.model_id),
-        backend=target.backend,
-        model_id=target.model_id,
-        base_url=target.base_url or target.descriptor.default_base_url,
-        status=404,
-        known=listed,
+
+@hookimpl
+def translate_error(request: ErrorRequest) -> MelleaAPIError | None:
+    """Read the SDK's errors: the status first, the text last.
+
+    `ollama.ResponseError` has the HTTP status, or -1 where the error came inside a stream.
+    """
+    # The SDK keeps the text and the status; what it came from has the headers.
+    headers = next(
+        (error.response.headers for error in request.chain if hasattr(error, "response")), None
     )
+    for error in request.chain:
+        if isinstance(error, ollama.ResponseError):
+            status = error.status_code if error.status_code >= 300 else None
+            gone = status in (None, 404) and _NOT_FOUND.search(error.error)
+            return request.answered(
+                status, error.error, headers, kind=ModelNotFoundError if gone else None
+            )
+        if isinstance(error, ollama.RequestError):
+            return request.answered(400, error.error)
+        if isinstance(error, httpx.ConnectError):
+            # The SDK says in its place that Ollama should be started, whatever the matter is.
+            return request.unreachable(error)
+    return None
 
 
 def _pull(target: Target, key: str | None) -> None:
@@ -134,10 +135,6 @@ def _pull(target: Target, key: str | None) -> None:
     if status != "success":
         raise ConnectionError(f"the download of {target.model_id} broke off at {status!r}")
     logger.info("pulled %s in %.0f s", target.model_id, time.monotonic() - began)
-
-
-def _full_name(model_id: str) -> str:
-    return model_id if ":" in model_id else f"{model_id}:latest"
 
 
 class _Client(ollama.AsyncClient):
@@ -205,8 +202,11 @@ def _backend_class() -> Any:
     class OllamaModelBackend(Original):  # type: ignore[misc]
         """Mellea's backend, without the checks and the unasked pull in its constructor."""
 
-        _key: Secret | None = None
-        _opened = False
+        def __init__(self, model_id: str, *, key: Secret | None = None, **arguments: Any) -> None:
+            self._key: Secret | None = None
+            super().__init__(model_id, **arguments)
+            self._key = key
+            self._opened = True
 
         def _check_ollama_server(self) -> bool:
             return True
@@ -218,8 +218,8 @@ def _backend_class() -> Any:
         def _async_client(self) -> ollama.AsyncClient:
             client: ollama.AsyncClient = super()._async_client
             # Mellea makes a client per event loop, in different ways over its versions.
-            # The constructor asks for one as well, and has no key yet.
-            if type(client) is ollama.AsyncClient and self._opened:
+            # The constructor asks for one as well, which must stay the SDK's own.
+            if type(client) is ollama.AsyncClient and getattr(self, "_opened", False):
                 client.__class__ = _Client
                 _prepare(client, self._key.reveal() if self._key else None)
             return client

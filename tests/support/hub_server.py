@@ -24,12 +24,19 @@ class HubServer(LoopbackServer):
     Args:
         models: Folders by id.
         gated: Ids of the models that only the token `GOOD` opens.
+        renamed: New ids by old one: the Hub redirects callers to the new one.
     """
 
-    def __init__(self, models: dict[str, Path], gated: frozenset[str] = frozenset()) -> None:
+    def __init__(
+        self,
+        models: dict[str, Path],
+        gated: frozenset[str] = frozenset(),
+        renamed: dict[str, str] | None = None,
+    ) -> None:
         super().__init__()
         self.models = models
         self.gated = gated
+        self.renamed = renamed or {}
 
     def handle(self, request: Recorded) -> Reply:
         """See the base class."""
@@ -37,6 +44,9 @@ class HubServer(LoopbackServer):
         if token and token not in (GOOD, STRANGER):
             return self._error(401, "", "Invalid credentials in Authorization header")
         path = unquote(request.path)
+        for old, new in self.renamed.items():
+            if f"{old}/" in f"{path}/":
+                return Reply(307, text="moved", headers={"location": path.replace(old, new)})
         if path == "/api/whoami-v2":
             if not token:
                 return self._error(401, "", "Invalid username or password.")

@@ -21,6 +21,7 @@ from support.hub_server import GOOD, STRANGER, HubServer
 pytestmark = [pytest.mark.usefixtures("transformers_here"), pytest.mark.slow]
 
 OPEN, GATED = "local/tiny", "meta-llama/Llama-3.2-3B-Instruct"
+RENAMED = "local/old-name"
 BAD = "hf_badbadbadbadbadbadbadbad"
 
 PROGRAM = """
@@ -91,7 +92,9 @@ class Process:
 
 @pytest.fixture(scope="module")
 def hub(build: Callable[..., Path]) -> Iterator[HubServer]:
-    with HubServer({OPEN: build(), GATED: build(seed=1)}, frozenset({GATED})) as server:
+    with HubServer(
+        {OPEN: build(), GATED: build(seed=1)}, frozenset({GATED}), {RENAMED: OPEN}
+    ) as server:
         yield server
 
 
@@ -251,6 +254,17 @@ def test_a_token_is_taken_from_the_environment_and_from_the_file(
     assert chat[0] == "ok"
     assert f"Bearer {GOOD}" in {request.headers.get("authorization") for request in hub.requests}
     assert GOOD not in process.said
+
+
+def test_a_model_opens_by_the_name_that_it_had_before(
+    hub: HubServer, tmp_path: Path, reference: Any
+) -> None:
+    process = Process(tmp_path / "home", hub.url)
+    chat, check = process(
+        step("chat", RENAMED), step("check", model_id=RENAMED, probe=True, token=GOOD)
+    )
+    assert chat == ["ok", reference("Hi", max_new_tokens=5, do_sample=False)]
+    assert check[1][0] == "present"
 
 
 def test_the_hub_lists_its_models_when_asked(process: Process, hub: HubServer) -> None:

@@ -1,9 +1,9 @@
 """The Hugging Face backend of mellea-api: models inside the process, run by transformers.
 
-This module is what the entry point names: it is light, and holds the hooks. `options` says what
-transformers does with each option, `models` is the catalogue, `settings` and `token` need no
-library; `sdk` makes sessions (with `backend`, `weights` and `generation`), `hub` lists models,
-`credentials` tries the token, `failures` says errors: these alone import Mellea and what is below.
+This module is what the entry point names: it is light, and holds the hooks. `options` has the
+option rules, `models` the catalogue; `token` finds the token. `sdk` makes sessions
+(with `backend`, `weights`, `generation` and `stopping`), `hub` asks the Hub, and `failures`
+translates errors: these alone import Mellea, transformers and huggingface_hub.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from mellea_api.plugin import (
     ErrorRequest,
     ModelsRequest,
     OptionsRequest,
+    Setting,
     hookimpl,
 )
 from mellea_api_hf.models import CATALOGUE
@@ -43,6 +44,33 @@ __all__ = [
 ]
 
 
+SETTINGS = (
+    Setting(name="revision", help="A branch, tag or commit on the Hub; the newest if not given."),
+    Setting(name="device", help="cpu, cuda, cuda:1 or mps; the best there is if not given."),
+    Setting(name="dtype", help="The type of the weights, such as bfloat16; else the checkpoint's."),
+    Setting(
+        name="trust_remote_code",
+        type="boolean",
+        default=False,
+        help="Whether code that comes with the model may run.",
+    ),
+    Setting(
+        name="share",
+        type="boolean",
+        default=True,
+        help="Whether sessions of the same model share its weights.",
+    ),
+    Setting(
+        name="hub",
+        type="boolean text",
+        default=False,
+        scope="models",
+        help="True lists the most downloaded models of the Hub; a text, those whose names match.",
+    ),
+    Setting(name="limit", type="integer", default=50, scope="models", help="How many, with hub=."),
+)
+
+
 @hookimpl
 def describe_backend(name: str) -> BackendDescriptor:
     """Describe transformers on this machine."""
@@ -52,6 +80,8 @@ def describe_backend(name: str) -> BackendDescriptor:
         sdk=("huggingface_hub", "transformers", "torch"),
         default_model=CATALOGUE[0].id,
         credentials=(FIELD,),
+        settings=SETTINGS,
+        arguments_of="mellea_api_hf.backend:LocalHFBackend",
         options=RULES,
         models=CATALOGUE,
         list_variables=("HF_ENDPOINT",),
@@ -67,9 +97,9 @@ def validate_credentials(request: CredentialRequest) -> CredentialReport | None:
     """With `probe`, ask the Hub whether the model is open to the token."""
     if not request.probe:
         return None
-    from mellea_api_hf import credentials
+    from mellea_api_hf import sdk
 
-    return credentials.probe(request)
+    return sdk.validate_credentials(request)
 
 
 @hookimpl
@@ -77,9 +107,9 @@ def list_models(request: ModelsRequest) -> Sequence[ModelInfo] | None:
     """List what is in the local cache, then the catalogue; with `hub=True` what the Hub has."""
     if not request.live:
         return None
-    from mellea_api_hf import hub
+    from mellea_api_hf import sdk
 
-    return hub.list_models(request)
+    return sdk.list_models(request)
 
 
 @hookimpl

@@ -6,20 +6,18 @@ import asyncio
 import copy
 import functools
 import inspect
+import logging
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 from mellea.backends.huggingface import LocalHFBackend as Original
 from mellea.core import Component
 
-from mellea_api._contract.requests import Policy
-from mellea_api._secrecy.logs import logger
 from mellea_api_hf.generation import SEED, Generation, Translate, current, unheard
 from mellea_api_hf.options import TEMPLATE
 from mellea_api_hf.weights import Weights
 
-__all__ = ["LocalHFBackend"]
-
+logger = logging.getLogger("mellea_api")
 _RAW = next(name for name in ("_generate_from_raw", "generate_from_raw") if hasattr(Original, name))
 
 
@@ -32,14 +30,14 @@ class LocalHFBackend(Original):  # type: ignore[misc]
 
     _weights: Weights | None = None
     _load: Callable[[], Weights] | None = None
-    _policy: Policy = "warn"
+    _policy: str = "warn"
     _translate: Translate = staticmethod(lambda error: None)
 
     def share(
         self,
         weights: Weights,
         load: Callable[[], Weights],
-        policy: Policy,
+        policy: str,
         translate: Translate,
     ) -> None:
         """Take weights that may be shared.
@@ -175,7 +173,7 @@ def _cutting(
     async def cutting(thunk: Any, piece: Any) -> None:
         await process(thunk, piece)
         if not isinstance(piece, str):  # a streamer has cut its pieces
-            thunk._underlying_value = generation.cut(thunk._underlying_value)
+            thunk._underlying_value = generation.stops.cut(thunk._underlying_value)
 
     return cutting
 
@@ -186,7 +184,7 @@ def _finishing(
     async def finishing(thunk: Any) -> None:
         await post_process(thunk)
         # Mellea 0.8 looks for the stop text at the end of the answer, where it is no more.
-        if generation.stopped and hasattr(getattr(thunk, "generation", None), "finish_reasons"):
+        if generation.stops.met and hasattr(getattr(thunk, "generation", None), "finish_reasons"):
             thunk.generation.finish_reasons = ["stop"]
 
     return finishing
@@ -207,7 +205,7 @@ async def _generate_from_raw(self: Any, actions: Any, ctx: Any, **kwargs: Any) -
         result[0] if isinstance(result, tuple) else result, actions, strict=False
     ):
         text = thunk._underlying_value
-        if generation.stops and (short := generation.cut(text)) != text:
+        if generation.stops and (short := generation.stops.cut(text)) != text:
             thunk._underlying_value = short
             thunk.parsed_repr = action.parse(thunk) if isinstance(action, Component) else short
     return result

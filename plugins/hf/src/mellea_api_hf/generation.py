@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import functools
+import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
@@ -22,15 +24,11 @@ from mellea_api import (
     OptionProblem,
     RequestRefusedError,
 )
-from mellea_api._contract.requests import Policy
-from mellea_api._provider.refusals import caused
-from mellea_api._secrecy.logs import logger
 from mellea_api_hf.options import TEMPLATE
-from mellea_api_hf.stopping import cut, hold_back, in_the_answer, when_set
-from mellea_api_hf.template import template_variables, thinking_variables
+from mellea_api_hf.stopping import StopTexts, when_set
 from mellea_api_hf.weights import Weights, randomness
 
-__all__ = ["SEED", "Generation", "Translate", "current", "unheard"]
+logger = logging.getLogger("mellea_api")
 
 Translate = Callable[[BaseException], MelleaAPIError | None]
 
@@ -84,7 +82,6 @@ class Generation:
         cancelled: Set when nobody waits for the answer any more.
         raw: Whether the prompt goes past the chat template.
         stops: The texts at which it ends.
-        stopped: Whether it ended at one of them.
 
     Raises:
         OptionError: If the chat template lacks a variable, under the policy `error`.
@@ -95,13 +92,12 @@ class Generation:
         options: Mapping[str, Any],
         weights: Weights,
         model_id: str,
-        policy: Policy = "warn",
+        policy: str = "warn",
         translate: Translate = lambda error: None,
     ) -> None:
         self.cancelled = threading.Event()
         self.raw = False
-        self.stopped = False
-        self.stops: list[str] = list(options.get(_STOP) or ())
+        self.stops = StopTexts(options.get(_STOP) or ())
         self._seed: int | None = options.get(SEED)
         self._options = options
         self.weights = weights
@@ -135,10 +131,10 @@ class Generation:
         thinking = self._options.get(_THINKING)
         if not given and thinking is None:
             return given
-        declared = template_variables(getattr(self.weights.tokenizer, "chat_template", None))
+        declared = _template_variables(getattr(self.weights.tokenizer, "chat_template", None))
         missing = [name for name in given if name not in declared | _GIVEN_VARIABLES]
         if thinking is not None:
-            places = thinking_variables(thinking, declared)
+            places = _thinking_variables(thinking, declared)
             given = {**places, **given}
             # A model that does not think does as it is told, if that is not to.
             if not places and thinking not in (False, "none"):
@@ -171,7 +167,7 @@ class Generation:
         try:
             arguments = self._prepared(given, inputs)
             if streamer is not None and self.stops:
-                hold_back(streamer, self)
+                self.stops.hold_back(streamer)
             with randomness(self._seed, self.weights.device):
                 return _readable(generate(**arguments))
         except BaseException as error:
@@ -182,7 +178,7 @@ class Generation:
             typed = self._translate(error)
             if typed is None or typed is error:
                 raise
-            raise caused(typed, error) from typed.__cause__
+            raise typed from error
 
     def _prepared(self, given: Mapping[str, Any], inputs: Any) -> dict[str, Any]:
         import torch
@@ -203,7 +199,7 @@ class Generation:
         prompt = int(tokens.shape[-1])
         criteria = [*(arguments.get("stopping_criteria") or ()), when_set(self.cancelled)]
         if self.stops:
-            criteria.append(in_the_answer(self.stops, tokenizer, prompt))
+            criteria.append(self.stops.criterion(tokenizer, prompt))
         arguments["stopping_criteria"] = StoppingCriteriaList(criteria)
         self._limit(arguments, prompt)
         return arguments
@@ -215,8 +211,6 @@ class Generation:
                 f"The prompt for {self._model_id!r} is empty: it has no token.",
                 next_step="Give one; if you did, the model's chat template writes nothing: use a "
                 "model that was made for conversations.",
-                backend="hf",
-                model_id=self._model_id,
             )
         context = self.weights.context_length
         if context is None:
@@ -226,8 +220,6 @@ class Generation:
                 f"The prompt is too long for {self._model_id!r}: it has {prompt} tokens, and the "
                 f"model sees {context}.",
                 next_step="Shorten it, or use a model with a larger context.",
-                backend="hf",
-                model_id=self._model_id,
             )
         own = self.weights.model.generation_config
         # Without a limit of anybody's, transformers stops after 20 tokens.
@@ -235,19 +227,11 @@ class Generation:
         if "max_new_tokens" not in arguments and unlimited:
             arguments["max_new_tokens"] = context - prompt
 
-    def cut(self, text: str) -> str:
-        """Return an answer without the stop text, and what came with it."""
-        position = cut(text, self.stops)
-        if position is None:
-            return text
-        self.stopped = True
-        return text[:position]
-
 
 _warned: Final[set[tuple[str, ...]]] = set()
 
 
-def unheard(names: list[str], why: str, instead: str, model_id: str, policy: Policy) -> None:
+def unheard(names: list[str], why: str, instead: str, model_id: str, policy: str) -> None:
     """Report options that only the model, or the action, turns out not to take.
 
     Args:
@@ -267,7 +251,6 @@ def unheard(names: list[str], why: str, instead: str, model_id: str, policy: Pol
             + "; ".join(f"{problem.path} {problem.message}" for problem in problems)
             + ".",
             next_step=f"{instead[0].upper()}{instead[1:]}.",
-            backend="hf",
             problems=problems,
         )
     if policy == "warn" and (model_id, why, *names) not in _warned:
@@ -284,3 +267,44 @@ def _readable(result: Any) -> Any:
     return GenerateDecoderOnlyOutput(
         sequences=result.sequences, past_key_values=result.past_key_values
     )
+
+
+# ------------------------------------------------------------------------ the chat template
+
+_THINKING_VARIABLES: Final = ("think", "thinking", "enable_thinking")
+
+
+@functools.lru_cache(maxsize=64)
+def _template_variables(template: Any) -> frozenset[str]:
+    """Return the names that a chat template takes from outside.
+
+    Args:
+        template: Its text; anything else declares nothing.
+    """
+    if not isinstance(template, str) or not template:
+        return frozenset()
+    import jinja2
+    import jinja2.meta
+
+    environment = jinja2.Environment(extensions=["jinja2.ext.loopcontrols"], autoescape=True)
+    try:
+        return frozenset(jinja2.meta.find_undeclared_variables(environment.parse(template)))
+    except jinja2.TemplateSyntaxError:
+        return frozenset()
+
+
+def _thinking_variables(value: bool | str, declared: frozenset[str]) -> dict[str, Any]:
+    """Return the variables that say to a chat template whether, and how hard, to think.
+
+    >>> _thinking_variables("low", frozenset({"enable_thinking"}))
+    {'enable_thinking': True}
+    >>> _thinking_variables("low", frozenset({"enable_thinking", "reasoning_effort"}))
+    {'enable_thinking': True, 'reasoning_effort': 'low'}
+    """
+    found: dict[str, Any] = {}
+    switch = next((name for name in _THINKING_VARIABLES if name in declared), None)
+    if switch is not None:
+        found[switch] = value not in (False, "none")
+    if "reasoning_effort" in declared and isinstance(value, str):
+        found["reasoning_effort"] = value
+    return found

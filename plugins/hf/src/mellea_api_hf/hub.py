@@ -1,99 +1,162 @@
-"""Model lists: what asks huggingface_hub, about the local cache and the Hub."""
+"""Questions to the Hub: about a model, a token, and which models there are.
+
+huggingface_hub's own client cannot ask them within a time: it waits, and reads an answer, without
+a limit, and follows redirects to any host. So they are asked here, with its headers and its
+address. Weights are downloaded by huggingface_hub.
+"""
 
 from __future__ import annotations
 
+import os
+import ssl
 import time
-from typing import Any, Final
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
 
-from mellea_api import ModelInfo
-from mellea_api._provider.authoring import UnreadableAnswerError, check_listing
-from mellea_api.plugin import ModelsRequest, Target
-from mellea_api_hf.http import ask, read
-from mellea_api_hf.settings import LISTING, LOADING, setting
-from mellea_api_hf.token import to_send
+import httpx
+from huggingface_hub import constants, scan_cache_dir
+from huggingface_hub.errors import CacheNotFound, OfflineModeIsEnabled
+from huggingface_hub.utils import build_hf_headers
 
-__all__ = ["list_models"]
+from mellea_api import AnswerError, ModelInfo
+from mellea_api.plugin import Target, careful
 
-_MOST: Final = 50
+_RENAMES = 5
+"""Redirects that are followed: the Hub sends callers on from a model's old name to its new one."""
 
 
-def list_models(request: ModelsRequest) -> list[ModelInfo]:
-    """List what is in the local cache, then the catalogue; or, with `hub`, what the Hub has.
+async def get(
+    question: str, token: Any, parameters: Mapping[str, Any] | None = None
+) -> httpx.Response:
+    """Ask the Hub, and return its answer.
 
-    `hub=True` gives the models that are downloaded most, `hub="granite"` those whose names match,
-    `limit` how many.
+    Args:
+        question: The path below `/api/`, or the address of a further page.
+        token: As huggingface_hub takes it: a token, None for its own, False for none.
+        parameters: What stands in the query.
 
     Raises:
-        ConfigurationError: If a setting is wrong.
+        OfflineModeIsEnabled: If the Hub must not be asked.
+        httpx.HTTPStatusError: If it refuses, or sends the caller on to another host.
+        httpx.TransportError: If it cannot be reached.
     """
-    target = request.target
-    check_listing(target, *LISTING, also=LOADING)
-    hub, limit = setting(target, "hub", False), setting(target, "limit", _MOST)
-    if hub:
-        return _on_the_hub(request, hub, limit)
-    cached = _in_the_cache(target)
-    names = {model.id for model in cached}
-    return [*cached, *(model for model in target.descriptor.models if model.id not in names)]
-
-
-def _in_the_cache(target: Target) -> list[ModelInfo]:
-    from huggingface_hub import scan_cache_dir
-    from huggingface_hub.errors import CacheNotFound
-
-    try:
-        found = scan_cache_dir()
-    except CacheNotFound:  # nothing was ever downloaded
-        return []
-    about = {model.id: model for model in target.descriptor.models}
-    models = []
-    for repo in sorted(found.repos, key=lambda repo: repo.repo_id):
-        files = {file.file_name for revision in repo.revisions for file in revision.files}
-        if repo.repo_type != "model" or not any(
-            name.endswith((".safetensors", ".bin")) for name in files
-        ):
-            continue
-        known = about.get(repo.repo_id)
-        models.append(
-            ModelInfo(
-                id=repo.repo_id,
-                description=f"{repo.size_on_disk_str} on disk",
-                size=known.size if known else None,
-                context_length=known.context_length if known else None,
-                default=repo.repo_id == target.descriptor.default_model,
-                source="cached",
-                age=max(0.0, time.time() - repo.last_modified),
-            )
+    if constants.HF_HUB_OFFLINE:
+        raise OfflineModeIsEnabled("HF_HUB_OFFLINE is set")
+    client = careful(
+        httpx.AsyncClient(
+            base_url=f"{constants.ENDPOINT}/api/",
+            headers=build_hf_headers(token=token),
+            verify=_authorities(),
+            timeout=None,
         )
-    return models
+    )
+    async with client:
+        answer = await client.get(question, params=parameters)
+        for _ in range(_RENAMES):
+            following = answer.next_request
+            if following is None or following.url.join("/") != answer.url.join("/"):
+                break
+            answer = await client.send(following)
+    answer.raise_for_status()
+    return answer
 
 
-def _on_the_hub(request: ModelsRequest, hub: bool | str, limit: int) -> list[ModelInfo]:
-    token = to_send(request.credentials.get("token"))
+def _authorities() -> ssl.SSLContext | bool:
+    # Below 1.0 huggingface_hub downloads with requests, whose variables the user may have set.
+    names = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+    file = next(filter(None, map(os.environ.get, names)), None)
+    return ssl.create_default_context(cafile=file) if file and os.path.isfile(file) else True
+
+
+async def check_token(token: Any) -> None:
+    """Ask who the token belongs to; the Hub rejects one that it does not know."""
+    _no_page(await get("whoami-v2", token))
+
+
+async def check_access(model_id: str, token: Any) -> None:
+    """Ask whether the model is open to the token; the Hub answers for free."""
+    _no_page(await get(f"models/{model_id}/auth-check", token))
+
+
+def _no_page(answer: httpx.Response) -> None:
+    # What a good answer holds is not documented; a proxy's page is none.
+    if "html" in answer.headers.get("content-type", ""):
+        raise AnswerError(f"{answer.text[:60]!r} is a web page")
+
+
+async def check_model(model_id: str, revision: str | None, token: str | None) -> None:
+    """Ask whether the Hub has the model, and whether it is open to the token."""
+    name = quote(revision or "main", safe="")
+    place = model_id if name == "main" else f"{model_id}/revision/{name}"
+    answer = await get(f"models/{place}", token)
+    about: Any = answer.json()
+    if not _is_model(about):
+        raise AnswerError(f"{answer.text[:60]!r} does not describe the model")
+    if about.get("gated"):
+        # transformers 5 would ask again without the token, and report the answer to that.
+        await check_access(about["id"], token)
+
+
+async def search(target: Target, words: str, limit: int, token: str | None) -> list[ModelInfo]:
+    """Return the models of the Hub that write text, the most downloaded first.
+
+    Args:
+        target: Its default model is marked.
+        words: What the names contain; an empty text for all.
+        limit: How many models.
+        token: Lets the Hub show private models.
+    """
     wanted = {"filter": "text-generation", "sort": "downloads", "limit": limit}
-    if isinstance(hub, str):
-        wanted["search"] = hub
-    models: list[dict[str, Any]] = []
-    answer = ask("models", token, request.timeout, wanted)
+    answer = await get("models", token, {**wanted, "search": words} if words else wanted)
+    found: list[Any] = []
     while True:
-        found = read(answer)
-        if not isinstance(found, list) or not all(_is_model(model) for model in found):
-            raise UnreadableAnswerError(f"{answer.text[:60]!r} is no list of models")
-        models += found
+        page = answer.json()
+        if not isinstance(page, list) or not all(map(_is_model, page)):
+            raise AnswerError(f"{answer.text[:60]!r} is no list of models")
+        found += page
         following = answer.links.get("next", {}).get("url", "")
-        if len(models) >= limit or not following.startswith(str(answer.url.join("/"))):
+        if len(found) >= limit or not following.startswith(str(answer.url.join("/"))):
             break
-        answer = ask(following, token, request.timeout)
+        answer = await get(following, token)
     return [
         ModelInfo(
             id=model["id"],
             description=f"{model.get('downloads') or 0:,} downloads"
             + (", gated" if model.get("gated") else ""),
-            default=model["id"] == request.target.descriptor.default_model,
+            default=model["id"] == target.descriptor.default_model,
             source="live",
         )
-        for model in models[:limit]
+        for model in found[:limit]
     ]
 
 
 def _is_model(found: Any) -> bool:
     return isinstance(found, dict) and isinstance(found.get("id"), str)
+
+
+def cached_models(target: Target) -> list[ModelInfo]:
+    """Return the models in the local cache, then the others of the catalogue."""
+    catalogue = {model.id: model for model in target.descriptor.models}
+    try:
+        repos = scan_cache_dir().repos
+    except CacheNotFound:  # nothing was ever downloaded
+        repos = frozenset()
+    cached = []
+    for repo in sorted(repos, key=lambda repo: repo.repo_id):
+        files = {file.file_name for revision in repo.revisions for file in revision.files}
+        weights = any(name.endswith((".safetensors", ".bin")) for name in files)
+        if repo.repo_type == "model" and weights:
+            known = catalogue.pop(repo.repo_id, None)
+            cached.append(
+                ModelInfo(
+                    id=repo.repo_id,
+                    description=f"{repo.size_on_disk_str} on disk",
+                    size=known.size if known else None,
+                    context_length=known.context_length if known else None,
+                    default=repo.repo_id == target.descriptor.default_model,
+                    source="cached",
+                    age=max(0.0, time.time() - repo.last_modified),
+                )
+            )
+    return [*cached, *catalogue.values()]

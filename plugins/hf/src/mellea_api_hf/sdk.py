@@ -1,18 +1,52 @@
-"""Sessions: what asks Mellea and transformers for them."""
+"""The hooks that need Mellea, transformers or huggingface_hub."""
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
-import inspect
+import os
 from typing import Any
 
-from mellea_api import MelleaAPIError, PluginError, SessionRequest
-from mellea_api._provider.authoring import construct
-from mellea_api.plugin import ErrorRequest, Target
-from mellea_api_hf.failures import translate_error
-from mellea_api_hf.settings import LOADING, setting
+from huggingface_hub.utils import validate_repo_id
 
-__all__ = ["check_versions", "create_session"]
+from mellea_api import CredentialReport, MelleaAPIError, ModelInfo, PluginError, SessionRequest
+from mellea_api._provider.authoring import run_with_deadline
+from mellea_api.plugin import CredentialRequest, ErrorRequest, ModelsRequest, Target
+from mellea_api_hf import hub
+from mellea_api_hf.failures import translate_error
+from mellea_api_hf.token import to_send
+
+
+def list_models(request: ModelsRequest) -> list[ModelInfo]:
+    """List the local cache and the catalogue; with the setting `hub`, what the Hub has."""
+    words = request.setting("hub")
+    if not words:
+        return hub.cached_models(request.target)
+    words = "" if words is True else words
+    token = to_send(request.credentials.get("token"))
+    return run_with_deadline(
+        lambda: hub.search(request.target, words, request.setting("limit"), token),
+        request.timeout,
+    )
+
+
+def validate_credentials(request: CredentialRequest) -> CredentialReport:
+    """Ask the Hub whether the model is open to the token; of a folder, whether it knows the token.
+
+    Raises:
+        Exception: The Hub's refusal, or that it does not answer.
+    """
+    model, token = request.target.model_id, request.credentials.get("token")
+    sent = to_send(token) if token else False
+    if os.path.isdir(model):
+        if token is None:
+            return request.unchecked(f"{model} is a folder here, which needs no token.")
+        run_with_deadline(lambda: hub.check_token(sent), request.timeout)
+        return request.accepted(f"The token is good; {model} is a folder here, and needs none.")
+    validate_repo_id(model)
+    run_with_deadline(lambda: hub.check_access(model, sent), request.timeout)
+    good = f"The token is good, and opens {model}." if token else f"{model} needs no token."
+    return request.accepted(good)
 
 
 def create_session(request: SessionRequest) -> Any:
@@ -22,52 +56,38 @@ def create_session(request: SessionRequest) -> Any:
         PluginError: If Mellea and transformers do not go together, or transformers is missing.
         ModelNotFoundError: If neither the Hub nor this machine has the model.
         CredentialError: If the model is gated and there is no token, or the Hub rejects it.
-        PermissionDeniedError: If the model is gated and the token's owner was not let in.
-        ConfigurationError: If a setting is wrong.
+        PermissionDeniedError: If the model is gated and the token's owner has no access.
     """
     target = request.target
     check_versions(target)
-    from mellea import MelleaSession
-
     try:
         from mellea_api_hf.backend import LocalHFBackend
     except ImportError as error:
-        raise _missing(target, error) from error
+        raise _missing(error) from error
     from mellea_api_hf.weights import PATIENCE, Recipe, load
 
-    settings = {name: setting(target, name, None) for name in LOADING}
     if "custom_config" in target.settings:
-        return MelleaSession(construct(LocalHFBackend, target, *LOADING))
-    _check_settings(LocalHFBackend, target)
+        return request.build(LocalHFBackend)
     recipe = Recipe(
         model_id=target.model_id,
-        revision=settings["revision"],
-        device=settings["device"],
-        dtype=settings["dtype"] or "auto",
-        trust_remote_code=bool(settings["trust_remote_code"]),
+        revision=request.setting("revision"),
+        device=request.setting("device"),
+        dtype=request.setting("dtype") or "auto",
+        trust_remote_code=request.setting("trust_remote_code"),
         token=request.credentials.get("token"),
         patience=request.timeout or PATIENCE,
     )
-    share = settings["share"] is not False
-    weights = load(recipe, share=share)
-    config = (weights.tokenizer, weights.model, weights.device)
-    backend = construct(LocalHFBackend, target, *LOADING, custom_config=config)
+    reload = functools.partial(load, recipe, share=request.setting("share"))
+    weights = reload()
+    session = request.build(
+        LocalHFBackend, custom_config=(weights.tokenizer, weights.model, weights.device)
+    )
 
     def translate(error: BaseException) -> MelleaAPIError | None:
         return translate_error(ErrorRequest(target=target, operation="call", error=error))
 
-    backend.share(weights, lambda: load(recipe, share=share), request.policy, translate)
-    return MelleaSession(backend)
-
-
-def _check_settings(cls: Any, target: Target) -> None:
-    """Refuse a wrong setting before a model is loaded."""
-
-    def nothing(model_id: str, **_: Any) -> None:
-        return None
-
-    nothing.__signature__ = inspect.signature(cls)  # type: ignore[attr-defined]
-    construct(nothing, target, *LOADING)
+    session.backend.share(weights, reload, request.policy, translate)
+    return session
 
 
 def check_versions(target: Target) -> None:
@@ -79,7 +99,7 @@ def check_versions(target: Target) -> None:
     try:
         installed = importlib.metadata.version("transformers")
     except importlib.metadata.PackageNotFoundError as error:
-        raise _missing(target, error) from error
+        raise _missing(error) from error
     mellea = target.mellea_version or importlib.metadata.version("mellea")
     numbers = [int(part) for part in mellea.split(".")[:2] if part.isdigit()]
     if numbers < [0, 7] and int(installed.partition(".")[0]) >= 5:
@@ -88,15 +108,11 @@ def check_versions(target: Target) -> None:
             f"{installed}, only on one below 5.",
             next_step=f'Run `pip install "mellea[hf]=={mellea}" "transformers>=4.53.2,<5"`, or '
             'upgrade Mellea: `pip install --upgrade "mellea[hf]"`.',
-            backend=target.backend,
-            plugin="hf",
         )
 
 
-def _missing(target: Target, error: Exception) -> PluginError:
+def _missing(error: Exception) -> PluginError:
     return PluginError(
         f"Cannot use the hf backend: what it runs on is not installed ({error}).",
         next_step='Run `pip install "mellea[hf]"`.',
-        backend=target.backend,
-        plugin="hf",
     )

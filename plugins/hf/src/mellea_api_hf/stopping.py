@@ -3,12 +3,82 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
-if TYPE_CHECKING:
-    from mellea_api_hf.generation import Generation
 
-__all__ = ["cut", "hold_back", "in_the_answer", "when_set"]
+class StopTexts:
+    """The texts at which an answer ends; none of them is part of it.
+
+    Args:
+        texts: The texts.
+
+    Attributes:
+        met: Whether the answer ended at one of them.
+    """
+
+    def __init__(self, texts: Sequence[str] = ()) -> None:
+        self.met = False
+        self._texts = list(texts)
+
+    def __bool__(self) -> bool:
+        return bool(self._texts)
+
+    def cut(self, text: str) -> str:
+        """Return the text up to the first stop text.
+
+        >>> StopTexts([".", ","]).cut("a, b. c")
+        'a'
+        """
+        found = [place for stop in self._texts if (place := text.find(stop)) >= 0]
+        self.met = self.met or bool(found)
+        return text[: min(found)] if found else text
+
+    def hold_back(self, streamer: Any) -> None:
+        """Let a streamer of transformers pass on no stop text, nor what may become one."""
+        pass_on, held = streamer.on_finalized_text, ""
+
+        def on_finalized_text(text: str, stream_end: bool = False) -> None:
+            nonlocal held
+            ready = ""
+            if not self.met:
+                held += text
+                ready = self.cut(held)
+                if len(ready) == len(held) and not stream_end:
+                    ready = ready[: len(ready) - self._begun(held)]
+                held = held[len(ready) :]
+            if ready or stream_end:
+                pass_on(ready, stream_end=stream_end)
+
+        streamer.on_finalized_text = on_finalized_text
+
+    def _begun(self, text: str) -> int:
+        """Return how many characters at the end may be the beginning of a stop text.
+
+        >>> StopTexts(["<end>", "en."])._begun("one <en")
+        3
+        """
+        longest = max(map(len, self._texts)) - 1
+        for length in range(min(longest, len(text)), 0, -1):
+            if any(stop.startswith(text[-length:]) for stop in self._texts):
+                return length
+        return 0
+
+    def criterion(self, tokenizer: Any, prompt: int) -> Any:
+        """Return what ends a generation at a stop text after a prompt of that many tokens."""
+        from transformers import StopStringCriteria
+
+        class InTheAnswer(StopStringCriteria):  # type: ignore[misc,unused-ignore]
+            """Ends a generation at a stop text.
+
+            The criterion of `stop_strings` looks at the end of the prompt too: a text that begins
+            there would end an answer that does not contain it.
+            """
+
+            def __call__(self, input_ids: Any, scores: Any, **rest: Any) -> Any:
+                return super().__call__(input_ids[:, prompt:], scores, **rest)
+
+        return InTheAnswer(tokenizer, self._texts)
 
 
 def when_set(event: threading.Event) -> Any:
@@ -25,69 +95,3 @@ def when_set(event: threading.Event) -> Any:
             )
 
     return WhenSet()
-
-
-def in_the_answer(stops: list[str], tokenizer: Any, prompt: int) -> Any:
-    """Return what ends a generation at a stop text after a prompt of so many tokens."""
-    from transformers import StopStringCriteria
-
-    class InTheAnswer(StopStringCriteria):  # type: ignore[misc,unused-ignore]
-        """Ends a generation at a stop text.
-
-        That of `stop_strings` looks at the end of the prompt as well: a text that begins there
-        would end an answer in which it is not.
-        """
-
-        def __call__(self, input_ids: Any, scores: Any, **rest: Any) -> Any:
-            return super().__call__(input_ids[:, prompt:], scores, **rest)
-
-    return InTheAnswer(tokenizer, stops)
-
-
-def cut(text: str, stops: list[str]) -> int | None:
-    """Return where the first of the stop texts begins, or None if there is none.
-
-    >>> cut("a, b. c", [".", ","])
-    1
-    """
-    found = [position for stop in stops if (position := text.find(stop)) >= 0]
-    return min(found, default=None)
-
-
-def _begun(text: str, stops: list[str]) -> int:
-    """Return how many characters at the end may be the beginning of a stop text.
-
-    >>> _begun("one <en", ["<end>", "en."])
-    3
-    """
-    longest = max(map(len, stops)) - 1
-    for length in range(min(longest, len(text)), 0, -1):
-        if any(stop.startswith(text[-length:]) for stop in stops):
-            return length
-    return 0
-
-
-def hold_back(streamer: Any, generation: Generation) -> None:
-    """Have a streamer keep the stop text, and what may become one, to itself.
-
-    Args:
-        streamer: One of transformers' that hands on text.
-        generation: Knows the stop texts, and learns that one was met.
-    """
-    hand_on = streamer.on_finalized_text
-    held = ""
-
-    def on_finalized_text(text: str, stream_end: bool = False) -> None:
-        nonlocal held
-        ready = ""
-        if not generation.stopped:
-            held += text
-            ready, waiting = generation.cut(held), 0
-            if len(ready) == len(held) and not stream_end:
-                waiting = _begun(held, generation.stops)
-            ready = ready[: len(ready) - waiting]
-            held = held[len(ready) :]
-        if ready or stream_end:
-            hand_on(ready, stream_end=stream_end)
-
-    streamer.on_finalized_text = on_finalized_text

@@ -12,14 +12,9 @@ from mellea_api import Secret
 from mellea_api._credentials.find import from_token_file
 from mellea_api.plugin import CredentialField, CredentialForm
 
-__all__ = ["FIELD", "VARIABLES", "to_send"]
-
-VARIABLES: Final = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
-"""The variables that huggingface_hub looks at, in its order."""
-
 FIELD: Final = CredentialField(
     name="token",
-    variables=VARIABLES,
+    variables=("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"),
     required="never",  # a fact of the model: public ones need none
     help="Tokens are made at https://huggingface.co/settings/tokens; only gated and private "
     "models need one.",

@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import contextlib
 import importlib.metadata
+import logging
 import threading
 import time
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import quote
 
+import httpx
 from attrs import define, field, frozen
+from huggingface_hub import try_to_load_from_cache
+from huggingface_hub.errors import OfflineModeIsEnabled
+from huggingface_hub.utils import validate_repo_id
 
 from mellea_api import ModelNotFoundError, Secret
-from mellea_api._provider.authoring import UnreadableAnswerError
-from mellea_api._secrecy.logs import logger
-from mellea_api_hf.http import ask, read
+from mellea_api._provider.authoring import run_with_deadline
+from mellea_api_hf.hub import check_model
 from mellea_api_hf.token import to_send
 
-__all__ = ["PATIENCE", "Recipe", "Weights", "load", "randomness"]
-
+logger = logging.getLogger("mellea_api")
 
 PATIENCE: Final = 10.0
 """Seconds for the Hub's first answer; downloads take their time."""
@@ -115,7 +117,7 @@ def _read(recipe: Recipe) -> Weights:
         "token": to_send(token),
     }
     if not Path(place).is_dir():
-        place = _without_the_hub(recipe, common["token"]) or place
+        place = _cached_folder(recipe, common["token"]) or place
     began = time.monotonic()
     logger.info("loading %s", recipe.model_id)
     # The tokenizer first: it is small, and a wrong id or a closed gate shows at once.
@@ -143,46 +145,32 @@ def _place(model_id: str) -> str:
             lacks if folder else f"There is no folder {model_id!r}.",
             next_step="Give a folder that save_pretrained() wrote, or an id on the Hub such as "
             "meta-llama/Llama-3.2-3B-Instruct.",
-            backend="hf",
-            model_id=model_id,
         )
     return model_id
 
 
-def _without_the_hub(recipe: Recipe, token: str | None) -> str | None:
-    """Ask the Hub for the model once, and return its folder in the cache if nobody answers.
+def _cached_folder(recipe: Recipe, token: str | None) -> str | None:
+    """Ask the Hub for the model, once; return its folder in the cache if the Hub does not answer.
 
     transformers itself would try for half a minute, file by file, before it looks there.
 
     Raises:
-        Exception: What the Hub says, or that it cannot be reached, where the cache lacks the model.
+        Exception: The Hub's refusal, or that it does not answer, if the cache has no such model.
     """
-    from huggingface_hub import constants, try_to_load_from_cache
-    from huggingface_hub.errors import HfHubHTTPError
-    from huggingface_hub.utils import validate_repo_id
-
-    name, revision = recipe.model_id, recipe.revision or "main"
+    name, revision = recipe.model_id, recipe.revision
     validate_repo_id(name)
-    cached: Any = None
     try:
-        if constants.HF_HUB_OFFLINE:
-            cached = try_to_load_from_cache(name, "config.json", revision=revision)
-        else:
-            place = name if revision == "main" else f"{name}/revision/{quote(revision, safe='')}"
-            about = read(ask(f"models/{place}", token, recipe.patience))
-            if not isinstance(about, dict) or "id" not in about:
-                raise UnreadableAnswerError(f"{str(about)[:60]!r} does not describe the model")
-            if about.get("gated"):
-                # transformers 5 would ask again without the token, and say what that was told.
-                ask(f"models/{name}/auth-check", token, recipe.patience)
+        run_with_deadline(lambda: check_model(name, revision, token), recipe.patience)
     except Exception as error:
         cached = try_to_load_from_cache(name, "config.json", revision=revision)
         if not isinstance(cached, str):
             raise
-        if isinstance(error, HfHubHTTPError):
-            return None  # it answers, and transformers goes on with what is in the cache
-        logger.warning("The Hub cannot be reached; %s is taken from the cache.", name)
-    return str(Path(cached).parent) if isinstance(cached, str) else None
+        if isinstance(error, httpx.HTTPStatusError):
+            return None  # transformers goes on with what is in the cache
+        if not isinstance(error, OfflineModeIsEnabled):
+            logger.warning("The Hub cannot be reached; %s is taken from the cache.", name)
+        return str(Path(cached).parent)
+    return None
 
 
 def _best_device() -> str:

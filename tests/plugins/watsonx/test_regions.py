@@ -59,8 +59,6 @@ def test_dallas_is_the_default() -> None:
         ("http://jp-tok.ml.cloud.ibm.com", "https://jp-tok.ml.cloud.ibm.com"),
         ("https://ca-tor.ml.cloud.ibm.com/ml/v1", "https://ca-tor.ml.cloud.ibm.com"),
         ("https://au-syd.ml.cloud.ibm.com:8443", "https://au-syd.ml.cloud.ibm.com"),
-        ("https://Dallas.ml.cloud.ibm.com", "https://us-south.ml.cloud.ibm.com"),
-        ("https://frankfurt.ml.cloud.ibm.com", "https://eu-de.ml.cloud.ibm.com"),
         ("https://us-south.cloud.ibm.com", "https://us-south.ml.cloud.ibm.com"),
     ],
 )

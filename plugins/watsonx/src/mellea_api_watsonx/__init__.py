@@ -2,7 +2,7 @@
 
 This module is what the entry point names: it is light, and holds the hooks. `options` says what
 becomes of each option, `regions` which addresses there are, `models` is the catalogue, and `specs`
-asks a region for its models; `sdk`, `credentials` (which tries the key) and `failures` alone import
+asks a region for its models; `sdk`, which logs in and makes sessions, and `failures` alone import
 the SDK.
 """
 
@@ -21,6 +21,7 @@ from mellea_api.plugin import (
     CredentialRequest,
     ErrorRequest,
     ModelsRequest,
+    Setting,
     hookimpl,
 )
 from mellea_api_watsonx.models import CATALOGUE
@@ -68,6 +69,20 @@ def describe_backend(name: str) -> BackendDescriptor:
                 help="Cloud Pak for Data alone asks for it.",
             ),
         ),
+        settings=(
+            Setting(
+                name="validate",
+                type="boolean",
+                default=True,
+                help="validate=False opens a session without asking for the model.",
+            ),
+            Setting(
+                name="max_retries",
+                type="integer",
+                default=0,
+                help="How often the SDK asks again when the server is busy.",
+            ),
+        ),
         options=RULES,
         models=CATALOGUE,
         listing_needs="compatible",  # IBM Cloud lists them for everybody
@@ -97,9 +112,9 @@ def validate_credentials(request: CredentialRequest) -> CredentialReport | None:
     """Try the key and the project, if that is asked for."""
     if not request.probe:
         return None
-    from mellea_api_watsonx import credentials
+    from mellea_api_watsonx import sdk
 
-    return credentials.probe(request)
+    return sdk.validate_credentials(request)
 
 
 @hookimpl

@@ -1,7 +1,7 @@
-"""Where watsonx.ai is: IBM Cloud's regions, and what an address can be otherwise.
+"""The addresses of watsonx.ai: IBM Cloud's regions, and Cloud Pak for Data.
 
-The SDK takes every address that it does not know for Cloud Pak for Data, and then fails in
-words that no one connects with a misspelt region. So the address is looked at first.
+The SDK takes every address that it does not know for Cloud Pak for Data, and then fails with
+words that do not hint at a misspelt region. So the address is checked first.
 """
 
 from __future__ import annotations
@@ -14,8 +14,6 @@ from urllib.parse import urlsplit
 from mellea_api import ConfigurationError
 from mellea_api.plugin import Target
 
-__all__ = ["OFFICIAL_HOSTS", "REGIONS", "checked_url", "is_cloud"]
-
 REGIONS: Final = {
     "us-south.ml.cloud.ibm.com": "Dallas",
     "eu-de.ml.cloud.ibm.com": "Frankfurt",
@@ -27,11 +25,11 @@ REGIONS: Final = {
     "us-east-1.aws.wxai.ibm.com": "Virginia, on AWS",
     "wxai.ibmforusgov.com": "AWS GovCloud",
 }
-"""The host of each region. A test holds them against the SDK's `APIClient.PLATFORM_URLS_MAP`."""
+"""The host of each region. A test compares them with the SDK's `APIClient.PLATFORM_URLS_MAP`."""
 
 _IBM: Final = (".cloud.ibm.com", ".wxai.ibm.com", ".data.ibm.com", ".ibmforusgov.com")
 OFFICIAL_HOSTS: Final = (*(f"*{domain}" for domain in _IBM), "wxai.ibmforusgov.com")
-"""Hosts of IBM's own, as globs; every other one is Cloud Pak for Data."""
+"""IBM's own hosts, as globs; any other host is Cloud Pak for Data."""
 
 
 def is_cloud(url: str) -> bool:
@@ -55,7 +53,7 @@ def checked_url(target: Target, also: Iterable[str] = ()) -> str:
         also: Further addresses that the installed SDK knows.
 
     Raises:
-        ConfigurationError: If it is no address of watsonx.ai; names the regions.
+        ConfigurationError: If it is not an address of watsonx.ai; names the regions.
     """
     given = (target.base_url or target.descriptor.default_base_url or "").strip()
     url = given.rstrip("/")
@@ -63,35 +61,30 @@ def checked_url(target: Target, also: Iterable[str] = ()) -> str:
         parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port
     except ValueError as error:
-        _refuse(target, given, f"it is no address ({error})")
+        _refuse(target, given, f"it is not an address ({error})")
     if not parts.scheme or not host:
         _refuse(target, given, "it does not begin with https://", _nearest(given))
     if parts.username or parts.password or parts.query or parts.fragment:
-        _refuse(target, given, "it holds more than a server's address")
+        _refuse(target, given, "it contains more than the address of a server")
     if parts.scheme != "https":
-        _refuse(target, given, "the SDK takes nothing but https://", f"https://{parts.netloc}")
+        _refuse(target, given, "the SDK takes only https://", f"https://{parts.netloc}")
     if not _belongs_to_ibm(host):
         return f"https://{parts.netloc}{parts.path}".rstrip("/")
     known = {*REGIONS, *(f"private.{name}" for name in REGIONS)}
     known |= {urlsplit(address).hostname or "" for address in also}
     if host not in known:
-        _refuse(target, given, f"{host} is no region of watsonx.ai", _nearest(host))
+        _refuse(target, given, f"{host} is not a region of watsonx.ai", _nearest(host))
     if parts.path or port not in (None, 443):
         _refuse(target, given, "a region's address ends with the host", f"https://{host}")
     return f"https://{host}"
 
 
 def _nearest(given: str) -> str:
-    """Return the address of the region that was probably meant, or an empty text."""
-    host = given.removeprefix("//").partition("/")[0]
-    by_name = {place.partition(",")[0].lower(): name for name, place in REGIONS.items()}
-    by_name |= {name.partition(".")[0]: name for name in REGIONS}
-    first = host.split(".")[0].lower()
-    near = difflib.get_close_matches(first, by_name, n=1, cutoff=0.75)
-    found = (
-        [by_name[near[0]]] if near else difflib.get_close_matches(host, REGIONS, n=1, cutoff=0.9)
-    )
-    return f"https://{found[0]}" if found else ""
+    """Return the address of the region with nearly that name, or an empty text."""
+    first = given.rpartition("//")[2].partition(".")[0].lower()
+    hosts = {host.partition(".")[0]: host for host in REGIONS}
+    near = difflib.get_close_matches(first, hosts, n=1, cutoff=0.75)
+    return f"https://{hosts[near[0]]}" if near else ""
 
 
 def _refuse(target: Target, given: str, why: str, meant: str = "") -> NoReturn:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Final
 
 from mellea_api import Secret
-from mellea_api._credentials.find import from_token_file
 from mellea_api.plugin import CredentialField, CredentialForm
 
 FIELD: Final = CredentialField(
@@ -35,8 +34,8 @@ FIELD: Final = CredentialField(
 
 
 def to_send(secret: Secret | None) -> str | None:
-    """Return the token to send; None lets huggingface_hub read its file.
+    """Return the token to send; None lets huggingface_hub read its own file.
 
-    It renews the tokens in there that expire.
+    It renews the tokens in that file that expire.
     """
-    return None if secret is None or from_token_file(secret) else secret.reveal()
+    return None if secret is None or secret.source.startswith("token file") else secret.reveal()

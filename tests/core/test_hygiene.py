@@ -25,7 +25,7 @@ HEAVY = {
     "hypothesis": "no dependency: only the tests of plugin authors have it",
     "rich": "30 ms; only a command that prints a table needs it",
     "click": "15 ms; only the command line needs it",
-    "filelock": "asyncio and sqlite3 with it; needed when a provider is asked for its models",
+    "filelock": "nothing here needs it",
     "sqlite3": "nothing here needs it",
     "keyring": "80 ms, and a question to the desktop; only a key that is nowhere else needs it",
 }

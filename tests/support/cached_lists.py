@@ -6,7 +6,7 @@ from typing import Any
 
 from support.fake_plugins import described
 
-from mellea_api import BackendUnavailableError, ModelInfo
+from mellea_api import ModelInfo
 from mellea_api._models.cache import ModelCache
 from mellea_api.plugin import Target
 
@@ -18,10 +18,6 @@ def target(**facts: Any) -> Target:
 
 def lists(*names: str) -> list[ModelInfo]:
     return [ModelInfo(id=name, size="3B", source="live") for name in names]
-
-
-def down(text: str = "nobody is there") -> BackendUnavailableError:
-    return BackendUnavailableError(text, next_step="Start it.", backend="fake", status=503)
 
 
 def key_of(cache: ModelCache, **facts: Any) -> str:

@@ -10,7 +10,7 @@ import pytest
 from support.fake_plugins import GOOD, backend, registry
 
 from mellea_api import Registry
-from mellea_api._models import folder as cached
+from mellea_api._models import cache as cached
 from mellea_api._models.cache import ModelCache
 
 _numbers = itertools.count()

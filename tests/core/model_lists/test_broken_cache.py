@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
 import os
 import shutil
+import stat
 import subprocess
 import sys
 import tempfile
@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.cached_lists import down, key_of, lists, target
+from support.cached_lists import key_of, lists
 
 from mellea_api._models.cache import ModelCache
 
@@ -25,8 +25,8 @@ from mellea_api._models.cache import ModelCache
 
 def kept(cache: ModelCache, folder: Path) -> tuple[str, Path]:
     key = key_of(cache)
-    cache.keep_models(key, lists("a"))
-    return key, folder / f"{key}.models.json"
+    cache.keep(key, lists("a"))
+    return key, folder / f"{key}.json"
 
 
 @pytest.mark.parametrize(
@@ -39,15 +39,15 @@ def kept(cache: ModelCache, folder: Path) -> tuple[str, Path]:
         b"null",
         b"{}",
         b"[" * 100_000,
-        b'{"schema": 2, "written": 1, "models": []}',
-        b'{"schema": 1, "written": "now", "models": []}',
-        b'{"schema": 1, "written": NaN, "models": []}',
-        b'{"schema": 1, "written": true, "models": []}',
-        b'{"schema": 1, "written": 1}',
-        b'{"schema": 1, "written": 1, "models": [{"id": 5}]}',
-        b'{"schema": 1, "written": 1, "models": [{"id": "x", "price": 5}]}',
-        b'{"schema": 1, "written": 1, "models": {"a": 1}}',
-        b'{"schema": 1, "written": 1, "models": "ab"}',
+        b'{"schema": 9, "written": 1, "models": []}',
+        b'{"schema": 2, "written": "now", "models": []}',
+        b'{"schema": 2, "written": NaN, "models": []}',
+        b'{"schema": 2, "written": true, "models": []}',
+        b'{"schema": 2, "written": 1}',
+        b'{"schema": 2, "written": 1, "models": [{"id": 5}]}',
+        b'{"schema": 2, "written": 1, "models": [{"id": "x", "price": 5}]}',
+        b'{"schema": 2, "written": 1, "models": {"a": 1}}',
+        b'{"schema": 2, "written": 1, "models": "ab"}',
     ],
     ids=lambda content: content[:45].decode("latin-1"),
 )
@@ -60,25 +60,10 @@ def test_a_damaged_or_foreign_entry_is_none_and_is_said_once_and_is_replaced(
     assert cache.models(key) is None
     assert len(caplog.records) == 1
     assert str(folder) in caplog.text
-    cache.keep_models(key, lists("b"))
+    cache.keep(key, lists("b"))
     found = cache.models(key)
     assert found is not None
     assert found.models[0].id == "b"
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        b'{"schema": 1, "written": 1, "error": {"type": "OSError", "reason": "", "next_step": ""}}',
-        b'{"schema": 1, "written": 1, "error": {"type": "OptionProblem"}}',
-        b'{"schema": 1, "written": 1, "error": {"type": "RateLimitError"}}',
-        b'{"schema": 1, "written": 1, "error": []}',
-    ],
-)
-def test_a_damaged_failure_is_none(cache: ModelCache, folder: Path, content: bytes) -> None:
-    key = key_of(cache)
-    (folder / f"{key}.failure.json").write_bytes(content)
-    assert cache.failure(key) is None
 
 
 @given(share=st.floats(0, 1, exclude_max=True))
@@ -91,37 +76,20 @@ def test_an_entry_that_was_cut_off_is_none(share: float) -> None:
         assert cache.models(key) is None
 
 
-def test_a_damaged_salt_is_replaced(cache: ModelCache, folder: Path) -> None:
-    before, _ = kept(cache, folder)
-    (folder / "salt").write_bytes(b"short")
-    after, _ = kept(cache, folder)
-    assert before != after == key_of(cache)
-
-
 def use(folder: Path) -> None:
     """Everything, as one who lists models would; whatever is wrong, nothing is raised."""
     cache = ModelCache(folder)
-    key = cache.key(target(), {})
-    if key is None:
-        return
-    with cache.alone(key, 0.2):
-        cache.keep_models(key, lists("a"))
-        cache.keep_failure(key, down())
-        cache.models(key)
-        cache.failure(key)
-
-
-@pytest.mark.parametrize("name", ["salt", "{key}.models.json", "{key}.failure.json", "{key}.lock"])
-def test_a_folder_where_a_file_should_be_is_survived(
-    cache: ModelCache, folder: Path, name: str, caplog: pytest.LogCaptureFixture
-) -> None:
     key = key_of(cache)
-    path = folder / name.format(key=key)
-    with contextlib.suppress(FileNotFoundError):
-        path.unlink()
-    (path / "full").mkdir(parents=True)
+    cache.keep(key, lists("a"))
+    cache.models(key)
+
+
+def test_a_folder_where_a_file_should_be_is_survived(
+    cache: ModelCache, folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (folder / f"{key_of(cache)}.json" / "full").mkdir(parents=True)
     use(folder)
-    assert len(caplog.records) == (0 if name.endswith("lock") else 1)
+    assert len(caplog.records) == 1
     assert not list(folder.glob(".new-*"))
 
 
@@ -167,7 +135,7 @@ def test_a_folder_that_cannot_be_written_is_still_read(
     key, path = kept(cache, nobody)
     nobody.chmod(0o500)
     use(nobody)
-    cache.keep_models(key, lists("new"))
+    cache.keep(key, lists("new"))
     found = ModelCache(nobody).models(key_of(cache))
     assert found is not None
     assert found.models[0].id == "a"
@@ -187,12 +155,27 @@ def test_a_folder_of_somebody_else_is_not_used(
     os.seteuid(65534)
     use(foreign)
     assert list(foreign.iterdir()) == []
-    os.seteuid(0)
-    (foreign / "salt").write_bytes(b"known to somebody else".ljust(32))
-    (foreign / "salt").chmod(0o644)
-    os.seteuid(65534)
-    assert ModelCache(foreign).key(target(), {}, make=False) is None
     assert "another user" in caplog.text
+
+
+def test_a_link_that_somebody_else_made_is_not_followed(nobody: Path) -> None:
+    documents = nobody / "documents"
+    documents.mkdir()
+    documents.chmod(0o755)
+    (documents / "thesis.tex").write_text("written long ago")
+    os.utime(documents / "thesis.tex", (0, 0))
+    link = nobody / "models"
+    link.symlink_to(documents)
+    use(link)
+    assert (documents / "thesis.tex").exists()
+    assert stat.S_IMODE(documents.stat().st_mode) == 0o755  # by a link of one's own, too
+    link.unlink()
+    os.seteuid(0)
+    link.symlink_to(documents)
+    os.seteuid(65534)
+    before = sorted(documents.iterdir())
+    ModelCache(link).keep("new", lists("a"))
+    assert sorted(documents.iterdir()) == before
 
 
 # ------------------------------------------------------------------------------ many processes
@@ -203,7 +186,7 @@ import random, sys
 from pathlib import Path
 sys.path[:0] = sys.argv[3:]
 from mellea_api.plugin import BackendDescriptor, Target
-from mellea_api import BackendUnavailableError, ModelInfo
+from mellea_api import ModelInfo
 from mellea_api._models.cache import ModelCache
 
 cache, me = ModelCache(Path(sys.argv[1])), sys.argv[2]
@@ -215,12 +198,9 @@ chance = random.Random(me)
 for step in range(40):
     key = chance.choice(sorted(keys))
     # Each list says who wrote it in all its names: a mixture would show.
-    cache.keep_models(key, [ModelInfo(id=f"{me}-{step}", source="live")] * 50)
-    if chance.random() < 0.2:
-        cache.keep_failure(key, BackendUnavailableError(me * 500, next_step=me, backend="fake"))
-    kept, failure = cache.models(key), cache.failure(key)
+    cache.keep(key, [ModelInfo(id=f"{me}-{step}", source="live")] * 50)
+    kept = cache.models(key)
     assert kept is not None and len(kept.models) == 50 and len({m.id for m in kept.models}) == 1
-    assert failure is None or len(set(failure.error.reason)) == 1
 print(*sorted(keys))
 """
 
@@ -237,7 +217,7 @@ def test_many_processes_write_and_read_at_once(folder: Path) -> None:
     ]
     outcomes = [worker.communicate(timeout=100) for worker in workers]
     assert [errors for _, errors in outcomes] == [""] * 8
-    assert len({keys for keys, _ in outcomes}) == 1, "one of them made a salt of its own"
+    assert len({keys for keys, _ in outcomes}) == 1
     assert not list(folder.glob(".new-*"))
 
 
@@ -250,8 +230,7 @@ def test_a_process_that_dies_while_it_writes_spoils_nothing(folder: Path) -> Non
         "from mellea_api._models.cache import ModelCache\n"
         "os.replace = lambda *places: os.kill(os.getpid(), 9)\n"
         "cache = ModelCache(Path(sys.argv[1]))\n"
-        "with cache.alone(sys.argv[2], 5):\n"
-        "    cache.keep_models(sys.argv[2], [ModelInfo(id='half')])\n"
+        "cache.keep(sys.argv[2], [ModelInfo(id='half')])\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", killed, str(folder), key, *sys.path], timeout=60, check=False
@@ -260,6 +239,5 @@ def test_a_process_that_dies_while_it_writes_spoils_nothing(folder: Path) -> Non
     found = cache.models(key)
     assert found is not None
     assert found.models[0].id == "a"
-    with cache.alone(key, 60.0):  # its lock is gone with it
-        cache.keep_models(key, lists("b"))
+    cache.keep(key, lists("b"))
     assert json.loads(path.read_bytes())["models"][0]["id"] == "b"

@@ -26,7 +26,7 @@ def test_finding_listing_and_explaining_import_no_mellea_and_no_model() -> None:
     program = (
         "import sys, mellea_api\n"
         "assert 'ngram' in mellea_api.shared_registry()\n"
-        "assert mellea_api.list_models('ngram', freshness='offline')\n"  # filelock may bring asyncio
+        "assert mellea_api.list_models('ngram', freshness='offline')\n"
         "assert mellea_api.validate_credentials('ngram')\n"
         "assert mellea_api.explain_options('ngram', {'temperature': 0, 'max_tokens': 5}).wire\n"
         f"print([name for name in {list(FORBIDDEN)} if name in sys.modules])"

@@ -237,11 +237,10 @@ def list_models(
         backend: The backend's name.
         base_url: The server, instead of the environment's or the default one.
         freshness: `cached`: what the provider said within the last hour
-            (MELLEA_API_MODELS_LIFETIME), to this process or another one, else it is asked;
-            a failure counts for 30 s. `live`: it is asked. `offline`: nobody is asked; what it
-            last said, however long ago, else the catalogue that came with the plugin.
-        timeout: Seconds allowed for the answer. A plugin that does not keep to it is given up
-            2 s later.
+            (MELLEA_API_MODELS_LIFETIME), to this process or another one, else it is asked.
+            `live`: it is asked. `offline`: nobody is asked; what it last said, however long ago,
+            else the catalogue that came with the plugin.
+        timeout: Seconds allowed for the answer. A plugin that ignores it is given up 2 s later.
         registry: Where to look for the backend; None for the shared registry.
         backend_kwargs: Credentials by field name, and the backend's other arguments.
 
@@ -271,8 +270,8 @@ def list_all_models(
 ) -> list[ModelListing]:
     """List the models of several backends, which are asked at once.
 
-    One that fails, or hangs, stands beside the others with its reason, and with what it last
-    said, if that is known. Safe to call from any thread, and inside a running event loop.
+    A backend that fails or hangs is listed with the reason, and with its last known models.
+    Safe to call from any thread, and inside a running event loop.
 
     Args:
         backends: Their names, or one; None for all that are installed, each once. The system's
@@ -288,7 +287,8 @@ def list_all_models(
         ConfigurationError: If an argument or MELLEA_API_MODELS_LIFETIME cannot be used.
     """
     arguments = {name: hidden(values) for name, values in (arguments or {}).items()}
-    from mellea_api._models import asking  # threads and files, which nothing else needs
+    from mellea_api._models import listing  # threads and files, which nothing else needs
+    from mellea_api._models.cache import default_cache
 
     one_of("freshness", freshness, get_args(Freshness))
     allowed = seconds(timeout) or 10.0
@@ -301,17 +301,22 @@ def list_all_models(
     if backends is None:
         conflicts = [record.name for record in found.backends() if record.state == "conflict"]
         backends = sorted([*found.distinct(), *conflicts])
-    cache = asking.default_cache()
+    cache = default_cache()
 
     def question(name: str) -> ModelListing:
         own = dict(arguments.get(name, {}))
         backend = found.backend(name)
-        target, credentials = target_and_credentials(backend, None, own.pop("base_url", None), own)
-        return asking.list_one(
-            backend, target, credentials, freshness, allowed, cache, keyring=keyring
-        )
+        target, given = target_and_credentials(backend, None, own.pop("base_url", None), own)
+        credentials = backend.credentials(target, given, keyring=keyring)
+        # What was given and cannot be used stays an argument: it is an error.
+        given |= credentials
 
-    return asking.ask_each(list(dict.fromkeys(backends)), question, allowed)
+        def ask(live: bool) -> list[ModelInfo]:
+            return backend.list_models(target, given, live=live, timeout=allowed, keyring=keyring)
+
+        return listing.list_one(name, target, credentials, ask, freshness, cache)
+
+    return listing.list_each(list(dict.fromkeys(backends)), question, allowed)
 
 
 def validate_credentials(

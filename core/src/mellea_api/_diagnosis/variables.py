@@ -141,7 +141,7 @@ def _read(name: str, readers: Sequence[tuple[str, Reads]], problem: Finding | No
 def _own_problems(registry: Registry) -> dict[str, Finding]:
     """Return what is wrong with this library's own variables, by their names."""
     from mellea_api._api.arguments import policy_of
-    from mellea_api._models.asking import default_cache
+    from mellea_api._models.cache import default_cache
 
     backend = os.environ.get("MELLEA_BACKEND", "").strip()
     reads: dict[str, Callable[[], Any]] = {

@@ -1,19 +1,8 @@
 """What providers said about their models, kept on disk for this and other processes.
 
-Each answer is a JSON file of its own, written beside its place and then moved there by
-`os.replace`: a reader sees the old file or the new one, whatever happens in between, and the last
-writer wins, which for an answer is right. So neither reading nor writing takes a lock, and an
-entry that is damaged costs one question to the provider. The `filelock` library keeps processes
-that start together from asking one provider all at once, and from making two salts; its locks end
-with their process.
-
-What was weighed and left: SQLite keeps all in one file, so that what damages it costs everything,
-it cannot be thrown away while another process has it open, and its journal and shared memory are
-trouble on network file systems; diskcache is SQLite with pickles in it.
-
-The name of a file is a digest of all that the answer depends on: backend, address, settings and
-credentials, under a key that is made with the cache and never leaves it. So a credential, or an
-address with a password in it, is nowhere in the cache, and nobody can compare two machines'.
+Each answer is a JSON file, written beside its place and moved there by `os.replace`: a reader sees
+the old file or the new one, and a damaged one costs one question to the provider. The name of a
+file is a digest of all that the answer depends on: backend, address, settings and credentials.
 """
 
 from __future__ import annotations
@@ -24,22 +13,24 @@ import hashlib
 import json
 import math
 import os
+import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from attrs import evolve, frozen
+from attrs import asdict, evolve, frozen
 
-from mellea_api._contract import errors
 from mellea_api._contract.descriptor import ModelInfo
+from mellea_api._contract.errors import ConfigurationError
 from mellea_api._contract.requests import Target
-from mellea_api._models.folder import Folder
+from mellea_api._secrecy.logs import logger
 from mellea_api._secrecy.secrets import Secret, redact
 
-SCHEMA: Final = 1
-"""The version of the files' form; a file of another version is none to us."""
-_SALT_BYTES: Final = 32
+SCHEMA: Final = 2
+"""The version of the files' form; a file of another version is not read."""
+_VARIABLE: Final = "MELLEA_API_MODELS_LIFETIME"
+_reported: Final[set[Path]] = set()
 
 
 @frozen
@@ -48,68 +39,57 @@ class KeptModels:
 
     Args:
         models: The models, labelled with their age.
-        age: Seconds since then.
-        fresh: Whether it still counts as an answer.
+        fresh: Whether it is young enough to stand for an answer.
     """
 
     models: tuple[ModelInfo, ...]
-    age: float
     fresh: bool
 
 
-@frozen
-class KeptFailure:
-    """Why a provider gave no list.
+def default_cache() -> ModelCache:
+    """Return the user's cache, with the lifetime that the environment says.
 
-    Args:
-        error: The typed reason.
-        age: Seconds since then.
-        fresh: Whether it still counts as an answer.
+    Raises:
+        ConfigurationError: If the lifetime is not a number of seconds, 0 or more.
     """
+    import platformdirs
 
-    error: errors.ProviderError
-    age: float
-    fresh: bool
+    text = os.environ.get(_VARIABLE, "").strip()
+    try:
+        lifetime = float(text) if text else 3600.0
+    except ValueError:
+        lifetime = -1.0
+    if not 0 <= lifetime < float("inf"):
+        raise ConfigurationError(
+            f"Cannot use {_VARIABLE}={text!r:.40}.",
+            next_step="Set it to a number of seconds, 0 to ask every time.",
+            variable=_VARIABLE,
+        )
+    folder = platformdirs.user_cache_path("mellea-api", appauthor=False) / "models"
+    return ModelCache(folder, lifetime=lifetime)
 
 
 class ModelCache:
     """The answers in one folder. Safe to use from many threads and processes.
 
-    Nothing here raises because of the folder: what cannot be read is not there, what cannot be
+    It raises nothing because of the folder: what cannot be read is not there, what cannot be
     written is not kept, and the log says so once.
 
     Args:
-        folder: Where it is; made when something is first kept, and for its owner alone.
-        lifetime: Seconds for which a list counts as an answer.
-        failure_lifetime: Seconds for which a failure does.
-        clock: Tells the time in seconds since 1970, for all processes alike.
+        folder: Where it is. It is made when something is first kept, for its owner alone.
+        lifetime: Seconds for which a list stands for an answer.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        *,
-        lifetime: float = 3600.0,
-        failure_lifetime: float = 30.0,
-        clock: Callable[[], float] = time.time,
-    ) -> None:
-        self._folder = Folder(folder)
+    def __init__(self, folder: Path, *, lifetime: float = 3600.0) -> None:
+        self._folder = folder
         self._lifetime = lifetime
-        # Whoever wants every list asked for wants no failure repeated, either.
-        self._failure_lifetime = min(failure_lifetime, lifetime)
-        self._clock = clock
 
-    # What an answer depends on.
-
-    def key(
-        self, target: Target, credentials: Mapping[str, Secret], *, make: bool = True
-    ) -> str | None:
-        """Return the name under which an answer is kept; None if it cannot be kept.
+    def key(self, target: Target, credentials: Mapping[str, Secret]) -> str | None:
+        """Return the name under which an answer is kept; None if a setting is a live object.
 
         Args:
             target: Backend, server and settings; its model does not count.
             credentials: What was found, by field name.
-            make: Whether the cache is made where there is none yet.
         """
         descriptor = target.descriptor
         facts = [
@@ -126,118 +106,83 @@ class ModelCache:
         ]
         try:
             text = json.dumps(facts, sort_keys=True)
-        except (TypeError, ValueError, RecursionError):  # a setting is a live object
+        except (TypeError, ValueError, RecursionError):
             return None
-        salt = self._salt(make)
-        if salt is None:
-            return None
-        return hashlib.blake2b(text.encode(), key=salt, digest_size=16).hexdigest()
-
-    def _salt(self, make: bool) -> bytes | None:
-        """Return the cache's own key."""
-        salt = self._folder.read("salt")
-        if salt is None or len(salt) != _SALT_BYTES:
-            if not make or not self._folder.make():
-                return None
-            with self._folder.alone("salt", 5.0):
-                salt = self._folder.read("salt")  # another process may have made one meanwhile
-                if salt is None or len(salt) != _SALT_BYTES:
-                    self._folder.write("salt", os.urandom(_SALT_BYTES))
-                    salt = self._folder.read("salt")
-        return salt if salt is not None and len(salt) == _SALT_BYTES else None
-
-    # Answers.
+        return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
     def models(self, key: str) -> KeptModels | None:
         """Return the list that was kept, of whatever age, or None."""
-        found = self._load(f"{key}.models.json", "models", _models)
-        if found is None:
-            return None
-        value, written = found
-        age = max(0.0, self._clock() - written)
-        models = tuple(
-            evolve(model, source="cached", age=age) if model.source == "live" else model
-            for model in value
-        )
-        return KeptModels(models, age, self._is_fresh(written, self._lifetime))
-
-    def failure(self, key: str) -> KeptFailure | None:
-        """Return the failure that was kept, of whatever age, or None."""
-        found = self._load(f"{key}.failure.json", "error", _error)
-        if found is None:
-            return None
-        error, written = found
-        age = max(0.0, self._clock() - written)
-        return KeptFailure(error, age, self._is_fresh(written, self._failure_lifetime))
-
-    def keep_models(self, key: str, models: Sequence[ModelInfo]) -> None:
-        """Keep a list that a provider gave just now; it puts an end to a failure."""
-        from mellea_api._contract.converter import converter
-
-        self._store(f"{key}.models.json", "models", converter().unstructure(models))
-        self._folder.remove(f"{key}.failure.json")
-
-    def keep_failure(self, key: str, error: errors.ProviderError) -> None:
-        """Keep the reason why a provider gave no list just now; its last list stays."""
-        from mellea_api._contract.converter import converter
-
-        # Of a plugin's own kind, the kind of this library that it is.
-        kinds = (kind.__name__ for kind in type(error).__mro__ if kind.__name__ in vars(errors))
-        facts = {**converter().unstructure(error), "type": next(kinds)}
-        self._store(f"{key}.failure.json", "error", facts)
-
-    def alone(self, key: str, patience: float) -> contextlib.AbstractContextManager[bool]:
-        """Keep others from asking the same at the same time: see `Folder.alone`."""
-        return self._folder.alone(key, patience)
-
-    def _is_fresh(self, written: float, lifetime: float) -> bool:
-        return 0 <= self._clock() - written < lifetime  # clocks are set back, too
-
-    def _load(self, name: str, field: str, read: Callable[[Any], Any]) -> tuple[Any, float] | None:
-        raw = self._folder.read(name)
-        if raw is None:
-            return None
+        name = f"{key}.json"
         try:
-            found = json.loads(raw)
-            version = found.get("schema")
-            if version != SCHEMA:
-                self._folder.report(f"it has entries of another version, {version!r:.20}")
+            if not self._is_ours():
                 return None
-            written = found["written"]
+            entry = json.loads((self._folder / name).read_bytes())
+            if entry["schema"] != SCHEMA:
+                raise ValueError("another version wrote it")
+            written = entry["written"]
             if isinstance(written, bool) or not math.isfinite(written):
                 raise ValueError("it does not say when it was written")
-            return read(found[field]), float(written)
-        except Exception as error:  # anybody may have written anything
-            self._folder.report(f"{name} cannot be read: {type(error).__name__}")
+            age = time.time() - written
+            models = tuple(_model(row, max(0.0, age)) for row in entry["models"])
+        except FileNotFoundError:
             return None
+        except Exception as error:  # anybody may have written anything
+            self._report(f"{name} cannot be read ({type(error).__name__})")
+            return None
+        return KeptModels(models, fresh=0 <= age < self._lifetime)  # clocks are set back, too
 
-    def _store(self, name: str, field: str, value: Any) -> None:
-        entry = {"schema": SCHEMA, "written": self._clock(), field: _masked(value)}
-        self._folder.write(name, json.dumps(entry).encode())
-        self._folder.forget_old(but="salt")
+    def keep(self, key: str, models: Sequence[ModelInfo]) -> None:
+        """Keep a list that a provider gave just now."""
+        # A server may repeat what it was sent, in a name too.
+        rows = [
+            {name: redact(fact) if isinstance(fact, str) else fact for name, fact in row.items()}
+            for row in map(asdict, models)
+        ]
+        entry = {"schema": SCHEMA, "written": time.time(), "models": rows}
+        try:
+            if not self._folder.is_absolute():
+                raise OSError("there is no home to keep it in")
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if not self._is_ours():
+                return
+            if not self._folder.is_symlink() and self._folder.stat().st_mode & 0o077:
+                self._folder.chmod(0o700)
+            self._replace(f"{key}.json", json.dumps(entry))
+        except OSError as error:
+            self._report(f"it cannot be written ({error.strerror or error})")
+
+    def _replace(self, name: str, text: str) -> None:
+        handle, new = tempfile.mkstemp(dir=self._folder, prefix=".new-")  # with mode 0600
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                file.write(text)
+            os.replace(new, self._folder / name)
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.unlink(new)
+            raise
+
+    def _is_ours(self) -> bool:
+        """Return whether the folder is this user's, and not reached through another's link."""
+        if not self._folder.is_absolute():
+            return False
+        owners = {self._folder.lstat().st_uid, self._folder.stat().st_uid}
+        if hasattr(os, "geteuid") and owners != {os.geteuid()}:
+            self._report("it belongs to another user")
+            return False
+        return True
+
+    def _report(self, problem: str) -> None:
+        if self._folder not in _reported:
+            _reported.add(self._folder)
+            logger.warning(
+                "The cache of model lists in %s does not work, and is not used: %s.",
+                *(self._folder, problem),
+            )
 
 
-def _masked(value: Any) -> Any:
-    """Mask the secrets in what a server said: it may repeat what it was sent, in a name too."""
-    if isinstance(value, str):
-        return redact(value)
-    if isinstance(value, list):
-        return [_masked(item) for item in value]
-    return {k: _masked(v) for k, v in value.items()} if isinstance(value, dict) else value
-
-
-def _models(value: Any) -> tuple[ModelInfo, ...]:
-    from mellea_api._contract.converter import converter
-
-    found: tuple[ModelInfo, ...] = converter().structure(value, tuple[ModelInfo, ...])
-    return found
-
-
-def _error(value: Any) -> errors.ProviderError:
-    """Return a kept error: one of this library's own kinds, and its facts."""
-    kind = getattr(errors, value["type"]) if value["type"] in vars(errors) else None
-    if not isinstance(kind, type) or not issubclass(kind, errors.ProviderError):
-        raise ValueError("no error of a provider")
-    facts = {name: value.get(name) for name in kind.facts}
-    facts = {name: tuple(fact) if isinstance(fact, list) else fact for name, fact in facts.items()}
-    return kind(str(value["reason"]), next_step=str(value["next_step"]), **facts)
+def _model(row: Mapping[str, object], age: float) -> ModelInfo:
+    model = ModelInfo(**row)  # type: ignore[arg-type]
+    if not isinstance(model.id, str):
+        raise TypeError("the id of a model is text")
+    return evolve(model, source="cached", age=age) if model.source == "live" else model

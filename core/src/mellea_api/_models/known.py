@@ -1,4 +1,4 @@
-"""Which model is meant by a name that a provider does not know; nobody is asked."""
+"""Guess which model somebody meant, from the names that are known without asking anybody."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from attrs import evolve
 
 from mellea_api._contract.errors import MelleaAPIError, ModelNotFoundError
 from mellea_api._contract.requests import Target
+from mellea_api._models.cache import default_cache
 from mellea_api._secrecy.logs import logger
 from mellea_api._secrecy.secrets import Secret, redact
 
@@ -21,7 +22,7 @@ _MEANT: Final = 0.8
 
 
 def suggestion(model_id: str, known: Iterable[str]) -> str | None:
-    """Return the name that was probably meant; None if there is none, or the name is right.
+    """Return the name that was probably meant; None if no name is near, or the name is right.
 
     >>> suggestion("granite4:mirco", ["granite4:micro", "gpt-4o"])
     'granite4:micro'
@@ -42,20 +43,18 @@ def _nearest_first(model_id: str, known: Iterable[str]) -> tuple[str, ...]:
 def known_models(
     target: Target, credentials: Mapping[str, Secret]
 ) -> tuple[list[str], list[str] | None]:
-    """Return the names of the catalogue, and those that the provider last listed, if it did.
+    """Return the names of the catalogue, and those of the provider's last list, if it is kept.
 
     Args:
-        target: Backend and server. Its settings are those of a session, and none of a list.
+        target: Backend and server. Its settings are those of a session, not of a list.
         credentials: What was found, by field name.
     """
-    from mellea_api._models.asking import default_cache
-
     catalogue = [model.id for model in target.descriptor.models]
     try:
         cache = default_cache()
-        key = cache.key(evolve(target, settings={}), credentials, make=False)
+        key = cache.key(evolve(target, settings={}), credentials)
         kept = cache.models(key) if key else None
-    except MelleaAPIError:  # a variable that is wrong, which is not what this is about
+    except MelleaAPIError:  # the lifetime is wrong, which matters only for a list
         kept = None
     return catalogue, None if kept is None else [model.id for model in kept.models]
 
@@ -65,7 +64,7 @@ def complete(
     target: Target,
     credentials: Mapping[str, Secret],
 ) -> None:
-    """Have an error name the nearest of all models that are known, the plugin's list first.
+    """Put the models that are known into an error, nearest first, and what was probably meant.
 
     Args:
         error: What the provider, or a plugin, said; it is changed in place.
@@ -88,10 +87,10 @@ def complete(
 
 
 def note_unchecked(target: Target, credentials: Mapping[str, Secret], why: str) -> None:
-    """Say in the log that nobody was asked for a model: see `authoring.model_not_checked`."""
+    """Log that nobody was asked whether a model exists; a warning if its name looks wrong."""
     catalogue, listed = known_models(target, credentials)
     name = suggestion(target.model_id, [*catalogue, *(listed or ())])
-    # A catalogue has a few models of many: only what a provider listed makes a name unlikely.
+    # A catalogue has a few models of many: only a provider's list makes a name unlikely.
     unlikely = name is not None and listed is not None
     logger.log(
         logging.WARNING if unlikely else logging.INFO,

@@ -136,6 +136,15 @@ def test_a_call_like_an_earlier_one_may_still_be_wrong_or_unset_a_default() -> N
     }
 
 
+def test_one_option_under_two_names_is_an_error_whatever_was_seen_before() -> None:
+    session = OptionPipeline(target())
+    for same in (5, 6):
+        given = {"max_tokens": same, "num_predict": same}
+        assert session.render(given, "chat").options == {"token_limit": same}
+        with pytest.raises(OptionError, match="give it once"):
+            session.render({**given, "num_predict": 7}, "chat")
+
+
 def test_the_endpoints_keep_apart_what_they_know_of_a_shape() -> None:
     rule = OptionRule(name="seed", chat="here", completion="there")
     session = OptionPipeline(described(rule))

@@ -10,7 +10,7 @@ import json
 import math
 import numbers
 import operator
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 Check = Callable[[Any], Any]
@@ -99,7 +99,7 @@ def _texts(value: Any) -> list[str]:
     elif type(value) is not list:
         if not isinstance(value, Sequence) or isinstance(value, bytes | bytearray):
             raise ValueError(f"must be text or a list of texts, not {shown(value)}")
-        value = _items(value)
+        value = _copied(list, value)
     result = []
     for position, item in enumerate(value):
         if type(item) is str and item.isascii() and item:  # what most callers give
@@ -114,17 +114,10 @@ def _texts(value: Any) -> list[str]:
     return result
 
 
-def _items(value: Iterable[Any]) -> list[Any]:
-    """Return the items of a container of any make."""
+def _copied(kind: type, value: Any) -> Any:
+    """Return a container of any class as a list or dict."""
     try:
-        return list(value)
-    except Exception as error:
-        raise ValueError(f"cannot be read: {shown_error(error)}") from None
-
-
-def _entries(value: Mapping[Any, Any]) -> dict[Any, Any]:
-    try:
-        return dict(value)
+        return kind(value)
     except Exception as error:
         raise ValueError(f"cannot be read: {shown_error(error)}") from None
 
@@ -140,14 +133,14 @@ def _thinking(value: Any) -> bool | str:
 
 
 def _json(value: Any) -> Any:
-    """Accept what JSON can say, and give it back as plain lists and dicts of its own."""
+    """Accept what JSON can say, and return it as plain lists and dicts."""
     try:
         text = json.dumps(value, allow_nan=False, ensure_ascii=False)
         text.encode()  # half of a surrogate pair cannot be sent
         return json.loads(text)
     except RecursionError:
         raise ValueError("is nested too deeply to be sent") from None
-    except Exception as error:  # objects of any make are asked for their parts
+    except Exception as error:  # whatever an object's own methods raise
         raise ValueError(f"cannot be sent as JSON: {shown_error(error)}") from None
 
 
@@ -168,7 +161,7 @@ def shown_error(error: Exception) -> str:
 def _object(value: Any) -> dict[str, Any]:
     if not isinstance(value, Mapping):
         raise ValueError(f"must be an object (a dict), not {shown(value)}")
-    checked = _json(_entries(value))
+    checked = _json(_copied(dict, value))
     assert isinstance(checked, dict)
     return checked
 
@@ -181,14 +174,14 @@ def _seconds(value: Any) -> float | int:
 
 
 def _tools(value: Any) -> Any:
-    """Accept what Mellea takes: tools as a list, or by name; their make is Mellea's business."""
+    """Accept what Mellea takes: a list of tools, or tools by name."""
     if isinstance(value, Mapping):
-        found: Any = _entries(value)
+        found = _copied(dict, value)
         for name, tool in found.items():
             _tool(f"[{shown(name)}]", tool)
         return found
     if isinstance(value, Sequence) and not isinstance(value, str | bytes):
-        found = _items(value)
+        found = _copied(list, value)
         for position, tool in enumerate(found):
             _tool(f"[{position}]", tool)
         return found

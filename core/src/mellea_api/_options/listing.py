@@ -86,12 +86,15 @@ def _cases(plan: Plan, name: str) -> Iterator[OptionListing]:
         for spelling, meant in plan.spellings.items()
         if meant == name and spelling != name and not spelling.startswith("@@@")
     )
-    cases = plan.cases(name)
-    for rule, wire in cases:
-        if not rule.reserved:
-            yield OptionListing(rule, spellings, wire)
-    # Nothing holds, or only under conditions on other options.
-    if name in CANONICAL and not any(not rule.requires for rule, _ in cases):
-        reason = plan.unmet(name) or ("otherwise not sent" if cases else "")
+    always = False
+    for entry in plan.entries.get(name, ()):
+        if not entry.rule.reserved:
+            yield OptionListing(entry.rule, spellings, entry.native and entry.native.wire)
+        always = not entry.rule.requires
+        if always:
+            break
+    # No rule holds, or only under conditions on other options.
+    if name in CANONICAL and not always:
+        reason = plan.unmet.get(name) or ("otherwise not sent" if name in plan.entries else "")
         reason = reason or f"{plan.what} has no such option"
         yield OptionListing(OptionRule(name=name, reason=reason), spellings, None)

@@ -1,4 +1,4 @@
-"""What extensions may change about a call's options, and how it is written down."""
+"""How extensions change the options of a call, with a note for the report."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def apply_patches(
 
     Raises:
         OptionError: If a patch forbids an option that was given.
-        PluginError: If an extension answers something else than patches.
+        PluginError: If an extension returns anything but patches.
     """
     values = dict(request.options)
     origins = dict(request.origins)
@@ -61,8 +61,8 @@ def _wanted(patch: OptionPatch, given: Any) -> Any:
     if patch.action == "remove":
         return None
     if patch.action == "cap":
-        # A negative number stands for "no limit" where a backend takes one (Ollama's -1). What
-        # is no number at all is capped too: nobody knows what a backend would make of it.
+        # A negative number means "no limit" to a backend that takes one (Ollama's -1). What is
+        # no number is capped too: nobody knows what a backend would make of it.
         number = _number(given)
         return given if number is not None and 0 <= number <= patch.value else patch.value
     return patch.value
@@ -87,6 +87,6 @@ def _check(patch: Any) -> None:
         elif all(isinstance(word, str) and word.strip() for word in words):
             return
     raise PluginError(
-        f"An extension's review_options answered {wrong}.",
-        next_step="Remove or mend the extension; `mellea-api backends` names those installed.",
+        f"An extension's review_options returned {wrong}.",
+        next_step="Fix or uninstall the extension; `mellea-api backends` lists those installed.",
     )

@@ -6,11 +6,11 @@ from typing import Any, Final
 
 
 class PathTakenError(ValueError):
-    """Something else already stands at that place; the text is the place."""
+    """Another value is at that place already; the text is the place."""
 
 
 def split(dotted: str | tuple[str, ...]) -> tuple[str, ...]:
-    """Return the steps of a dotted path; steps that are given as such stay as they are.
+    """Return the steps of a dotted path; a tuple of steps stays as it is.
 
     >>> split("extra_body.top_k")
     ('extra_body', 'top_k')
@@ -28,9 +28,9 @@ _HOLDERS: Final = frozenset({dict, list})
 
 
 def own(value: Any) -> Any:
-    """Return a copy of lists and dicts, down to what they hold, which stays as it is.
+    """Copy lists and dicts, at every depth, but not what they hold.
 
-    A caller may change what it gave us as soon as the call returns.
+    The caller may change them as soon as the call returns.
 
     >>> given = {"stop": ["a"]}
     >>> kept = own(given)
@@ -52,7 +52,7 @@ def own(value: Any) -> Any:
 
 
 def place(into: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
-    """Put a value at a place, making the dicts on the way; dicts that meet are merged.
+    """Put a value at a place, and make the dicts on the way; two dicts at one place are merged.
 
     Args:
         into: The outermost dict.
@@ -60,7 +60,7 @@ def place(into: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
         value: What to put there.
 
     Raises:
-        PathTakenError: If something else stands there or on the way.
+        PathTakenError: If another value is there, or on the way.
 
     >>> body = {"extra_body": {"min_p": 0.1}}
     >>> place(body, ("extra_body", "top_k"), 5)

@@ -1,4 +1,4 @@
-"""The path of every call's options, once.
+"""The path that the options of every call take once.
 
 Canonicalise the spellings, merge the session's defaults with the call's options (the call
 wins), let extensions patch, check, render for the endpoint, and apply the policy to what is not
@@ -49,16 +49,16 @@ def _with_removed(
 
 
 def _copied(request: OptionsRequest) -> OptionsRequest:
-    """Return a request of which a hook may change what it likes: nobody else sees it."""
+    """Copy a request, so that nobody else sees what a hook changes."""
     return evolve(request, options=own(dict(request.options)), origins=dict(request.origins))
 
 
 class Rendered:
-    """Options as Mellea's backend gets them, with a report that is made when it is read.
+    """Options for Mellea's backend, with a report that is made when somebody reads it.
 
     Args:
         options: A dict of its own, for Mellea's backend.
-        report: The report, or what makes it.
+        report: The report, or a function that makes it.
 
     Attributes:
         options: As given.
@@ -83,15 +83,15 @@ class Rendered:
 class OptionPipeline:
     """Takes the options of every call of one session through all steps.
 
-    It is safe to share between threads and tasks: after construction it changes nothing but the
-    note of what was warned about, and its `defaults`, which are replaced as a whole.
+    Threads and tasks may share it: after construction it changes only its notes (warnings given,
+    shapes seen) and its `defaults`, which are replaced as a whole.
 
     Args:
         target: Backend, model and server.
         policy: What to do about options that are not supported.
-        unknown: What to do about names that nobody knows.
-        review: Asks the extensions for patches; None if there are none.
-        normalize: Asks the backend's plugin to render; None where the rules alone decide.
+        unknown: What to do about unknown names.
+        review: Asks the extensions for patches; None without extensions.
+        normalize: Asks the backend's plugin to render; None if the rules alone decide.
     """
 
     def __init__(
@@ -122,7 +122,7 @@ class OptionPipeline:
         self.defaults = self.read_defaults(options)
 
     def read_defaults(self, options: Mapping[str, Any]) -> Given:
-        """Return default options as they are kept in `defaults`, once they are known to do.
+        """Check options, and return them as `defaults` holds them.
 
         Raises:
             OptionError: If they cannot be used.
@@ -142,7 +142,7 @@ class OptionPipeline:
         Args:
             options: The call's options as the user spelt them, or None. They are not kept.
             endpoint: `chat` or `completion`.
-            defaults: The session's options, where they are not those of now.
+            defaults: The session's options when the call began; None for those of now.
 
         Raises:
             OptionError: If an option cannot be sent, or (policy `error`) is not supported.

@@ -94,6 +94,9 @@ class Plan:
     Attributes:
         spellings: The name (canonical, or native) of every spelling that is understood here.
         secrets: The names of credentials, which are no options: reports show options.
+        entries: The rules that hold, by the option's name; the first whose `requires` is met
+            counts.
+        unmet: Why the rules for an option do not hold, if a user would want to know.
     """
 
     def __init__(self, target: Target, endpoint: Endpoint) -> None:
@@ -103,8 +106,8 @@ class Plan:
         self.secrets = frozenset(
             field.name for field in target.descriptor.credentials if field.secret
         )
-        self._entries: dict[str, list[Entry]] = {}
-        self._unmet: dict[str, str] = {}
+        self.entries: dict[str, list[Entry]] = {}
+        self.unmet: dict[str, str] = {}
         self.spellings: dict[str, str] = dict(SPELLINGS)
         names = {rule.name for rule in self.rules}
         self.spellings.update((name, name) for name in names - {"*"})
@@ -112,9 +115,9 @@ class Plan:
             self._learn_spellings(rule)
             unmet = why_not(rule, target, endpoint)
             if unmet is None:
-                self._entries.setdefault(rule.name, []).append(Entry.of(rule, endpoint))
+                self.entries.setdefault(rule.name, []).append(Entry.of(rule, endpoint))
             elif unmet:
-                self._unmet.setdefault(rule.name, unmet)
+                self.unmet.setdefault(rule.name, unmet)
 
     def _learn_spellings(self, rule: OptionRule) -> None:
         """Take the provider's own name of an option for a spelling of it."""
@@ -133,23 +136,6 @@ class Plan:
         """Return whether an option of this name and value, alone, has a place here."""
         entry = self._find(name, {name: value})
         return entry is not None and entry.native is not None
-
-    def cases(self, name: str) -> list[tuple[OptionRule, str | None]]:
-        """Return the rules that hold for an option, up to the first without conditions.
-
-        Returns:
-            Each with the place in the provider's JSON, or None where it is not supported.
-        """
-        found: list[tuple[OptionRule, str | None]] = []
-        for entry in self._entries.get(name, ()):
-            found.append((entry.rule, None if entry.native is None else entry.native.wire))
-            if not entry.rule.requires:
-                break
-        return found
-
-    def unmet(self, name: str) -> str:
-        """Return why the rules for an option do not hold here, where a user would want to know."""
-        return self._unmet.get(name, "")
 
     def report(
         self, options: Mapping[str, Any], origins: Mapping[str, Origin] | None = None
@@ -205,7 +191,7 @@ class Plan:
         entries = {
             spelt[name]: found[0]
             for name in spelt
-            if (found := self._entries.get(name)) and found[0].plain
+            if (found := self.entries.get(name)) and found[0].plain
         }
         places = [place for entry in entries.values() for place in entry.places]
         if (
@@ -237,19 +223,19 @@ class Plan:
         entry = named if bare == name else self._find("*", options)
         if entry is not None and bare != name:
             entry = evolve(entry, key=(*entry.key, bare), wire=(*entry.wire, bare))
-        elif name.startswith("@@@") and name not in self._entries:
+        elif name.startswith("@@@") and name not in self.entries:
             entry = evolve(_MELLEA, key=(name,))
         if entry is not None and entry.native is not None:
             return entry.apply(value)
         if name in CANONICAL:
             common_check(name)(value)  # a wrong value is wrong even where it is not sent
-        reason = entry.rule.reason if entry is not None else self._unmet.get(name, "")
+        reason = entry.rule.reason if entry is not None else self.unmet.get(name, "")
         if not reason and name in INTERNAL:
             reason = f"{INTERNAL[name]}; {self.backend} has no such option"
         return Step(entry, value, None, reason or f"{self.what} has no such option")
 
     def _find(self, name: str, options: Mapping[str, Any]) -> Entry | None:
-        for entry in self._entries.get(name, ()):
+        for entry in self.entries.get(name, ()):
             if not entry.rule.requires or entry.holds(options):
                 return entry
         return None

@@ -23,8 +23,7 @@ _POLICIES: Final[tuple[Policy, ...]] = get_args(Policy)
 
 
 _CREDENTIAL: Final = (
-    "is a credential and no option, which reports show: give {name}= where the session is started, "
-    "or set its variable"
+    "is a credential, and reports show options: give {name}= to start_session, or set its variable"
 )
 _LONGEST_NAME: Final = 60
 
@@ -36,11 +35,11 @@ class Given:
     Args:
         values: Values by canonical name.
         origins: Where each came from.
-        policy: What that dict itself says about unsupported options, if anything.
-        problems: What could not be understood: an unknown name, or one option given under two
-            names with different values.
-        recipes: How calls of each shape are rendered over these options: a note of the
-            pipeline's.
+        policy: What the dict itself says about unsupported options, if anything.
+        problems: What is wrong: an unknown name, or one option given under two names with
+            different values.
+        recipes: The pipeline's notes on how calls of each shape are rendered over these
+            options.
     """
 
     values: dict[str, Any] = field(factory=dict)
@@ -119,7 +118,7 @@ def canonicalise(
 
 
 def _extra(value: Any, plan: Plan, problems: list[OptionProblem]) -> list[tuple[str, Any]]:
-    """Return the names and values inside `extra`, and note what is wrong with them."""
+    """Return the names and values inside `extra`, and add what is wrong to the problems."""
     try:
         items = list(value.items()) if isinstance(value, Mapping) else None
     except Exception:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from support.fake_plugins import backend, extension, registry
 
-from mellea_api.testing.contract import BackendContract
+from mellea_api.testing import BackendContract
 
 TESTS = sorted(name for name in vars(BackendContract) if name.startswith("test_"))
 HEAD = """

@@ -15,8 +15,7 @@ pytest.importorskip("httpx")
 
 from support.fake_plugins import backend, registry
 
-from mellea_api.testing.loopback import Asked, openai_answer
-from mellea_api.testing.server import ServerContract
+from mellea_api.testing import Asked, ServerContract, openai_answer
 
 TESTS = sorted(name for name in vars(ServerContract) if name.startswith("test_"))
 PLUGIN = """

@@ -21,7 +21,7 @@ from mellea_api import (
 )
 from mellea_api._provider.refusals import by_kind
 from mellea_api.plugin import ErrorRequest, Target
-from mellea_api.testing.loopback import LoopbackServer, Reply
+from mellea_api.testing import LoopbackServer, Reply
 
 
 def with_httpx(url: str) -> None:

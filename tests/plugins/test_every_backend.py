@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import mellea_api
-from mellea_api.testing.contract import BackendContract
+from mellea_api.testing import BackendContract
 
 for _name in mellea_api.shared_registry().names():
     _title = f"Test{_name.title().replace('-', '')}"

@@ -12,7 +12,7 @@ from support.fake_options import DESCRIPTOR, described, target
 from mellea_api import NormalizedOptions, OptionDecision, OptionError, PluginError
 from mellea_api._options.pipeline import OptionPipeline
 from mellea_api.plugin import OptionPatch, OptionRule, OptionsRequest
-from mellea_api.testing.strategies import option_dicts
+from mellea_api.testing import option_dicts
 
 
 def patch(action: Any, name: str, value: Any = None, reason: str = "house rules") -> OptionPatch:

@@ -8,8 +8,7 @@ import pytest
 
 pytest.importorskip("mellea_api_openai")
 
-from mellea_api.testing.loopback import Asked, openai_answer
-from mellea_api.testing.server import ServerContract
+from mellea_api.testing import Asked, ServerContract, openai_answer
 
 
 class TestOpenAI(ServerContract):

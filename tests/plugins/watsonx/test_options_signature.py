@@ -27,7 +27,7 @@ from mellea_api._contract.requests import OptionsRequest, Target
 from mellea_api._options.canonical import CANONICAL, SPELLINGS
 from mellea_api._options.checks import CHECKS, THINKING_LEVELS
 from mellea_api._options.plan import apply_rules
-from mellea_api.testing.strategies import option_dicts
+from mellea_api.testing import option_dicts
 from mellea_api_watsonx import describe_backend
 from mellea_api_watsonx.models import CATALOGUE
 from mellea_api_watsonx.options import RULES

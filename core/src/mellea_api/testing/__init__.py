@@ -12,14 +12,14 @@ if TYPE_CHECKING:
     from typing import Any
 
     from mellea_api.testing.contract import BackendContract, registry_without_extensions
-    from mellea_api.testing.loopback import Asked, LoopbackServer, Reply
+    from mellea_api.testing.loopback import Asked, LoopbackServer, Reply, openai_answer
     from mellea_api.testing.server import ServerContract
     from mellea_api.testing.strategies import invalid_values, option_dicts, spelled, valid_values
 
 
 _HOMES = {
     "testing.contract": "BackendContract registry_without_extensions",
-    "testing.loopback": "Asked LoopbackServer Reply",
+    "testing.loopback": "Asked LoopbackServer Reply openai_answer",
     "testing.server": "ServerContract",
     "testing.strategies": "invalid_values option_dicts spelled valid_values",
 }
@@ -30,6 +30,7 @@ __all__ = [
     "Reply",
     "ServerContract",
     "invalid_values",
+    "openai_answer",
     "option_dicts",
     "registry_without_extensions",
     "spelled",

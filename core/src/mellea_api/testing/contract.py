@@ -1,6 +1,6 @@
 """What every backend promises about its options, as tests: subclass them, and pytest runs them.
 
-    from mellea_api.testing.contract import BackendContract
+    from mellea_api.testing import BackendContract
 
     class TestEcho(BackendContract):
         backend = "echo"
@@ -38,8 +38,6 @@ from mellea_api._registry.backend import Backend
 from mellea_api._registry.describing import check_rules
 from mellea_api.testing.apart import ask_apart
 from mellea_api.testing.strategies import invalid_values, option_dicts, spelled
-
-__all__ = ["BackendContract", "registry_without_extensions"]
 
 _ENDPOINTS = st.sampled_from(["chat", "completion"])
 _UNKNOWN = "no/such-model"

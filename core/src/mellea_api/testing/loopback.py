@@ -11,8 +11,6 @@ from typing import Any
 
 from attrs import frozen
 
-__all__ = ["Asked", "LoopbackServer", "Reply", "openai_answer"]
-
 
 @frozen(kw_only=True)
 class Asked:

@@ -25,8 +25,6 @@ from mellea_api._options.checks import THINKING_LEVELS, same
 from mellea_api._options.limits import Limits
 from mellea_api._options.plan import Plan, plan_for
 
-__all__ = ["invalid_values", "json_values", "option_dicts", "spelled", "valid_values"]
-
 _LEAST_INTEGER: Final = -(2**63)
 _GREATEST_INTEGER: Final = 2**64 - 1
 _LEFT_OUT: Final = "tools"

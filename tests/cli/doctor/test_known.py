@@ -24,7 +24,7 @@ def test_the_list_of_variables_is_that_of_the_code_and_of_the_reference() -> Non
         if "_diagnosis" not in path.parts
         for name in re.findall(r"\bMELLEA_[A-Z_]+\b", path.read_text("utf-8"))
     }
-    assert named == set(VARIABLES)
+    assert named - {"MELLEA_RULES"} == set(VARIABLES)  # which is a name of `mellea_api.plugin`
     documented = re.findall(
         r"^\| `(MELLEA_\w+)`", (REFERENCE / "environment.md").read_text("utf-8"), re.MULTILINE
     )

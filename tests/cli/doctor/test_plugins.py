@@ -38,6 +38,7 @@ def test_what_is_installed_is_told_with_versions_and_load_times(doctor: Any) -> 
         assert plugin["state"] == "ok"
         assert plugin["load_ms"] > 0
     assert [one["name"] for one in found["software"][:3]] == ["python", "mellea-api", "mellea"]
+    assert row(found, "software", "openai")["version"]
     assert found["variables"] == []
 
 
@@ -195,12 +196,12 @@ def test_a_plugin_that_hangs_is_given_up(doctor: Any, install: Any, only: Any) -
 def test_a_plugin_that_imports_its_sdk_at_once_is_a_warning(
     doctor: Any, install: Any, only: Any
 ) -> None:
-    install("heavy", f"import mellea\n{GOOD}")
+    install("heavy", "import ollama\n" + GOOD.replace("name=name,", "name=name, sdk=('ollama',),"))
     only("heavy")
     found = doctor()
     assert found["healthy"]
     assert row(found, "backends", "heavy")["state"] == "warning"
-    assert "imports mellea" in row(found, "backends", "heavy")["message"]
+    assert "imports ollama" in row(found, "backends", "heavy")["message"]
 
 
 def test_a_broken_extension_is_told_with_what_it_means(

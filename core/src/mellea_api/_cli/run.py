@@ -37,8 +37,8 @@ def run(module: str | None, arguments: Sequence[str]) -> None:
 
     For that program and the Python processes that it starts, `mellea.start_session`,
     `mellea.stdlib.session.start_session` and `start_backend` are those of this library: the same
-    model options mean the same on every backend. Options that nobody knows are passed on to the
-    provider. The program's arguments, exit code and tracebacks are its own.
+    model options mean the same on every backend. Unknown options are passed on to the provider.
+    The program's arguments, exit code and tracebacks are its own.
     """
     if module is not None:
         _become("-m", module, *arguments)

@@ -1,4 +1,4 @@
-"""What is written on a command line: `name=value` pairs, and seconds."""
+"""Values of a command line: `name=value` pairs, and seconds."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import click
 
 
 class _Seconds(click.FloatRange):
-    """A range of click's alone takes "nan", and what no clock does."""
+    """Refuses "nan" and times beyond any clock, which click's range takes."""
 
     def convert(self, value: Any, param: Any, ctx: Any) -> Any:
         from mellea_api._api.arguments import LONGEST
 
         found = super().convert(value, param, ctx)
         if not found <= LONGEST:
-            self.fail(f"{value} is no number of seconds up to a year.", param, ctx)
+            self.fail(f"{value} is not a number of seconds up to a year.", param, ctx)
         return found
 
 
@@ -38,7 +38,7 @@ def timeout_option(help: str) -> Callable[[Callable[..., Any]], Callable[..., An
 
 
 def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
-    """Read `name=value` pairs; a value is JSON where it can be read as such, else text.
+    """Read `name=value` pairs; a value is JSON if it can be parsed, else text.
 
     Args:
         assignments: The pairs.

@@ -233,12 +233,11 @@ def load(plugin: Sequence[dict[str, str]], timeout: float) -> dict[str, Any]:
     if loaded is not None and not extension:
         described = loaded.descriptor
         imported = set(sys.modules) - before
-        sdk = tuple(getattr(described, "sdk", ()))
         trial = evolve(
             trial,
             contract_version=described.contract_version,
-            sdk=sdk,
-            heavy=sorted({"mellea", *sdk} & imported),
+            sdk=described.sdk,
+            heavy=sorted({"mellea", *described.sdk} & imported),
             reads=list(read_by(described)),
         )
         # Nobody named this backend: its keyring is not opened, which may ask a person to do it.

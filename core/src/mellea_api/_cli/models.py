@@ -45,9 +45,9 @@ def models(
 ) -> None:
     """List the models of BACKEND, or of all installed backends at once.
 
-    An answer counts for an hour, a failure for half a minute, for this command and for programs.
-    Each model is labelled live, cached with its age, or catalogue. A backend that fails is in the
-    list with its reason and its last answer. The exit code is 0 if at least one answered.
+    An answer counts for an hour, for this command and for programs. Each model is labelled live,
+    cached with its age, or catalogue. A backend that fails is in the list with its reason and its
+    last answer. The exit code is 0 if at least one answered.
     """
     from mellea_api._api.functions import list_all_models
     from mellea_api._registry.shared import shared_registry

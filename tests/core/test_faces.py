@@ -14,6 +14,7 @@ import mellea_api
 import mellea_api.plugin
 import mellea_api.testing
 
+ROOT = Path(__file__).parents[2]
 FACES = [mellea_api, mellea_api.plugin, mellea_api.testing]
 PROGRAMS = """
     MelleaRuntime Registry refresh shared_registry
@@ -27,6 +28,15 @@ PROGRAMS = """
     OptionError OptionProblem PermissionDeniedError PluginError ProviderError RateLimitError
     RequestRefusedError RequestTimeoutError SessionClosedError
     __version__
+"""
+AUTHORS = """
+    hookimpl BackendDescriptor CredentialField CredentialForm Setting ModelInfo CONTRACT_VERSION
+    OptionRule Converted TEXT_RULES MELLEA_RULES
+    effort system_message tools_as_json unsaid with_logprobs
+    TextBackend Prompt Target Origin
+    SessionRequest ModelsRequest CredentialRequest OptionsRequest ErrorRequest
+    RulesRequest CredentialFieldsRequest CredentialQuery OptionPatch
+    careful whole reading_answer
 """
 
 
@@ -48,6 +58,29 @@ def of_type_checkers(face: ModuleType) -> dict[str, str]:
 
 def test_programs_find_these_names_and_no_others() -> None:
     assert sorted(mellea_api.__all__) == sorted(PROGRAMS.split())
+
+
+def test_authors_find_these_names_and_no_others() -> None:
+    assert sorted(mellea_api.plugin.__all__) == sorted(AUTHORS.split())
+
+
+@pytest.mark.parametrize("plugin", ["plugins/ollama", "examples/ngram"])
+def test_a_plugin_imports_from_the_faces_alone(plugin: str) -> None:
+    """The others follow as they move."""
+    imported = {
+        name
+        for path in (ROOT / plugin / "src").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        for name in (
+            [node.module or ""]
+            if isinstance(node, ast.ImportFrom)
+            else [alias.name for alias in node.names]
+            if isinstance(node, ast.Import)
+            else []
+        )
+        if name.partition(".")[0] == "mellea_api"
+    }
+    assert imported <= {"mellea_api", "mellea_api.plugin"}
 
 
 def test_what_is_not_a_face_begins_with_an_underscore() -> None:

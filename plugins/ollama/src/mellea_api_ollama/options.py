@@ -18,7 +18,6 @@ import binascii
 import re
 from typing import Any, Final
 
-from mellea_api._options.checks import shown
 from mellea_api.plugin import MELLEA_RULES, Converted, OptionRule
 
 __all__ = ["LIFTED", "RULES", "base64_images", "keep_alive", "no_thinking"]
@@ -62,7 +61,7 @@ def keep_alive(value: Any) -> Converted:
     if isinstance(value, int | float) and not isinstance(value, bool):
         return Converted(value)
     raise ValueError(
-        f"must be a number of seconds, or a time such as '5m' or '1h30m', not {shown(value)}"
+        f"must be a number of seconds, or a time such as '5m' or '1h30m', not {value!r:.60}"
     )
 
 
@@ -77,7 +76,7 @@ def base64_images(value: list[str]) -> Converted:
             base64.b64decode(image, validate=True)
         except (binascii.Error, ValueError):
             raise ValueError(
-                f"[{position}] must be an image in base64, not {shown(image)}"
+                f"[{position}] must be an image in base64, not {image!r:.60}"
             ) from None
     return Converted(value)
 

@@ -77,21 +77,26 @@ class Limits:
         low = max(-_MOST, -_MOST if self.minimum is None else self.minimum)
         high = min(_MOST, _MOST if self.maximum is None else self.maximum)
 
-        special, refuse = self.special, self._refuse
+        special, most = self.special, self.max_items
+        bounded = bool(self.choices) or not self.minimum is self.maximum is None
 
         def check(value: Any) -> Any:
             if type(value) is plain and low < value < high:
                 return value
             result = convert(value)
-            if not special or not _among(special, result):
-                refuse(result, value)
+            if special and _among(special, result):
+                return result
+            if bounded:
+                self._refuse(result, value)
+            if most is not None and len(result) > most:
+                raise ValueError(f"takes at most {most} items, not {len(result)}")
             return result
 
         return check
 
     def _refuse(self, result: Any, given: Any) -> None:
-        """Raise ValueError for a value that is outside of the limits."""
-        low, high, most = self.minimum, self.maximum, self.max_items
+        """Raise ValueError for a value that is out of range, or none of the choices."""
+        low, high = self.minimum, self.maximum
         if (low is not None and (result <= low if self.exclusive_minimum else result < low)) or (
             high is not None and result > high
         ):
@@ -101,8 +106,6 @@ class Limits:
             these = f"one of {listed}" if len(self.choices) > 1 else listed
             why = f": {self.why}" if self.why else ""
             raise ValueError(f"must be {these}, not {shown(given)}{why}")
-        if most is not None and len(result) > most:
-            raise ValueError(f"takes at most {most} items, not {len(result)}")
 
     def _range(self) -> str:
         low, high = self.minimum, self.maximum

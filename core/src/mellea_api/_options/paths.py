@@ -45,7 +45,11 @@ def own(value: Any) -> Any:
                 name: own(item) if type(item) in _HOLDERS else item for name, item in value.items()
             }
         if kind is list:
-            return [own(item) if type(item) in _HOLDERS else item for item in value]
+            kept = value.copy()
+            for position, item in enumerate(kept):
+                if type(item) in _HOLDERS:
+                    kept[position] = own(item)
+            return kept
     except RecursionError:
         pass  # too deep, or within itself: the checks refuse it
     return value

@@ -146,15 +146,14 @@ def test_a_transformers_that_mellea_runs_on_is_let_pass(tmp_path: Path) -> None:
 def test_without_transformers_the_pip_line_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     import importlib.metadata
 
-    from mellea_api_hf import sdk
+    from mellea_api_hf import session
 
     def missing(name: str) -> str:
         raise importlib.metadata.PackageNotFoundError(name)
 
     monkeypatch.setattr(importlib.metadata, "version", missing)
-    target = mellea_api.shared_registry().backend("hf").target()
     with pytest.raises(mellea_api.PluginError, match=r'pip install "mellea\[hf\]"'):
-        sdk.check_versions(target)
+        session.check_versions("0.8.0")
 
 
 @pytest.mark.usefixtures("transformers_here")

@@ -371,7 +371,7 @@ class Backend:
             return model
         return evolve(
             model,
-            source="live",
+            source="live" if model.source == "catalogue" else model.source,
             default=model.default or model.id == self.descriptor.default_model,
             description=model.description or known.description,
             size=model.size or known.size,

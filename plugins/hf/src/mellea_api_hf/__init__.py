@@ -1,134 +1,107 @@
 """The Hugging Face backend of mellea-api: models inside the process, run by transformers.
 
-This module is what the entry point names: it is light, and holds the hooks. `options` has the
-option rules, `models` the catalogue; `token` finds the token. `sdk` makes sessions
-(with `backend`, `weights`, `generation` and `stopping`), `hub` asks the Hub, and `failures`
-translates errors: these alone import Mellea, transformers and huggingface_hub.
+The entry points name this module: it is light, and describes the backend. `options` has the option
+rules, and `models` the catalogue. `session` has the hooks that need Mellea, transformers or
+huggingface_hub, with `backend`, `weights`, `generation` and `stopping` for sessions, `hub` for
+questions to the Hub, and `failures` for errors.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from attrs import evolve
 
-from mellea_api import (
-    CredentialReport,
-    MelleaAPIError,
-    ModelInfo,
-    NormalizedOptions,
-    SessionRequest,
-)
+from mellea_api import NormalizedOptions
 from mellea_api.plugin import (
     BackendDescriptor,
-    CredentialRequest,
-    ErrorRequest,
-    ModelsRequest,
+    CredentialField,
+    CredentialForm,
     OptionsRequest,
     Setting,
     hookimpl,
 )
 from mellea_api_hf.models import CATALOGUE
-from mellea_api_hf.options import RULES, normalize
-from mellea_api_hf.token import FIELD
+from mellea_api_hf.options import RULES, with_sampling
 
-if TYPE_CHECKING:
-    from mellea import MelleaSession
+__all__ = ["HF", "describe_backend", "normalize_options"]
 
-__all__ = [
-    "create_session",
-    "describe_backend",
-    "list_models",
-    "normalize_options",
-    "translate_error",
-    "validate_credentials",
-]
-
-
-SETTINGS = (
-    Setting(name="revision", help="A branch, tag or commit on the Hub; the newest if not given."),
-    Setting(name="device", help="cpu, cuda, cuda:1 or mps; the best there is if not given."),
-    Setting(name="dtype", help="The type of the weights, such as bfloat16; else the checkpoint's."),
-    Setting(
-        name="trust_remote_code",
-        type="boolean",
-        default=False,
-        help="Whether code that comes with the model may run.",
+HF = BackendDescriptor(
+    name="hf",
+    summary="Models inside the process, run by Hugging Face transformers",
+    implementation="mellea_api_hf.session",
+    sdk=("huggingface_hub", "transformers", "torch", "httpx"),
+    contract_version=2,
+    default_model=CATALOGUE[0].id,
+    models=CATALOGUE,
+    options=RULES,
+    # huggingface_hub reads these variables, then the file that `hf auth login` writes
+    # (huggingface_hub 0.36 and 1.33, `constants.py` and `utils/_auth.py`).
+    credentials=CredentialField(
+        name="token",
+        variables=("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"),
+        required="never",  # a fact of the model: public ones need none
+        help="Tokens are made at https://huggingface.co/settings/tokens; only gated and private "
+        "models need one.",
+        token_file=(
+            "$HF_TOKEN_PATH",
+            "$HF_HOME/token",
+            "$XDG_CACHE_HOME/huggingface/token",
+            "~/.cache/huggingface/token",
+        ),
+        entry="hf.token",  # for its other name, huggingface, too
+        form=CredentialForm(
+            pattern="hf_.+",
+            words="it is not a token of Hugging Face, which begin with hf_",
+            source="https://huggingface.co/docs/hub/security-tokens (2025)",
+            unless="HF_ENDPOINT",  # mirrors have tokens of their own
+        ),
     ),
-    Setting(
-        name="share",
-        type="boolean",
-        default=True,
-        help="Whether sessions of the same model share its weights.",
+    settings=(
+        Setting(name="revision", help="A branch, tag or commit on the Hub; else the newest."),
+        Setting(name="device", help="cpu, cuda, cuda:1 or mps; else the best there is."),
+        Setting(name="dtype", help="The type of the weights, such as bfloat16; else its own."),
+        Setting(
+            name="trust_remote_code",
+            type="boolean",
+            default=False,
+            help="Whether code that comes with the model may run.",
+        ),
+        Setting(
+            name="share",
+            type="boolean",
+            default=True,
+            help="Whether sessions of the same model share its weights.",
+        ),
+        Setting(
+            name="hub",
+            type="boolean text",
+            default=False,
+            scope="models",
+            help="True lists the most downloaded models of the Hub, a text those with that name.",
+        ),
+        Setting(
+            name="limit",
+            type="integer",
+            default=50,
+            scope="models",
+            help="How many models of the Hub are listed.",
+        ),
     ),
-    Setting(
-        name="hub",
-        type="boolean text",
-        default=False,
-        scope="models",
-        help="True lists the most downloaded models of the Hub; a text, those whose names match.",
-    ),
-    Setting(name="limit", type="integer", default=50, scope="models", help="How many, with hub=."),
+    arguments_of="mellea_api_hf.backend:LocalHFBackend",
+    list_variables="HF_ENDPOINT",
+    model_identifier="hf_model_name",
+    start_hint="Check the network, HF_ENDPOINT and HF_HUB_OFFLINE; what is in the local cache "
+    "works offline.",
+    model_hint="Check the id at https://huggingface.co/{model}, or give a folder on disk.",
 )
 
 
 @hookimpl
 def describe_backend(name: str) -> BackendDescriptor:
-    """Describe transformers on this machine."""
-    return BackendDescriptor(
-        name=name,
-        summary="Models inside the process, run by Hugging Face transformers",
-        sdk=("huggingface_hub", "transformers", "torch"),
-        default_model=CATALOGUE[0].id,
-        credentials=(FIELD,),
-        settings=SETTINGS,
-        arguments_of="mellea_api_hf.backend:LocalHFBackend",
-        options=RULES,
-        models=CATALOGUE,
-        list_variables=("HF_ENDPOINT",),
-        model_identifier="hf_model_name",
-        start_hint="Check the network, HF_ENDPOINT and HF_HUB_OFFLINE; what is in the local cache "
-        "works offline.",
-        model_hint="Check the id at https://huggingface.co/{model}, or give a folder on disk.",
-    )
+    """Describe transformers on this machine, under either name."""
+    return evolve(HF, name=name)
 
 
 @hookimpl
-def validate_credentials(request: CredentialRequest) -> CredentialReport | None:
-    """With `probe`, ask the Hub whether the model is open to the token."""
-    if not request.probe:
-        return None
-    from mellea_api_hf import sdk
-
-    return sdk.validate_credentials(request)
-
-
-@hookimpl
-def list_models(request: ModelsRequest) -> Sequence[ModelInfo] | None:
-    """List what is in the local cache, then the catalogue; with `hub=True` what the Hub has."""
-    if not request.live:
-        return None
-    from mellea_api_hf import sdk
-
-    return sdk.list_models(request)
-
-
-@hookimpl
-def create_session(request: SessionRequest) -> MelleaSession:
-    """Create a session; its model is loaded once in a process, and downloaded if need be."""
-    from mellea_api_hf import sdk
-
-    return sdk.create_session(request)
-
-
-@hookimpl
-def normalize_options(request: OptionsRequest) -> NormalizedOptions:
-    """Say options as `generate()` takes them."""
-    return normalize(request)
-
-
-@hookimpl
-def translate_error(request: ErrorRequest) -> MelleaAPIError | None:
-    """Say what huggingface_hub and transformers raise in the library's terms."""
-    from mellea_api_hf import failures
-
-    return failures.translate_error(request)
+def normalize_options(request: OptionsRequest) -> NormalizedOptions | None:
+    """Switch sampling on where an option needs it."""
+    return request.rendered and with_sampling(request.rendered)

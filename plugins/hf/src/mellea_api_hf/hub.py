@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import quote
 
@@ -20,7 +20,7 @@ from huggingface_hub.errors import CacheNotFound, OfflineModeIsEnabled
 from huggingface_hub.utils import build_hf_headers
 
 from mellea_api import AnswerError, ModelInfo
-from mellea_api.plugin import Target, careful
+from mellea_api.plugin import careful
 
 _RENAMES = 5
 """Redirects that are followed: the Hub sends callers on from a model's old name to its new one."""
@@ -98,11 +98,10 @@ async def check_model(model_id: str, revision: str | None, token: str | None) ->
         await check_access(about["id"], token)
 
 
-async def search(target: Target, words: str, limit: int, token: str | None) -> list[ModelInfo]:
+async def search(words: str, limit: int, token: str | None) -> list[ModelInfo]:
     """Return the models of the Hub that write text, the most downloaded first.
 
     Args:
-        target: Its default model is marked.
         words: What the names contain; an empty text for all.
         limit: How many models.
         token: Lets the Hub show private models.
@@ -124,8 +123,6 @@ async def search(target: Target, words: str, limit: int, token: str | None) -> l
             id=model["id"],
             description=f"{model.get('downloads') or 0:,} downloads"
             + (", gated" if model.get("gated") else ""),
-            default=model["id"] == target.descriptor.default_model,
-            source="live",
         )
         for model in found[:limit]
     ]
@@ -135,28 +132,21 @@ def _is_model(found: Any) -> bool:
     return isinstance(found, dict) and isinstance(found.get("id"), str)
 
 
-def cached_models(target: Target) -> list[ModelInfo]:
+def cached_models(catalogue: Iterable[ModelInfo]) -> list[ModelInfo]:
     """Return the models in the local cache, then the others of the catalogue."""
-    catalogue = {model.id: model for model in target.descriptor.models}
     try:
         repos = scan_cache_dir().repos
     except CacheNotFound:  # nothing was ever downloaded
         repos = frozenset()
-    cached = []
+    cached = {}
     for repo in sorted(repos, key=lambda repo: repo.repo_id):
         files = {file.file_name for revision in repo.revisions for file in revision.files}
         weights = any(name.endswith((".safetensors", ".bin")) for name in files)
         if repo.repo_type == "model" and weights:
-            known = catalogue.pop(repo.repo_id, None)
-            cached.append(
-                ModelInfo(
-                    id=repo.repo_id,
-                    description=f"{repo.size_on_disk_str} on disk",
-                    size=known.size if known else None,
-                    context_length=known.context_length if known else None,
-                    default=repo.repo_id == target.descriptor.default_model,
-                    source="cached",
-                    age=max(0.0, time.time() - repo.last_modified),
-                )
+            cached[repo.repo_id] = ModelInfo(
+                id=repo.repo_id,
+                description=f"{repo.size_on_disk_str} on disk",
+                source="cached",
+                age=max(0.0, time.time() - repo.last_modified),
             )
-    return [*cached, *catalogue.values()]
+    return [*cached.values(), *(model for model in catalogue if model.id not in cached)]

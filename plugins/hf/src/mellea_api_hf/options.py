@@ -6,8 +6,8 @@ both, 0.8 drops what it does not know); `generation` replaces it, so that what t
 is what `generate()` gets.
 
 `generate()` looks at a temperature, and at all else that shapes sampling, only where sampling is
-on; many models' own configurations leave it off. So `normalize` says `do_sample` whenever one of
-these options is given.
+on; many models' own configurations leave it off. So `with_sampling` adds `do_sample` whenever one
+of these options is given.
 """
 
 from __future__ import annotations
@@ -17,17 +17,13 @@ from typing import Any, Final
 from attrs import evolve
 
 from mellea_api import NormalizedOptions
-from mellea_api._options.plan import apply_rules
 from mellea_api.plugin import (
     MELLEA_RULES,
     Converted,
     OptionRule,
-    OptionsRequest,
     tools_as_json,
     unsaid,
 )
-
-__all__ = ["RULES", "SAMPLING", "TEMPLATE", "greedy", "normalize"]
 
 TEMPLATE: Final = "chat_template_kwargs"
 """The key under which the chat template's variables travel."""
@@ -56,16 +52,8 @@ def greedy(value: float) -> Converted:
     return Converted(False, reason="always the likeliest token")
 
 
-def normalize(request: OptionsRequest) -> NormalizedOptions:
-    """Render options by the rules, and say whether sampling is on.
-
-    Args:
-        request: Canonical options.
-
-    Raises:
-        OptionError: If an option cannot be used; lists all problems.
-    """
-    rendered = apply_rules(request)
+def with_sampling(rendered: NormalizedOptions) -> NormalizedOptions:
+    """Say that sampling is on, if an option needs it."""
     if not any(rendered.options.get(name) is not None for name in SAMPLING):
         return rendered
     return evolve(

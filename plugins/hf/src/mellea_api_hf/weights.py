@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import importlib.metadata
 import logging
@@ -9,6 +10,7 @@ import threading
 import time
 import weakref
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,10 +20,8 @@ from huggingface_hub import try_to_load_from_cache
 from huggingface_hub.errors import OfflineModeIsEnabled
 from huggingface_hub.utils import validate_repo_id
 
-from mellea_api import ModelNotFoundError, Secret
-from mellea_api._provider.authoring import run_with_deadline
+from mellea_api import ModelNotFoundError
 from mellea_api_hf.hub import check_model
-from mellea_api_hf.token import to_send
 
 logger = logging.getLogger("mellea_api")
 
@@ -39,8 +39,9 @@ class Recipe:
         device: `cpu`, `cuda`, `cuda:1`, `mps`; None for the best there is.
         dtype: The type of the weights, such as `bfloat16`; `auto` is that of the checkpoint.
         trust_remote_code: Whether code that comes with the model may run.
-        token: Lets in to gated and private models; it is no part of what is loaded.
-        patience: Seconds for the Hub's first answer; no part of it either.
+        token: Opens gated and private models; None for that of huggingface_hub. It is not part
+            of what is loaded.
+        patience: Seconds for the Hub's first answer; not part of it either.
     """
 
     model_id: str
@@ -48,7 +49,7 @@ class Recipe:
     device: str | None = None
     dtype: str = "auto"
     trust_remote_code: bool = False
-    token: Secret | None = field(default=None, eq=False, repr=False)
+    token: str | None = field(default=None, eq=False, repr=False)
     patience: float = field(default=PATIENCE, eq=False, repr=False)
 
 
@@ -109,15 +110,13 @@ def _read(recipe: Recipe) -> Weights:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    token = recipe.token
     common: dict[str, Any] = {
         "revision": recipe.revision or "main",
         "trust_remote_code": recipe.trust_remote_code,
-        # huggingface_hub reads the file itself, and renews what is in it.
-        "token": to_send(token),
+        "token": recipe.token,
     }
     if not Path(place).is_dir():
-        place = _cached_folder(recipe, common["token"]) or place
+        place = _cached_folder(recipe) or place
     began = time.monotonic()
     logger.info("loading %s", recipe.model_id)
     # The tokenizer first: it is small, and a wrong id or a closed gate shows at once.
@@ -149,7 +148,7 @@ def _place(model_id: str) -> str:
     return model_id
 
 
-def _cached_folder(recipe: Recipe, token: str | None) -> str | None:
+def _cached_folder(recipe: Recipe) -> str | None:
     """Ask the Hub for the model, once; return its folder in the cache if the Hub does not answer.
 
     transformers itself would try for half a minute, file by file, before it looks there.
@@ -160,7 +159,10 @@ def _cached_folder(recipe: Recipe, token: str | None) -> str | None:
     name, revision = recipe.model_id, recipe.revision
     validate_repo_id(name)
     try:
-        run_with_deadline(lambda: check_model(name, revision, token), recipe.patience)
+        # A thread of its own, since an event loop may be running on this one.
+        with ThreadPoolExecutor(1) as pool:
+            question = check_model(name, revision, recipe.token)
+            pool.submit(asyncio.run, asyncio.wait_for(question, recipe.patience)).result()
     except Exception as error:
         cached = try_to_load_from_cache(name, "config.json", revision=revision)
         if not isinstance(cached, str):

@@ -1,55 +1,70 @@
-"""The hooks that need Mellea, transformers or huggingface_hub."""
+"""The hooks that need Mellea, transformers or huggingface_hub.
+
+The core imports this module for the first session, or for the first question to the Hub.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import importlib.metadata
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from huggingface_hub.utils import validate_repo_id
 
 from mellea_api import CredentialReport, MelleaAPIError, ModelInfo, PluginError, SessionRequest
-from mellea_api._provider.authoring import run_with_deadline
-from mellea_api.plugin import CredentialRequest, ErrorRequest, ModelsRequest, Target
-from mellea_api_hf import hub
-from mellea_api_hf.failures import translate_error
-from mellea_api_hf.token import to_send
+from mellea_api.plugin import CredentialRequest, ErrorRequest, ModelsRequest, hookimpl
+from mellea_api_hf import failures, hub
+
+if TYPE_CHECKING:
+    from mellea import MelleaSession
+
+translate_error = hookimpl(failures.translate_error)
 
 
-def list_models(request: ModelsRequest) -> list[ModelInfo]:
+def _token(request: SessionRequest | ModelsRequest | CredentialRequest) -> str | None:
+    """Return the token to send; None lets huggingface_hub read its own file.
+
+    It renews the tokens in that file that expire.
+    """
+    secret = request.credentials.get("token")
+    from_file = secret is not None and secret.source.startswith("token file")
+    return None if from_file else request.credential("token")
+
+
+@hookimpl
+async def list_models(request: ModelsRequest) -> list[ModelInfo]:
     """List the local cache and the catalogue; with the setting `hub`, what the Hub has."""
     words = request.setting("hub")
     if not words:
-        return hub.cached_models(request.target)
+        return hub.cached_models(request.target.descriptor.models)
     words = "" if words is True else words
-    token = to_send(request.credentials.get("token"))
-    return run_with_deadline(
-        lambda: hub.search(request.target, words, request.setting("limit"), token),
-        request.timeout,
-    )
+    return await hub.search(words, request.setting("limit"), _token(request))
 
 
-def validate_credentials(request: CredentialRequest) -> CredentialReport:
+@hookimpl
+async def validate_credentials(request: CredentialRequest) -> CredentialReport:
     """Ask the Hub whether the model is open to the token; of a folder, whether it knows the token.
 
     Raises:
         Exception: The Hub's refusal, or that it does not answer.
     """
-    model, token = request.target.model_id, request.credentials.get("token")
-    sent = to_send(token) if token else False
-    if os.path.isdir(model):
-        if token is None:
+    model, given = request.target.model_id, "token" in request.credentials
+    sent = _token(request) if given else False
+    if await asyncio.to_thread(os.path.isdir, model):
+        if not given:
             return request.unchecked(f"{model} is a folder here, which needs no token.")
-        run_with_deadline(lambda: hub.check_token(sent), request.timeout)
+        await hub.check_token(sent)
         return request.accepted(f"The token is good; {model} is a folder here, and needs none.")
     validate_repo_id(model)
-    run_with_deadline(lambda: hub.check_access(model, sent), request.timeout)
-    good = f"The token is good, and opens {model}." if token else f"{model} needs no token."
+    await hub.check_access(model, sent)
+    good = f"The token is good, and opens {model}." if given else f"{model} needs no token."
     return request.accepted(good)
 
 
-def create_session(request: SessionRequest) -> Any:
+@hookimpl
+def create_session(request: SessionRequest) -> MelleaSession:
     """Load the model, unless it is in memory, and build Mellea's session.
 
     Raises:
@@ -59,7 +74,7 @@ def create_session(request: SessionRequest) -> Any:
         PermissionDeniedError: If the model is gated and the token's owner has no access.
     """
     target = request.target
-    check_versions(target)
+    check_versions(target.mellea_version)
     try:
         from mellea_api_hf.backend import LocalHFBackend
     except ImportError as error:
@@ -74,24 +89,25 @@ def create_session(request: SessionRequest) -> Any:
         device=request.setting("device"),
         dtype=request.setting("dtype") or "auto",
         trust_remote_code=request.setting("trust_remote_code"),
-        token=request.credentials.get("token"),
+        token=_token(request),
         patience=request.timeout or PATIENCE,
     )
-    reload = functools.partial(load, recipe, share=request.setting("share"))
-    weights = reload()
+    load_again = functools.partial(load, recipe, share=request.setting("share"))
+    weights = load_again()
     session = request.build(
         LocalHFBackend, custom_config=(weights.tokenizer, weights.model, weights.device)
     )
 
     def translate(error: BaseException) -> MelleaAPIError | None:
-        return translate_error(ErrorRequest(target=target, operation="call", error=error))
+        return failures.translate_error(ErrorRequest(target=target, operation="call", error=error))
 
-    session.backend.share(weights, reload, request.policy, translate)
+    backend: Any = session.backend
+    backend.share(weights, load_again, request.policy, translate)
     return session
 
 
-def check_versions(target: Target) -> None:
-    """See that Mellea and transformers go together: 0.3 to 0.6 crash on transformers 5.
+def check_versions(mellea: str) -> None:
+    """Check that Mellea and transformers go together: 0.3 to 0.6 crash on transformers 5.
 
     Raises:
         PluginError: If they do not, or transformers is not installed.
@@ -100,7 +116,7 @@ def check_versions(target: Target) -> None:
         installed = importlib.metadata.version("transformers")
     except importlib.metadata.PackageNotFoundError as error:
         raise _missing(error) from error
-    mellea = target.mellea_version or importlib.metadata.version("mellea")
+    mellea = mellea or importlib.metadata.version("mellea")
     numbers = [int(part) for part in mellea.split(".")[:2] if part.isdigit()]
     if numbers < [0, 7] and int(installed.partition(".")[0]) >= 5:
         raise PluginError(

@@ -15,10 +15,10 @@ from ibm_watsonx_ai import APIClient
 
 from mellea_api._contract.errors import ConfigurationError
 from mellea_api._contract.requests import Target
-from mellea_api_watsonx import describe_backend
+from mellea_api_watsonx import WATSONX
 from mellea_api_watsonx.regions import REGIONS, checked_url, is_cloud
 
-DESCRIPTOR = describe_backend("watsonx")
+DESCRIPTOR = WATSONX
 NOT_FOR_USERS = (".test.", "yp-", "-qa.", "dev.", "prep.", "test.aws")
 
 

@@ -346,7 +346,7 @@ class Backend:
         narrowed = self._credentials.narrowed(target)
         secrets, findings = self._credentials.find(narrowed, arguments, keyring=keyring and live)
         if live:
-            needed = self.descriptor.listing_needs in ("always", target.server)
+            needed = narrowed.descriptor.listing_needs in ("always", target.server)
             error = credential_error(narrowed, findings, needed=needed)
             if error is not None:
                 raise error

@@ -17,7 +17,7 @@ from mellea_api_hf.generation import SEED, Generation, Translate, current, unhea
 from mellea_api_hf.options import TEMPLATE
 from mellea_api_hf.weights import Weights
 
-logger = logging.getLogger("mellea_api")
+logger = logging.getLogger("mellea_api.hf")
 _RAW = next(name for name in ("_generate_from_raw", "generate_from_raw") if hasattr(Original, name))
 
 

@@ -28,7 +28,7 @@ from mellea_api_hf.options import TEMPLATE
 from mellea_api_hf.stopping import StopTexts, when_set
 from mellea_api_hf.weights import Weights, randomness
 
-logger = logging.getLogger("mellea_api")
+logger = logging.getLogger("mellea_api.hf")
 
 Translate = Callable[[BaseException], MelleaAPIError | None]
 

@@ -23,7 +23,7 @@ from huggingface_hub.utils import validate_repo_id
 from mellea_api import ModelNotFoundError
 from mellea_api_hf.hub import check_model
 
-logger = logging.getLogger("mellea_api")
+logger = logging.getLogger("mellea_api.hf")
 
 PATIENCE: Final = 10.0
 """Seconds for the Hub's first answer; downloads take their time."""

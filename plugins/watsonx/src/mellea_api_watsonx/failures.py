@@ -1,17 +1,20 @@
-"""What watsonx.ai's refusals mean: read from the JSON of its three services.
+"""What the refusals of watsonx.ai mean, read from the JSON of its three services.
 
 The token service, the projects service and watsonx.ai itself each have a shape of their own,
-and the SDK often hands over nothing but the text. It is imported when it has raised something.
+and the SDK often passes on nothing but the text.
 """
 
 from __future__ import annotations
 
 import json
 import re
+import textwrap
 from collections.abc import Mapping
 from typing import Any, Final
 
+import httpx
 from attrs import frozen
+from ibm_watsonx_ai import wml_client_error
 
 from mellea_api import (
     ConfigurationError,
@@ -23,12 +26,8 @@ from mellea_api import (
     RateLimitError,
     RequestRefusedError,
 )
-from mellea_api._provider import refusals as translation
-from mellea_api._secrecy.veil import chain
-from mellea_api.plugin import ErrorRequest, Target
-from mellea_api_watsonx.http import PROJECTS
-
-__all__ = ["translate_error"]
+from mellea_api.plugin import ErrorRequest
+from mellea_api_watsonx.connection import PROJECTS
 
 # What the codes mean where the status alone would be understood as something else.
 _BY_CODE: Final[Mapping[str, type[ProviderError]]] = {
@@ -45,16 +44,16 @@ _STREAMED: Final = re.compile(
 
 
 @frozen
-class _Said:
-    """What an answer says of a failure."""
+class _Refusal:
+    """What an answer says about a failure."""
 
     words: str
     code: str = ""
     status: int | None = None
 
 
-def _read(text: str) -> _Said | None:
-    """Return what a service's JSON says; None if it is none of theirs."""
+def _read(text: str) -> _Refusal | None:
+    """Return what a service's JSON says; None if it is not the JSON of one of them."""
     try:
         found: Any = json.loads(text)
     except (ValueError, RecursionError):
@@ -72,7 +71,7 @@ def _read(text: str) -> _Said | None:
     errors = found.get("errors")
     if isinstance(errors, list) and errors and isinstance(errors[0], dict):
         words = "; ".join(str(one.get("message", "")) for one in errors if isinstance(one, dict))
-        return _Said(words, str(errors[0].get("code", "")), status)
+        return _Refusal(words, str(errors[0].get("code", "")), status)
     words = next(
         (
             str(found[name])
@@ -82,78 +81,67 @@ def _read(text: str) -> _Said | None:
         "",
     )
     code = str(found.get("errorCode", ""))
-    return _Said(f"{words} ({code})" if code else words, code, status) if words else None
+    return _Refusal(f"{words} ({code})" if code else words, code, status) if words else None
 
 
 def translate_error(request: ErrorRequest) -> MelleaAPIError | None:
-    """Say what the SDK raises in the library's terms, by status and code first."""
-    import httpx
-    from ibm_watsonx_ai import wml_client_error
-
-    strange: wml_client_error.WMLClientError | None = None
-    for error in chain(request.error):
+    """Return the error for an exception of the SDK: by status and code first, then by its text."""
+    strange: BaseException | None = None
+    for error in request.chain:
         if isinstance(error, httpx.HTTPStatusError | wml_client_error.ApiRequestFailure):
             answer: Any = error.response
-            if PROJECTS in str(answer.request.url):
-                return by_project(request, answer.text, answer.status_code, answer.headers)
-            return by_answer(request, answer.status_code, answer.text, answer.headers)
+            read = _by_project if PROJECTS in str(answer.request.url) else _by_answer
+            return read(request, answer.status_code, answer.text, answer.headers)
         if isinstance(error, wml_client_error.InvalidCredentialsError):  # Cloud Pak for Data's
-            return by_answer(request, 401, error.error_msg.partition("Error: ")[2])
+            return _by_answer(request, 401, error.error_msg.partition("Error: ")[2])
         if isinstance(error, wml_client_error.CannotSetProjectOrSpace) and str(error.reason):
-            return by_project(request, str(error.reason))
+            return _by_project(request, 404, str(error.reason))
         if isinstance(error, wml_client_error.ExceededLimitOfAPICalls):
-            return by_answer(request, 429, str(error.reason))
+            return _by_answer(request, 429, str(error.reason))
         if isinstance(error, wml_client_error.GovCloudEnvironmentConsentError):
             return ConfigurationError(
-                translation.said(error.error_msg),
+                _short(error.error_msg),
                 next_step="Set WATSONX_ACCEPT_GOV_ENV to True.",
-                backend=request.target.backend,
                 variable="WATSONX_ACCEPT_GOV_ENV",
             )
         if isinstance(error, wml_client_error.WMLClientError):
-            found = by_text(request, str(error.reason or error.error_msg))
+            found = _by_text(request, str(error.reason or error.error_msg))
             if found is not None:
                 return found
             strange = strange or error
         if type(error) is Exception and str(error).startswith("Could not parse"):
-            return translation.unreadable(request, error)
-    if strange is not None:
-        # What it came from may be known to everybody: a connection that was refused, say.
-        return translation.by_kind(request) or translation.unreadable(request, strange)
-    return None
+            return request.unreadable(error)
+    # The core knows these causes, such as a refused connection.
+    known = (OSError, ValueError, httpx.HTTPError)
+    if strange is None or any(isinstance(error, known) for error in request.chain):
+        return None
+    return request.unreadable(strange)
 
 
-def by_answer(
+def _short(text: str) -> str:
+    return textwrap.shorten(text, 300, placeholder="…").rstrip(".")
+
+
+def _by_answer(
     request: ErrorRequest, status: int, text: str, headers: Mapping[str, str] | None = None
 ) -> MelleaAPIError:
-    """Return the error for an answer with an HTTP status of 400 to 599.
-
-    Args:
-        request: What was being done.
-        status: The status.
-        text: The answer's body.
-        headers: The answer's headers.
-    """
+    """Return the error for an answer of 400 to 599."""
     said = _read(text)
     if said is None:
         if status < 500 and status not in (401, 403, 407, 429):
-            return translation.unreadable(request, f"HTTP {status} with {text[:60]!r}")
-        return translation.by_status(request, status, text, headers)
-    words = said.words.rstrip(".")
+            return request.unreadable(f"HTTP {status} with {text[:60]!r}")
+        return request.answered(status, text, headers)
     if said.code == "no_associated_service_instance_error":
-        return _project_error(
-            PermissionDeniedError,
-            request,
-            status,
-            f"The project cannot call models: {translation.said(words).rstrip('.')}.",
-            "Associate a watsonx.ai Runtime service with the project (Manage, Services and "
-            "integrations), in the region of WATSONX_URL; or check WATSONX_PROJECT_ID.",
+        return PermissionDeniedError(
+            f"The project cannot call models: {_short(said.words)}.",
+            next_step="Associate a watsonx.ai Runtime service with the project (Manage, Services "
+            "and integrations), in the region of WATSONX_URL; or check WATSONX_PROJECT_ID.",
+            status=status,
         )
-    meaning = _BY_CODE.get(said.code)
-    return translation.by_status(request, status, words, headers, meaning=meaning)
+    return request.answered(status, said.words, headers, kind=_BY_CODE.get(said.code))
 
 
-def by_text(request: ErrorRequest, text: str) -> MelleaAPIError | None:
+def _by_text(request: ErrorRequest, text: str) -> MelleaAPIError | None:
     """Return the error for what the SDK says of a streamed answer, or None if it says nothing.
 
     Args:
@@ -162,72 +150,38 @@ def by_text(request: ErrorRequest, text: str) -> MelleaAPIError | None:
     """
     failed = _STREAMED.search(text)
     if failed is not None:
-        return by_answer(request, int(failed["status"]), failed["text"])
+        return _by_answer(request, int(failed["status"]), failed["text"])
     said = _read(text)
     if said is None:
         return None
     status = said.status if said.status is not None and 400 <= said.status <= 599 else 500
-    return by_answer(request, status, text)
+    return _by_answer(request, status, text)
 
 
-def by_project(
-    request: ErrorRequest, text: str, status: int = 404, headers: Mapping[str, str] | None = None
+def _by_project(
+    request: ErrorRequest, status: int, text: str, headers: Mapping[str, str] | None = None
 ) -> MelleaAPIError:
-    """Return the error for a project that the projects service does not give out.
-
-    Args:
-        request: What was being done.
-        text: The answer's body.
-        status: The answer's status, if the body does not say another.
-        headers: The answer's headers.
-    """
+    """Return the error for a project that the projects service does not give out."""
     said = _read(text)
     if said is None:
         if status < 400 or status >= 500:
-            return translation.by_status(request, status, text, headers)
-        return translation.unreadable(request, f"instead of the project, {text[:60]!r}")
+            return request.answered(status, text, headers)
+        return request.unreadable(f"instead of the project, {text[:60]!r}")
     status = said.status or status
-    if status not in (400, 403, 404, 422):
-        return translation.by_status(request, status, said.words, headers)
-    words = translation.said(said.words).rstrip(".")
     if status == 403:
-        return _project_error(
-            PermissionDeniedError,
-            request,
-            status,
-            f"The key may not use the project of WATSONX_PROJECT_ID: {words}.",
-            "Make its owner a member of the project (Manage, Access control), or give another "
-            "WATSONX_PROJECT_ID.",
+        return PermissionDeniedError(
+            f"The key may not use the project of WATSONX_PROJECT_ID: {_short(said.words)}.",
+            next_step="Make its owner a member of the project (Manage, Access control), or give "
+            "another WATSONX_PROJECT_ID.",
+            status=status,
         )
-    return _project_error(
-        CredentialError,
-        request,
-        status,
-        f"There is no project with the id of WATSONX_PROJECT_ID: {words}.",
-        "Check WATSONX_PROJECT_ID, or project_id=, and that WATSONX_URL is the project's region. "
-        + _help(request.target),
-    )
-
-
-def _help(target: Target) -> str:
-    fields = target.descriptor.credentials
-    return next((field.help for field in fields if field.name == "project_id"), "")
-
-
-def _project_error(
-    kind: type[CredentialError | PermissionDeniedError],
-    request: ErrorRequest,
-    status: int,
-    reason: str,
-    next_step: str,
-) -> MelleaAPIError:
-    target = request.target
-    facts: dict[str, Any] = {
-        "backend": target.backend,
-        "model_id": target.model_id,
-        "base_url": target.base_url or target.descriptor.default_base_url,
-        "status": status,
-    }
-    if issubclass(kind, CredentialError):
-        facts |= {"field": "project_id", "variables": ("WATSONX_PROJECT_ID",)}
-    return kind(reason, next_step=next_step.strip(), **facts)
+    if status in (400, 404, 422):
+        project = request.target.descriptor.credentials[1]
+        return CredentialError(
+            f"There is no project with the id of WATSONX_PROJECT_ID: {_short(said.words)}.",
+            next_step="Check WATSONX_PROJECT_ID, or project_id=, and that WATSONX_URL is the "
+            f"project's region. {project.help}",
+            status=status,
+            field="project_id",
+        )
+    return request.answered(status, said.words, headers)

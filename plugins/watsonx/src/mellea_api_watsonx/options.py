@@ -2,17 +2,21 @@
 
 Its chat endpoint takes OpenAI's names at the top of the body, its text generation endpoint
 names of its own inside `parameters`. Mellea's WatsonxAIBackend drops what is not in the SDK's
-TextChatParameters without a word; this plugin's subclass of it (see `sdk`) does not.
+TextChatParameters without a word; this plugin's subclass of it (see `session`) does not.
 """
 
 from __future__ import annotations
 
 from typing import Any, Final
 
-from mellea_api.plugin import MELLEA_RULES, OptionRule, effort, unsaid, with_logprobs
-from mellea_api_watsonx import conversions
-
-__all__ = ["EXTRA_PARAMETERS", "RULES"]
+from mellea_api.plugin import (
+    MELLEA_RULES,
+    Converted,
+    OptionRule,
+    effort,
+    unsaid,
+    with_logprobs,
+)
 
 _SDK: Final = "ibm-watsonx-ai 1.8.1, foundation_models/schema/_api.py"
 _CHAT: Final = f"{_SDK}, TextChatParameters"
@@ -28,6 +32,52 @@ _GPT_OSS: Final = f"{_CHAT}; BerriAI/litellm#16083"
 
 EXTRA_PARAMETERS: Final = "extra_parameters"
 """The key under which names that are passed on unchecked travel through Mellea."""
+
+# ------------------------------------------------------------------------------ conversions
+
+
+def _template(value: bool | str) -> Converted:
+    """Switch reasoning in the chat template, as Granite 3 has it."""
+    on = value is not False and value != "none"
+    return Converted(on, reason="the chat template switches it")
+
+
+def _greedy(value: float) -> Converted:
+    """Take the likeliest token, which the text generation endpoint has another name for."""
+    return Converted("greedy", reason="a temperature of 0 is greedy decoding")
+
+
+def _sampled(value: float) -> Converted:
+    """Switch sampling on, without which the text generation endpoint ignores the value."""
+    return Converted(
+        value,
+        options={"decoding_method": "sample"},
+        wires={"parameters.decoding_method": "sample"},
+        reason="with decoding_method='sample', without which it has no effect",
+    )
+
+
+def _stop_left_out(value: list[str]) -> Converted:
+    """Leave the stop sequence out of the answer, as every other backend does."""
+    if not value:
+        return Converted.nothing("an empty list: nothing is sent")
+    return Converted(
+        value,
+        options={"include_stop_sequence": False},
+        wires={"parameters.include_stop_sequence": False},
+        reason="with include_stop_sequence=False, since it would be part of the answer",
+    )
+
+
+def _tool_by_name(value: Any) -> Converted:
+    """Put a word into `tool_choice_option`, and a tool into `tool_choice`."""
+    if isinstance(value, str):
+        if value in ("auto", "none", "required"):
+            return Converted(value)
+        value = {"type": "function", "function": {"name": value}}
+    chosen = {"tool_choice": value}
+    return Converted.nothing(options=chosen, wires=chosen)
+
 
 # ---------------------------------------------------------------------------------- helpers
 
@@ -95,7 +145,7 @@ _THINKING: Final = (
     _thinking(
         _GRANITE_3,
         chat=_TEMPLATE,
-        convert=conversions.template,
+        convert=_template,
         requires={"thinking": (True, *_OFF)},
         source=_GRANITE,
     ),
@@ -124,7 +174,7 @@ _THINKING: Final = (
     ),
     # Of models that nothing more is known about: the two settings that the endpoint has.
     _thinking(chat=_EFFORT, convert=effort, requires={"thinking": _LEVELS}),
-    _thinking(chat=_TEMPLATE, convert=conversions.template, requires={"thinking": (True, *_OFF)}),
+    _thinking(chat=_TEMPLATE, convert=_template, requires={"thinking": (True, *_OFF)}),
     _thinking(
         reason="the chat endpoint's levels are low, medium, high; text generation has no setting"
     ),
@@ -146,7 +196,7 @@ def _sampling(name: str, **facts: Any) -> tuple[OptionRule, ...]:
             **facts,
         ),
         *OptionRule.refused(name, _GREEDY, requires={"decoding_method": ("greedy",)}, source=_RAW),
-        *_raw(name, convert=conversions.sampled, **facts),
+        *_raw(name, convert=_sampled, **facts),
     )
 
 
@@ -154,14 +204,14 @@ _COMMON: Final = (
     *_chat("temperature", source=f"{_CHAT}; 0 to 2: {_RANGES}"),
     *_raw(
         "temperature=decoding_method",
-        convert=conversions.greedy,
+        convert=_greedy,
         requires={"temperature": (0,)},
         source=_RAW_RANGES,
     ),
     *OptionRule.refused(
         "temperature", _GREEDY, requires={"decoding_method": ("greedy",)}, source=_RAW
     ),
-    *_raw("temperature", convert=conversions.sampled, source=f"{_RAW}; 0 to 2: {_RAW_RANGES}"),
+    *_raw("temperature", convert=_sampled, source=f"{_RAW}; 0 to 2: {_RAW_RANGES}"),
     *_chat(
         "max_tokens=max_completion_tokens",
         special=(0,),
@@ -173,7 +223,7 @@ _COMMON: Final = (
     *_chat("stop", max_items=4, source=f"{_CHAT}; at most 4: {_RANGES}"),
     *_raw(
         "stop=stop_sequences",
-        convert=conversions.stop_left_out,
+        convert=_stop_left_out,
         requires={"include_stop_sequence": (None,)},
         max_items=6,
         source=f"{_RAW}; at most 6: {_RAW_RANGES}",
@@ -204,7 +254,7 @@ _COMMON: Final = (
     *MELLEA_RULES,
     *_chat(
         "tool_choice=tool_choice_option",
-        convert=conversions.tool_by_name,
+        convert=_tool_by_name,
         reason="a tool by name goes to tool_choice, a word to tool_choice_option",
         source=_CALL,
     ),

@@ -1,4 +1,4 @@
-"""Values become plain JSON data and come back; secrets do not."""
+"""Values become plain JSON data, without their secrets."""
 
 from __future__ import annotations
 
@@ -11,18 +11,17 @@ from typing import Any, Literal, Union
 
 import attrs
 import pytest
-from cattrs.errors import ClassValidationError
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mellea_api import BackendUnavailableError, OptionError, OptionProblem, Secret, SessionRequest
 from mellea_api._contract import descriptor, reports, requests
 from mellea_api._contract.converter import converter
-from mellea_api.plugin import OptionRule, Target
+from mellea_api.plugin import Target
 from mellea_api.testing.strategies import json_values
 
 LIVE = {requests.ErrorRequest, reports.ModelListing}
-"""Hold an exception: it is of this process only, or goes to JSON and not back."""
+"""Hold an exception, which has a test of its own below."""
 
 CLASSES = [
     cls
@@ -38,7 +37,8 @@ def values(hint: Any) -> st.SearchStrategy[Any]:
         return st.none() | json_values()
     if attrs.has(hint):
         hints = typing.get_type_hints(hint)
-        fields = {field.name: values(hints[field.name]) for field in attrs.fields(hint)}
+        names = [field.name for field in attrs.fields(hint) if not field.name.startswith("_")]
+        fields = {name: values(hints[name]) for name in names}
         if hint is SessionRequest:
             fields["context"] = st.sampled_from(["simple", "chat"])
         if hint is Target:  # a password in it is a secret, and goes one way only: see below
@@ -56,7 +56,10 @@ def values(hint: Any) -> st.SearchStrategy[Any]:
         if arguments[1] is Secret:
             return st.just({})  # secrets have tests of their own
         return st.dictionaries(st.text(max_size=5), values(arguments[1]), max_size=2)
+    if origin is collections.abc.Callable:
+        return st.just(len)
     simple: dict[Any, st.SearchStrategy[Any]] = {
+        descriptor.Place: st.just(descriptor.Place("a.b", "b")),
         str: st.text(max_size=8),
         int: st.integers(),
         bool: st.booleans(),
@@ -68,12 +71,14 @@ def values(hint: Any) -> st.SearchStrategy[Any]:
 
 @pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)
 @given(data=st.data())
-def test_every_value_goes_through_json_and_comes_back(cls: Any, data: st.DataObject) -> None:
+def test_every_value_becomes_json_with_all_its_fields(cls: Any, data: st.DataObject) -> None:
     value = data.draw(values(cls))
-    text = json.dumps(converter().unstructure(value), allow_nan=False)
-    again = converter().structure(json.loads(text), cls)
-    assert again == value
-    assert json.dumps(converter().unstructure(again)) == text
+    plain = json.loads(json.dumps(converter().unstructure(value), allow_nan=False))
+    assert list(plain) == [field.name for field in attrs.fields(cls)]
+    for field in attrs.fields(cls):
+        fact = getattr(value, field.name)
+        if isinstance(fact, str | int | float | None):
+            assert plain[field.name] == fact
 
 
 def test_a_password_in_an_address_goes_into_no_json() -> None:
@@ -111,26 +116,7 @@ def test_the_converter_is_one() -> None:
     assert converter() is converter()
 
 
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        {"name": "x", "unknown": 1},
-        {},
-        {"name": 5},
-        {"name": "x", "reserved": 1},
-        {"name": "x", "minimum": True},
-        {"name": "x", "minimum": "5"},
-        {"name": "x", "max_items": 1.0},
-        {"name": "x", "server": "other"},
-        {"name": "x", "chat": {"key": "a"}},
-    ],
-)
-def test_what_does_not_fit_is_refused(wrong: Any) -> None:
-    with pytest.raises(ClassValidationError):
-        converter().structure(wrong, OptionRule)
-
-
-def test_a_secret_goes_nowhere_and_comes_from_nowhere() -> None:
+def test_a_secret_goes_nowhere() -> None:
     target = Target(
         descriptor=descriptor.BackendDescriptor(name="x", summary="", default_model="m"),
         model_id="m",
@@ -143,10 +129,6 @@ def test_a_secret_goes_nowhere_and_comes_from_nowhere() -> None:
     assert data["credentials"] == {"api_key": "[secret]"}
     assert data["target"]["settings"] == {"client": "[secret]"}
     assert "sk-" not in json.dumps(data)
-    with pytest.raises(ClassValidationError):
-        converter().structure(data, SessionRequest)
-    with pytest.raises(TypeError, match="not made from data"):
-        converter().structure("[secret]", Secret)
 
 
 def test_what_json_does_not_have_is_described_without_its_secrets() -> None:
@@ -156,10 +138,14 @@ def test_what_json_does_not_have_is_described_without_its_secrets() -> None:
         def __repr__(self) -> str:
             return f"Tool({secret.reveal()})"
 
+    class HalfMade:
+        def __repr__(self) -> str:
+            raise AttributeError("not yet")
+
     decision = reports.OptionDecision(
-        name="tools", spelling="tools", outcome="kept", value=[Tool(), (1, {2})]
+        name="tools", spelling="tools", outcome="kept", value=[Tool(), (1, {2}), HalfMade()]
     )
-    assert converter().unstructure(decision)["value"] == ["Tool([secret])", [1, [2]]]
+    assert converter().unstructure(decision)["value"] == ["Tool([secret])", [1, [2]], "<HalfMade>"]
 
 
 def test_an_error_becomes_its_facts() -> None:

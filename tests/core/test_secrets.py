@@ -19,7 +19,7 @@ from support.fake_options import target
 
 from mellea_api import MelleaAPIError, Secret, SessionRequest
 from mellea_api._secrecy import secrets
-from mellea_api._secrecy.logs import mask_sdk_records
+from mellea_api._secrecy.logs import mask_sdk_records, register_sdk
 from mellea_api._secrecy.secrets import redact
 from mellea_api.plugin import CredentialRequest, ModelsRequest
 
@@ -199,6 +199,7 @@ def test_no_record_of_an_sdk_shows_a_living_secret(
 ) -> None:
     secret = Secret("logged-secret-0123456789", source="a test")
     sdk = logging.getLogger(name)
+    register_sdk("mellea_api_openai", ["openai"])
     mask_sdk_records()
     with caplog.at_level(logging.DEBUG, name):
         sdk.debug("headers: %r", {"x-key": secret.reveal()})
@@ -218,6 +219,7 @@ def test_an_exception_on_a_record_of_an_sdk_is_text_and_the_sdk_keeps_its_object
     """Some handlers print the variables of its frames."""
     secret = Secret("logged-secret-0123456789", source="a test")
     sdk = logging.getLogger("openai._base_client")
+    register_sdk("mellea_api_openai", ["openai"])
     mask_sdk_records()
 
     def send(key: str) -> None:
@@ -235,3 +237,21 @@ def test_an_exception_on_a_record_of_an_sdk_is_text_and_the_sdk_keeps_its_object
     assert "ValueError: no answer to [secret]" in (record.exc_text or "")
     assert secret.reveal() not in repr(vars(record))
     assert "in send" in kept[-2]
+
+
+def test_the_records_of_a_third_partys_sdk_are_masked_once_its_plugin_names_it(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    secret = Secret("logged-secret-0123456789", source="a test")
+    sdk = logging.getLogger("somebodys_sdk.transport")
+    stranger = logging.getLogger("a_stranger")
+    register_sdk("a_plugin_of_somebody", ["somebodys_sdk"])
+    mask_sdk_records()
+    with caplog.at_level(logging.DEBUG):
+        sdk.info("sent %s", secret.reveal())
+        stranger.info("sent %s", secret.reveal())
+    said = {record.name: record.getMessage() for record in caplog.records}
+    assert said == {
+        "somebodys_sdk.transport": "sent [secret]",
+        "a_stranger": f"sent {secret.reveal()}",
+    }

@@ -24,8 +24,8 @@ LIMIT = 0.4
 PLUGIN = """
 import asyncio
 from types import SimpleNamespace
-from mellea_api.plugin import BackendDescriptor, hookimpl
-from mellea_api._options.text import TEXT_RULES
+from mellea_api.plugin import TEXT_RULES, BackendDescriptor, hookimpl
+
 
 @hookimpl
 def describe_backend(name):
@@ -78,26 +78,26 @@ class Server(threading.Thread):
         super().__init__(daemon=True)
         self.heard: list[bytes] = []
         self.address = ""
-        self.loop = asyncio.new_event_loop()
 
     async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while said := await reader.read(100):
-            self.heard.append(said)
-        writer.close()
+        try:
+            while said := await reader.read(100):
+                self.heard.append(said)
+        finally:
+            writer.close()
 
     def run(self) -> None:
         async def serve() -> None:
-            self._over = asyncio.Event()
+            self._loop, self._over = asyncio.get_running_loop(), asyncio.Event()
             server = await asyncio.start_server(self._talk, "127.0.0.1", 0)
             self.address = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
             await self._over.wait()
             server.close()
 
-        self.loop.run_until_complete(serve())
-        self.loop.close()
+        asyncio.run(serve())
 
     def stop(self) -> None:
-        self.loop.call_soon_threadsafe(self._over.set)
+        self._loop.call_soon_threadsafe(self._over.set)
         self.join(20)
 
 

@@ -1,4 +1,4 @@
-"""A runtime: one object that configures itself, talks to a model, and can change it.
+"""A runtime: one object that reads its configuration, talks to a model, and can change it.
 
 from mellea_api.runtime import MelleaRuntime
 
@@ -39,12 +39,12 @@ __all__ = ["MelleaRuntime"]
 class MelleaRuntime:
     """Talks to a model, and can change it.
 
-    What is not given is taken from the environment, then from the defaults. The environment's
-    model and options belong to the environment's backend: they do not apply to another one that
-    is named here. Given options win over the environment's, option by option.
+    Missing arguments come from the environment, then from the defaults. The environment's model
+    and options belong to the environment's backend: they do not apply to another backend. Given
+    options win over the environment's, option by option.
 
-    A runtime with the context `simple` may be shared between threads and tasks. One with a
-    conversation may not: calls that overlap would lose turns, so the second one raises
+    Threads and tasks may share a runtime with the context `simple`. They may not share a
+    conversation: calls that overlap would lose turns, so the second one raises
     `ConcurrentUseError`.
 
     Args:
@@ -113,7 +113,7 @@ class MelleaRuntime:
 
     @property
     def model_options(self) -> dict[str, Any]:
-        """The options that every call has, as they were spelt."""
+        """The options of every call, as the user spelt them."""
         return dict(self._sessions.selection.request.options)
 
     @property
@@ -123,7 +123,7 @@ class MelleaRuntime:
 
     @property
     def session(self) -> MelleaSession:
-        """The real session of Mellea in use; after `switch_model` it is another one.
+        """Mellea's session; after `switch_model` it is another one.
 
         Raises:
             SessionClosedError: After `cleanup`.
@@ -196,12 +196,12 @@ class MelleaRuntime:
             model_options: For this call; they win over the runtime's.
 
         Yields:
-            What is new. Stopping early ends the generation.
+            New text. Stopping early ends the generation.
         """
         with self._counted() as found:
             pieces = stream_chat(found.session, prompt, model_options=_copy(model_options))
             with contextlib.closing(pieces):
-                # Neither is left in place while the program has its turn.
+                # The program must not run under the run id, or as part of the call.
                 while True:
                     with under_run(self._run_id), found.adoption.within_call():
                         piece = next(pieces, None)
@@ -232,11 +232,11 @@ class MelleaRuntime:
         base_url: str | None = None,
         **backend_kwargs: Any,
     ) -> None:
-        """Go on with another model.
+        """Change the model.
 
-        The new model is built and checked first; if that fails, the runtime stays where it is.
-        A conversation goes on with the new model. Calls that are running end on the old one.
-        Going back to a model that was used lately costs nothing.
+        The new session is opened first; if that fails, the runtime stays as it is. A conversation
+        continues with the new model. Running calls finish on the old one. Going back to a model
+        that was used lately costs nothing.
 
         Args:
             model_id: The model; None for the backend's default one.
@@ -248,7 +248,7 @@ class MelleaRuntime:
 
         Raises:
             ConcurrentUseError: A call is in the conversation.
-            MelleaAPIError: As making a runtime raises; the runtime then stays where it is.
+            MelleaAPIError: As making a runtime raises; the runtime then stays as it is.
         """
         backend_kwargs, base_url = hidden(backend_kwargs), hide(base_url)
         with (
@@ -257,40 +257,27 @@ class MelleaRuntime:
             session_turn(self.session),  # which may be in use by itself, too
             under_run(self._run_id),
         ):
-            self._switch(model_id, backend, model_options, base_url, backend_kwargs)
+            options = self._options if model_options is None else _own_options(model_options)
+            name = backend or self._sessions.selection.backend.name
+            arguments = {**self._arguments.get(name, {}), **backend_kwargs}
+            if base_url is not None:
+                arguments["base_url"] = base_url
+            wanted = self._wanted(name, model_id, options, arguments)
+            kept = self._sessions.find(wanted)
+            found = OpenSession(wanted, kept or self._build(wanted, self.session.ctx))
+            if kept is not None:
+                found.adoption.set_options(wanted.request.options)
+            self._sessions.change_to(found)
+            self._options = options
+            self._keep(wanted, arguments)
         logger.info(
             "switched to %s on %s", self.model_id, self.backend, extra={"run_id": self._run_id}
         )
 
-    def _switch(
-        self,
-        model_id: Any,
-        backend: str | None,
-        model_options: Mapping[str, Any] | None,
-        base_url: str | None,
-        backend_kwargs: Mapping[str, Any],
-    ) -> None:
-        context = self.session.ctx
-        options = self._options if model_options is None else _own_options(model_options)
-        name = backend or self._sessions.selection.backend.name
-        arguments = {**self._arguments.get(name, {}), **backend_kwargs}
-        if base_url is not None:
-            arguments["base_url"] = base_url
-        wanted = self._wanted(name, model_id, options, arguments)
-        kept = self._sessions.find(wanted)
-        if kept is None:
-            found = OpenSession(wanted, self._build(wanted, context))
-        else:
-            found = OpenSession(wanted, kept)
-            found.adoption.set_options(wanted.request.options)
-        self._sessions.change_to(found)
-        self._options = options
-        self._keep(wanted, arguments)
-
     def cleanup(self) -> None:
-        """End the runtime: take no more calls, and close each backend as its last call ends.
+        """End the runtime: take no more calls, and close each backend after its last call.
 
-        Doing it again changes nothing.
+        Calling it again changes nothing.
         """
         self._sessions.close()
 
@@ -308,7 +295,7 @@ class MelleaRuntime:
         await closed()
 
     def __repr__(self) -> str:
-        if "_sessions" not in vars(self):  # what shows the variables of a traceback asks that early
+        if "_sessions" not in vars(self):  # a traceback of __init__ may show it
             return "MelleaRuntime(not open)"
         state = ", cleaned up" if self._sessions.closed else ""
         return f"MelleaRuntime(backend={self.backend!r}, model_id={self.model_id!r}{state})"
@@ -362,7 +349,7 @@ class MelleaRuntime:
         )
 
     def _keep(self, wanted: Selection, arguments: Mapping[str, Any]) -> None:
-        """Keep a key, an address and the like for the backend that they were given for."""
+        """Keep a key, an address and other arguments for the backend that they were given for."""
         kept = {**arguments, **wanted.request.credentials}  # as secrets, which nothing shows
         self._arguments |= dict.fromkeys(wanted.backend.names, kept)
 
@@ -385,5 +372,5 @@ def _own_options(options: Any) -> Any:
 
 
 def _copy(options: Any) -> Any:
-    # What is no dict is an error of the call, which says so.
+    # The call refuses what is not a dict.
     return dict(options) if isinstance(options, Mapping) else options

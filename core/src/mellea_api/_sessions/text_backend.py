@@ -1,6 +1,6 @@
-"""The base for backends of one's own: write one method, and Mellea's versions are no concern.
+"""The base class for a model of your own: write one method, for every version of Mellea.
 
-    from mellea_api._sessions.text_backend import TextBackend
+    from mellea_api.plugin import TextBackend
 
     class EchoBackend(TextBackend):
         provider = "echo"
@@ -31,12 +31,12 @@ from mellea_api._sessions._mellea.thunk import wire_thunk
 
 @frozen
 class Prompt:
-    """What is to be answered.
+    """What the model is asked.
 
     Args:
-        messages: The conversation, each a dict of `role` and `content`; the last one is to be
-            answered. At the raw endpoint, one message of the user.
-        raw: Whether it came by the raw endpoint, and stands for itself alone.
+        messages: The conversation, each a dict of `role` and `content`; answer the last one. At
+            the raw endpoint, one message of the user.
+        raw: Whether it came from the raw endpoint, without a conversation.
         format: A pydantic model that the answer should fit, or None.
     """
 
@@ -53,15 +53,15 @@ class Prompt:
 class TextBackend(FormatterBackend, abc.ABC):  # type: ignore[misc]
     """A backend of Mellea whose author writes `generate`.
 
-    It chats, takes raw prompts, streams, and is right for every version of Mellea that this
-    library knows.
+    It chats, takes raw prompts, streams, and fits every version of Mellea that this library
+    supports.
 
     Args:
         model_id: The model's id.
 
     Attributes:
         provider: The backend's name, for logs and telemetry.
-        formats: Whether `generate` keeps to `prompt.format`. If not, a call that asks for a
+        formats: Whether `generate` follows `prompt.format`. If not, a call that asks for a
             format is refused, and `prompt.format` is always None.
     """
 
@@ -79,21 +79,19 @@ class TextBackend(FormatterBackend, abc.ABC):  # type: ignore[misc]
         """Generate an answer, piece by piece: an async generator.
 
         Args:
-            prompt: What is to be answered.
+            prompt: What the model is asked.
             options: The options as the backend's rules render them, already checked. Those with
-                Mellea's own names (`@@@stream@@@`, …) are not among them: they are the base's
-                business.
+                Mellea's own names (`@@@stream@@@`, …) are left out: this class handles them.
 
         Yields:
-            The answer's pieces, which may be empty. Whether the caller streams is no concern of
-            this method.
+            The answer's pieces, which may be empty, whether or not the caller streams.
         """
 
     def release(self) -> None:
-        """Let go of what the backend holds open, such as weights or a process; nothing by default.
+        """Release resources such as weights or a process; by default there are none.
 
-        A runtime calls it when it is cleaned up and the last call has ended, from Mellea 0.8 on
-        also whoever closes the backend. It may be called more than once.
+        A runtime calls it after `cleanup`, when the last call has ended. From Mellea 0.8 on,
+        closing the backend calls it too. It may be called more than once.
         """
 
     def _conversation(self, action: Any, context: Any, options: Mapping[str, Any]) -> Prompt:
@@ -130,7 +128,7 @@ class TextBackend(FormatterBackend, abc.ABC):  # type: ignore[misc]
         if format is not None:
             if not self.formats:
                 raise RequestRefusedError(
-                    f"The {self.provider} backend cannot keep to a format.",
+                    f"The {self.provider} backend cannot follow a format.",
                     next_step="Leave format= out and read the answer's text, or use another "
                     "backend.",
                     backend=self.provider,
@@ -164,15 +162,15 @@ class TextBackend(FormatterBackend, abc.ABC):  # type: ignore[misc]
             except BaseException as error:
                 task = asyncio.current_task()
                 if task is None or task.cancelling():
-                    raise  # whoever waited does not any longer
-                # SystemExit would end the event loop, and with it each call that runs there; of
-                # a timeout or a task group of an SDK's, gone astray, nobody would be told.
+                    raise  # nobody waits any more
+                # SystemExit would end the event loop with every call that runs there. Nobody
+                # would hear of a cancellation by a timeout or a task group inside an SDK.
                 raise self._broken(
                     f"raised {type(error).__name__}: {error}".rstrip(": "),
                     "Let it raise an exception that is an Exception.",
                 ) from error
             finally:
-                # Whoever waits no longer must not leave a model running behind them.
+                # If nobody waits any more, the model must not go on running.
                 if hasattr(pieces, "aclose"):
                     await pieces.aclose()
             await put("".join(whole))
@@ -195,8 +193,8 @@ class TextBackend(FormatterBackend, abc.ABC):  # type: ignore[misc]
         )
 
 
-# Mellea's names for the two ways into a backend changed; each version finds its own here, and
-# a class that overrode a public method of a newer Mellea would be wrong.
+# Mellea renamed the two methods that generate; each version finds its own here. A class that
+# overrode the public methods would be wrong for a newer Mellea.
 async def _from_context(
     self: TextBackend,
     action: Any,
@@ -204,26 +202,22 @@ async def _from_context(
     *,
     format: Any = None,
     model_options: Any = None,
-    tool_calls: bool = False,
+    **_: Any,
 ) -> Any:
     return await self._chat(action, ctx, format, model_options)
 
 
 async def _from_raw(
     self: TextBackend,
-    actions: Sequence[Any],
+    actions: Any,
     ctx: Any,
     *,
     format: Any = None,
     model_options: Any = None,
-    tool_calls: bool = False,
+    **_: Any,
 ) -> Any:
     results = await self._raw(actions, format, model_options)
     return (results, None) if raw_returns_usage() else results
-
-
-def _close(self: TextBackend) -> None:
-    self.release()
 
 
 async def _aclose(self: TextBackend) -> None:
@@ -232,7 +226,7 @@ async def _aclose(self: TextBackend) -> None:
 
 if hasattr(FormatterBackend, "close"):
     # Not where Mellea has none: its sessions' cleanup would call it while others use the backend.
-    setattr(TextBackend, "close", _close)  # noqa: B010
+    setattr(TextBackend, "close", lambda self: self.release())  # noqa: B010
     setattr(TextBackend, "aclose", _aclose)  # noqa: B010
 for _name, _endpoint in seams(FormatterBackend):
     setattr(TextBackend, _name, _from_context if _endpoint == "chat" else _from_raw)

@@ -138,14 +138,8 @@ def prepare_start(request: SessionRequest) -> SessionRequest:
                 next_step=f"Upgrade it (pip install --upgrade mellea), or leave {name} out.",
                 backend=request.target.backend,
             )
-    try:
-        from mellea.plugins.manager import has_plugins, invoke_hook
-        from mellea.plugins.types import HookType
-    except ImportError:
+    if not _has_plugins("SESSION_PRE_INIT"):
         return request
-    if not has_plugins(HookType.SESSION_PRE_INIT):
-        return request
-    from mellea.helpers import _run_async_in_thread
     from mellea.plugins.hooks.session import SessionPreInitPayload
 
     context = new_context(request.context)
@@ -155,7 +149,7 @@ def prepare_start(request: SessionRequest) -> SessionRequest:
         model_options=dict(request.options),
         context_type=type(context).__name__,
     )
-    _, payload = _run_async_in_thread(invoke_hook(HookType.SESSION_PRE_INIT, payload))
+    payload = _ask_plugins("SESSION_PRE_INIT", payload)
     return evolve(
         request,
         target=evolve(request.target, model_id=payload.model_id),
@@ -178,18 +172,27 @@ def finish_start(session: Any, model_id: str, arguments: dict[str, Any]) -> None
         from mellea.plugins.registry import register
 
         register(arguments["plugins"], session_id=session.id)
-    try:
-        from mellea.plugins.manager import has_plugins, invoke_hook
-        from mellea.plugins.types import HookType
-    except ImportError:
-        return
-    if has_plugins(HookType.SESSION_POST_INIT):
-        from mellea.helpers import _run_async_in_thread
+    if _has_plugins("SESSION_POST_INIT"):
         from mellea.plugins.hooks.session import SessionPostInitPayload
 
         payload = SessionPostInitPayload(
             session_id=session.id, model_id=model_id, context=session.ctx
         )
-        _run_async_in_thread(
-            invoke_hook(HookType.SESSION_POST_INIT, payload, backend=session.backend)
-        )
+        _ask_plugins("SESSION_POST_INIT", payload, backend=session.backend)
+
+
+def _has_plugins(hook: str) -> bool:
+    try:
+        from mellea.plugins.manager import has_plugins
+        from mellea.plugins.types import HookType
+    except ImportError:
+        return False
+    return bool(has_plugins(HookType[hook]))
+
+
+def _ask_plugins(hook: str, payload: Any, **arguments: Any) -> Any:
+    from mellea.helpers import _run_async_in_thread
+    from mellea.plugins.manager import invoke_hook
+    from mellea.plugins.types import HookType
+
+    return _run_async_in_thread(invoke_hook(HookType[hook], payload, **arguments))[1]

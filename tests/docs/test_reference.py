@@ -125,6 +125,9 @@ PUBLIC = sorted(
 def test_every_public_name_is_documented_with_its_parameters(name: str) -> None:
     face = "mellea_api" if name in mellea_api.__all__ else "mellea_api.plugin"
     found = getattr(importlib.import_module(face), name)
+    if not callable(found):
+        assert f"### `{name}`\n" in text_of("reference/api.md")
+        return
     parameters = list(inspect.signature(found).parameters.values())
     wanted: list[str] = []
     for parameter in parameters:

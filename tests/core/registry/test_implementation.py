@@ -229,3 +229,12 @@ def test_without_an_address_the_default_one_says_whose_server_it_is() -> None:
     assert server(default_base_url="https://api.fake.com/v1") == "official"
     assert server(default_base_url="http://127.0.0.1:8080/v1") == "compatible"
     assert server() == "official"
+
+
+def test_the_descriptor_says_which_finish_reasons_are_a_filters() -> None:
+    from mellea_api._sessions.call import _is_filtered
+
+    answer = {"choices": [{"finish_reason": "SAFETY"}]}
+    about = BackendDescriptor(name="fake", summary="", filtered="SAFETY")
+    assert _is_filtered(answer, about.filtered)
+    assert not _is_filtered(answer, BackendDescriptor(name="fake", summary="").filtered)

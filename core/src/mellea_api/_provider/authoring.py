@@ -133,9 +133,7 @@ def model_not_checked(request: SessionRequest, why: str) -> None:
         request: The session that is to be opened.
         why: Why nobody was asked, such as `check=False`.
     """
-    from mellea_api._models.known import note_unchecked
-
-    note_unchecked(request.target, request.credentials, why)
+    request.unchecked(why)
 
 
 @contextlib.contextmanager

@@ -209,6 +209,11 @@ class Adoption:
         typed = self.about(cause or ValueError(str(why))).unreadable(why)
         return typed if cause is None else caused(typed, cause)
 
+    @property
+    def filters(self) -> tuple[str, ...]:
+        """The finish reasons that say that a content filter ended an answer."""
+        return self.pipeline.target.descriptor.filtered
+
     def filtered(self) -> MelleaAPIError:
         """Return the error for an answer that the provider's content filter ended."""
         request = self.about(ValueError("the answer was filtered"))

@@ -148,7 +148,7 @@ class Call:
         lost = lost_error(thunk)
         if lost is not None:
             raise self.adoption.translated(lost)
-        if _is_filtered(model_output(thunk)):
+        if _is_filtered(model_output(thunk), self.adoption.filters):
             raise self.adoption.filtered()
 
 
@@ -251,7 +251,7 @@ class Following:
             ignored = isinstance(piece, str | bytes) and (thunk._underlying_value or "") == before
             if ignored and piece.strip():
                 raise self._adoption.unreadable(f"it is text that begins {piece[:60]!r}")
-            if _is_filtered(piece):
+            if _is_filtered(piece, self._adoption.filters):
                 raise self._adoption.filtered()
             return result
         raise failure
@@ -288,16 +288,20 @@ async def _raise(error: BaseException) -> Any:
     raise error
 
 
-def _is_filtered(answer: Any) -> bool:
+def _is_filtered(answer: Any, filters: tuple[str, ...]) -> bool:
     """Return whether an answer, or a piece of it, says that a content filter ended it.
 
-    All providers that say so say it as OpenAI does, in an object of an SDK or a dict.
+    Providers say it where OpenAI does, in an object of an SDK or a dict.
+
+    Args:
+        answer: The answer.
+        filters: The finish reasons that say so.
     """
     choices = (
         answer.get("choices") if isinstance(answer, Mapping) else getattr(answer, "choices", None)
     )
     for one in choices if isinstance(choices, list) else ():
         reason = one.get if isinstance(one, Mapping) else functools.partial(getattr, one)
-        if reason("finish_reason", None) == "content_filter":
+        if reason("finish_reason", None) in filters:
             return True
     return False

@@ -14,7 +14,7 @@ from typing import Final
 
 from mellea_api.plugin import BackendDescriptor, OptionRule
 
-__all__ = ["ROOT", "descriptor", "routes", "rules_of", "use_sources"]
+__all__ = ["ROOT", "descriptor", "rules_of", "use_sources"]
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 _SOURCES: Final = (*sorted(ROOT.glob("plugins/*/src")), ROOT / "examples/ngram/src")
@@ -35,20 +35,6 @@ def descriptor(backend: str) -> BackendDescriptor:
     return found
 
 
-def routes() -> list[str]:
-    """Return the routes of LiteLLM that are shown: those in the plugin's catalogue."""
-    return [model.id for model in descriptor("litellm").models]
-
-
 def rules_of(backend: str) -> Sequence[OptionRule]:
-    """Return the rules of a backend, or of one of LiteLLM's routes: `litellm:gpt-4o`."""
-    name, _, route = backend.partition(":")
-    if not route:
-        return descriptor(name).options
-    use_sources()
-    from mellea_api_litellm.options import rules_for
-    from mellea_api_litellm.routes import find as find_route
-
-    found = find_route(route)
-    assert found is not None, route
-    return rules_for(found)
+    """Return the rules of a backend."""
+    return descriptor(backend).options

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Final
 
 import attrs
 
-from generator.backends import descriptor, routes, rules_of, use_sources
+from generator.backends import descriptor, rules_of, use_sources
 from generator.markdown import code, table
 from generator.rules import NO_SUCH, SILENT, bounds, by_name, cell, fate, that_count, when
 from mellea_api._options.canonical import CANONICAL, INTERNAL
 from mellea_api.plugin import OptionRule
 
 __all__ = [
-    "by_route",
     "canonical_options",
     "common",
     "families",
@@ -96,14 +95,13 @@ def others(backend: str, server: str | None = None, *, reserved: bool = False) -
 
 
 def overview() -> str:
-    """Every common option on every backend at the chat endpoint, and below it the reasons."""
+    """Every common option on every backend but litellm, at the chat endpoint, and the reasons."""
     columns = [
         ("ollama", "ollama", None),
         ("openai, official", "openai", "official"),
         ("openai, compatible", "openai", "compatible"),
         ("watsonx", "watsonx", None),
         ("hf", "hf", None),
-        *((f"litellm, `{route}`", f"litellm:{route}", None) for route in routes()),
         ("ngram", "ngram", None),
     ]
     known = [_rules(backend, server) for _, backend, server in columns]
@@ -140,11 +138,6 @@ def _short(rules: Iterable[OptionRule], notes: dict[str, int]) -> str:
     return "<br>".join(parts)
 
 
-def by_route(head: str, make: Callable[[str], str]) -> str:
-    """One table for each of the routes of LiteLLM that are shown."""
-    return "\n\n".join(f"{head} `{route}`\n\n{make(f'litellm:{route}')}" for route in routes())
-
-
 def families() -> str:
     """What OpenAI's models do not take, by families that have the same rules."""
     rules = [rule for rule in descriptor("openai").options if rule.models]
@@ -169,17 +162,15 @@ def families() -> str:
 def litellm_needs() -> str:
     """The variables that LiteLLM's better known routes read."""
     use_sources()
-    from mellea_api_litellm.needs import needs_of
-    from mellea_api_litellm.routes import Route
+    from mellea_api_litellm.credentials import elsewhere, provider_fields
 
     rows = []
     for provider in _PROVIDERS:
-        needs = needs_of(Route(model_id=f"{provider}/", provider=provider, model=""))
-        assert needs is not None, provider
         wanted = [
-            " or ".join(code(name) for name in need.variables)
-            + ("" if need.required else " (if need be)")
-            for need in needs.parts
+            " or ".join(code(name) for name in field.variables)
+            + ("" if field.required == "always" else " (if need be)")
+            for field in provider_fields(provider)
+            if field.variables
         ]
-        rows.append((f"`{provider}/…`", "<br>".join(wanted) or "none", needs.elsewhere))
+        rows.append((f"`{provider}/…`", "<br>".join(wanted) or "none", elsewhere(provider)))
     return table(("route", "variables", "else"), rows)

@@ -10,7 +10,6 @@ from typing import Final
 
 from generator.backends import ROOT
 from generator.options import (
-    by_route,
     canonical_options,
     common,
     families,
@@ -51,8 +50,6 @@ _PARTS: Final[dict[str, Callable[[], str]]] = {
     "hf-common": lambda: common("hf", models=True),
     "hf-native": lambda: native("hf"),
     "hf-others": lambda: others("hf"),
-    "litellm-common": lambda: by_route("###", common),
-    "litellm-native": lambda: by_route("On", native),
     "litellm-others": lambda: others("litellm", reserved=True),
     "litellm-needs": litellm_needs,
     "ngram-common": lambda: common("ngram"),

@@ -35,6 +35,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(pytest.mark.filterwarnings(warning))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def litellm_is_imported() -> None:
+    """Where LiteLLM is installed, routes are asked for in this process: a process for each takes long."""
+    if importlib.util.find_spec("litellm") is not None:
+        importlib.import_module("litellm")
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_unconfigure() -> None:
     """The same for what is found after the last test, when pytest collects what was left."""
@@ -46,20 +53,11 @@ def sdk() -> Any:
     """The plugin's module that imports LiteLLM; skips where LiteLLM is not installed."""
     if importlib.util.find_spec("litellm") is None:
         pytest.skip("LiteLLM is not installed (pip install 'mellea[litellm]')")
-    found = importlib.import_module("mellea_api_litellm.sdk")
+    found = importlib.import_module("mellea_api_litellm.session")
     # This says where the tokenizers of LiteLLM's package are, by a variable that is set once: were
     # it first imported in a test, its end would unset that, and tiktoken ask the network.
     importlib.import_module("litellm.litellm_core_utils.default_encoding")
     return found
-
-
-@pytest.fixture(autouse=True)
-def nothing_learnt() -> Iterator[None]:
-    """What one test's session learnt of a route is forgotten before the next test."""
-    routes = importlib.import_module("mellea_api_litellm.routes")
-    routes.forget()
-    yield
-    routes.forget()
 
 
 @pytest.fixture(autouse=True)

@@ -12,8 +12,7 @@ import pytest
 pytest.importorskip("mellea_api_litellm")
 
 import mellea_api
-from mellea_api_litellm.needs import needs_of
-from mellea_api_litellm.routes import Route, snapshot
+from mellea_api_litellm.credentials import provider_fields
 
 CANARY = "canary-3f9c1e77-not-for-anybody"
 
@@ -56,7 +55,7 @@ def test_arguments_count(monkeypatch: pytest.MonkeyPatch) -> None:
     found = report(
         "watsonx/ibm/x", api_key=CANARY, base_url="https://eu-de.ml.cloud.ibm.com", project_id="p-2"
     )
-    assert found.fields[2].source == "argument"
+    assert {field.name: field.source for field in found.fields}["project_id"] == "argument"
 
 
 @pytest.mark.parametrize("model", ["ollama_chat/granite4:micro", "ollama/x", "llamafile/x"])
@@ -132,7 +131,7 @@ LISTEN = """
 import os, sys, json, socket, logging
 def refuse(*_): raise OSError("offline")
 socket.socket.connect = socket.getaddrinfo = refuse
-import mellea_api_litellm.sdk, litellm
+import mellea_api_litellm.session, litellm
 logging.disable(logging.CRITICAL)
 asked = {}
 for provider in json.loads(sys.argv[1]):
@@ -170,10 +169,8 @@ def test_litellm_itself_looks_at_the_variables_that_are_named() -> None:
     )
     asked = json.loads(run.stdout.strip().splitlines()[-1])
     for provider in CURATED:
-        needs = needs_of(Route(model_id=f"{provider}/zz", provider=provider, model="zz"))
-        assert needs is not None
-        for need in needs.parts:
-            assert need.variables[0] in asked[provider], (provider, need.variables)
+        for field in provider_fields(provider):
+            assert field.variables[0] in asked[provider], (provider, field.variables)
 
 
 @pytest.mark.slow
@@ -192,8 +189,16 @@ def test_the_report_is_right_where_litellms_own_is_wrong(monkeypatch: pytest.Mon
     assert report("ollama/granite4:micro").status == "not-needed"
 
 
-def test_every_provider_of_the_snapshot_has_a_report() -> None:
-    for provider in snapshot()["providers"]:
-        found = report(f"{provider}/zz")
-        assert found.status in ("present", "missing", "not-needed", "unchecked")
-        assert found.message
+@pytest.mark.usefixtures("sdk")
+def test_every_key_that_litellm_itself_asks_for_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    import litellm
+
+    for name in [name for name in os.environ if name.endswith(("_API_KEY", "_TOKEN"))]:
+        monkeypatch.delenv(name)
+    for provider in sorted({str(getattr(name, "value", name)) for name in litellm.provider_list}):
+        if provider in ("chatgpt", "github_copilot"):  # it would open a login
+            continue
+        missing = litellm.validate_environment(f"{provider}/zz")["missing_keys"]
+        keys = {name for name in missing if name.endswith(("_API_KEY", "_TOKEN"))}
+        if keys:
+            assert keys & set(provider_fields(provider)[0].variables), (provider, keys)

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
+import gc
 from collections.abc import Callable, Iterator
-from importlib.resources import files
 from typing import Any
 
 import pytest
@@ -19,6 +18,9 @@ from support.openai_server import OpenAIServer
 from support.provider_errors import raw
 
 pytest.importorskip("mellea_api_litellm")
+pytest.importorskip("litellm")
+
+import litellm
 
 import mellea_api
 from mellea_api import stream_chat
@@ -102,10 +104,8 @@ ELSEWHERE = frozenset(
     }
 )
 """Providers whose chat cannot be asked by any model id, an address and a key."""
-OUT_OF_REACH = frozenset({"aiohttp_openai", "amazon_nova", "maritalk"})
-PROVIDERS = json.loads(files("mellea_api_litellm").joinpath("snapshot.json").read_text("utf-8"))[
-    "providers"
-]
+OUT_OF_REACH = frozenset({"aiohttp_openai"})
+PROVIDERS = sorted({str(getattr(name, "value", name)) for name in litellm.provider_list})
 
 
 @pytest.mark.parametrize("provider", sorted({*PROVIDERS} - ELSEWHERE - OUT_OF_REACH))
@@ -164,7 +164,6 @@ def test_where_litellm_makes_a_client_of_its_own_it_is_said(
 
 @pytest.mark.parametrize("route", ["openai/gpt-4o", "azure/gpt-4o", "cohere/command-r-plus"])
 def test_what_a_program_asks_litellm_itself_is_as_before(route: str) -> None:
-    import litellm
     import openai
 
     async def both(session: Any, server: FaultServer, stranger: FaultServer) -> None:
@@ -188,23 +187,27 @@ def test_what_a_program_asks_litellm_itself_is_as_before(route: str) -> None:
         assert own.client.follow_redirects
 
 
-def test_what_litellm_needs_a_client_for_beside_the_provider_has_its_own() -> None:
-    from litellm.llms.custom_httpx.http_handler import get_async_httpx_client
-    from litellm.types.llms.custom_http import httpxSpecialProvider
+def test_what_is_patched_is_restored_when_the_last_session_closes_its_clients() -> None:
+    import httpx
+    from litellm.caching.llm_caching_handler import LLMClientCache
 
-    from mellea_api_litellm.http import Clients, in_use
+    def state() -> list[Any]:
+        key = LLMClientCache.update_cache_key_with_event_loop
+        return [httpx.AsyncClient.send, httpx.Client.send, key, litellm.disable_aiohttp_transport]
 
-    async def follows(kind: Any, **params: Any) -> bool:
-        clients = Clients("cohere")
-        with in_use(clients):
-            found = get_async_httpx_client(kind, params or None).client.follow_redirects
-        await clients.close()
-        return bool(found)
+    async def one(route: str, server: FaultServer) -> list[Any]:
+        session = opened(route, server)
+        with contextlib.suppress(mellea_api.ProviderError):
+            await session.achat("Hello!")
+        return state()
 
-    assert asyncio.run(follows(httpxSpecialProvider.LoggingCallback))
-    assert asyncio.run(follows(httpxSpecialProvider.SecretManager, ssl_verify=False))
-    for params in ({}, {"ssl_verify": None}, {"ssl_verify": False}):
-        assert not any(asyncio.run(follows(name, **params)) for name in PROVIDERS)
+    gc.collect()
+    before = state()
+    with redirected() as (server, _):
+        during = asyncio.run(one("openai/gpt-4o", server))
+        assert not any(ours is own for ours, own in zip(during, before, strict=True))
+        gc.collect()
+        assert state() == before
 
 
 @contextlib.contextmanager

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 pytest.importorskip("mellea_api_litellm")
+pytest.importorskip("litellm")
 
-from generator.backends import routes
 from support.cloud_servers import AnthropicServer, GeminiServer
 from support.http import LoopbackServer
 from support.ollama_server import OllamaServer
@@ -19,6 +19,7 @@ from support.table import Case, Column, Seen, a_tool, ask, patience, prove, writ
 from support.watsonx_server import API_KEY
 
 import mellea_api
+from mellea_api_litellm.models import CATALOGUE
 from mellea_api_litellm.options import rules_for
 from mellea_api_litellm.routes import find
 
@@ -52,7 +53,8 @@ def column(route: str) -> Column:
     )
 
 
-COLUMNS = {route: column(route) for route in (*routes(), COMPATIBLE)}
+ROUTES = [model.id for model in CATALOGUE]
+COLUMNS = {route: column(route) for route in (*ROUTES, COMPATIBLE)}
 
 
 @pytest.fixture(scope="module")

@@ -196,6 +196,9 @@ def explain_options(
 ) -> NormalizedOptions:
     """Say what becomes of options on a backend: without a network, an SDK or Mellea.
 
+    There is one exception: the first question about a route of LiteLLM imports LiteLLM, in a
+    process of its own.
+
     Args:
         backend: The backend's name.
         options: As they would be given to a session or a call.

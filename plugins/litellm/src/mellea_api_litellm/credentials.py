@@ -1,140 +1,233 @@
-"""Whether what a route needs is there, and taken: by a question that is free, if one is known.
+"""Which credentials a route needs, and whether they work.
 
-A server of OpenAI's protocol is asked for its models, Ollama too, and IBM Cloud for a token.
+`litellm.validate_environment` is not asked: it knows of two providers in five, finds nothing
+missing for `watsonx/...` in an empty environment, and wants an address for Ollama, which has a
+default one.
 """
 
 from __future__ import annotations
 
+import functools
 import os
-from typing import Any, Final
-from urllib.parse import urlsplit
+from collections.abc import Mapping
+from typing import Final
 
 from attrs import evolve
 
-from mellea_api import CredentialFinding, CredentialReport, PermissionDeniedError, Secret
-from mellea_api._contract.address import shown_address
-from mellea_api._contract.reports import CredentialStatus
-from mellea_api._credentials.judge import report_from_fields
-from mellea_api._provider.authoring import UnreadableAnswerError, run_with_deadline
-from mellea_api.plugin import CredentialRequest
-from mellea_api_litellm.check import Access, access, ask, can_ask, missing, no_route, refused
-from mellea_api_litellm.needs import NO_KEYS, Finding, needs_of, variable_of
-from mellea_api_litellm.routes import find
+from mellea_api import ConfigurationError, CredentialReport
+from mellea_api.plugin import (
+    CredentialField,
+    CredentialRequest,
+    SessionRequest,
+    Target,
+    hookimpl,
+)
+from mellea_api_litellm import servers
+from mellea_api_litellm.routes import Route, find, leaves_official, no_route
 
-__all__ = ["report"]
+# Where LiteLLM looks for what a provider needs, if not for a key in `<PROVIDER>_API_KEY` alone.
+#
+# The variables of each field; with a question mark LiteLLM can do without.
+_TABLE: Final = """
+ai21_chat: api_key=AI21_API_KEY
+anthropic: api_key=ANTHROPIC_API_KEY,ANTHROPIC_AUTH_TOKEN
+anthropic_text: api_key=ANTHROPIC_API_KEY
+apertis: api_key=STIMA_API_KEY
+azure: api_key=AZURE_API_KEY,AZURE_OPENAI_API_KEY,AZURE_AD_TOKEN,AZURE_CLIENT_SECRET
+azure: base_url=AZURE_API_BASE
+azure_ai: api_key=AZURE_AI_API_KEY base_url=AZURE_AI_API_BASE
+bedrock bedrock_converse bedrock_mantle: api_key?=AWS_BEARER_TOKEN_BEDROCK
+bedrock bedrock_converse bedrock_mantle: aws_access_key_id?=AWS_ACCESS_KEY_ID,AWS_PROFILE
+cloudflare: api_key=CLOUDFLARE_API_KEY base_url=CLOUDFLARE_API_BASE,CLOUDFLARE_ACCOUNT_ID
+codestral: api_key=CODESTRAL_API_KEY,MISTRAL_AZURE_API_KEY,MISTRAL_API_KEY
+cohere cohere_chat: api_key=COHERE_API_KEY,CO_API_KEY
+cometapi: api_key=COMETAPI_KEY
+databricks: api_key?=DATABRICKS_API_KEY,DATABRICKS_CLIENT_SECRET base_url?=DATABRICKS_API_BASE
+datarobot: api_key=DATAROBOT_API_TOKEN
+docker_model_runner: api_key?=DOCKER_MODEL_RUNNER_API_KEY base_url?=DOCKER_MODEL_RUNNER_API_BASE
+featherless_ai: api_key=FEATHERLESS_AI_API_KEY,FEATHERLESS_API_KEY
+fireworks_ai: api_key=FIREWORKS_API_KEY,FIREWORKS_AI_API_KEY,FIREWORKSAI_API_KEY,FIREWORKS_AI_TOKEN
+friendliai: api_key=FRIENDLIAI_API_KEY,FRIENDLI_TOKEN
+gemini: api_key=GOOGLE_API_KEY,GEMINI_API_KEY
+gigachat: api_key=GIGACHAT_API_KEY,GIGACHAT_ACCESS_TOKEN
+hosted_vllm: api_key?=HOSTED_VLLM_API_KEY base_url=HOSTED_VLLM_API_BASE
+huggingface: api_key=HF_TOKEN,HUGGINGFACE_API_KEY
+lambda_ai: api_key=LAMBDA_API_KEY
+lemonade: api_key?=LEMONADE_API_KEY base_url?=LEMONADE_API_BASE
+litellm_proxy: api_key?=LITELLM_PROXY_API_KEY base_url=LITELLM_PROXY_API_BASE
+llamafile: api_key?=LLAMAFILE_API_KEY base_url?=LLAMAFILE_API_BASE
+lm_studio: api_key?=LM_STUDIO_API_KEY base_url=LM_STUDIO_API_BASE
+meta_llama: api_key=LLAMA_API_KEY
+mistral: api_key=MISTRAL_AZURE_API_KEY,MISTRAL_API_KEY
+nano-gpt: api_key=NANOGPT_API_KEY
+oci: api_key=OCI_KEY
+ollama ollama_chat: api_key?=OLLAMA_API_KEY base_url?=OLLAMA_API_BASE
+openai text-completion-openai custom_openai: api_key=OPENAI_API_KEY
+openai text-completion-openai custom_openai: base_url?=OPENAI_BASE_URL,OPENAI_API_BASE
+openrouter: api_key=OPENROUTER_API_KEY,OR_API_KEY
+perplexity: api_key=PERPLEXITYAI_API_KEY,PERPLEXITY_API_KEY
+qwen_ai_platform: api_key=QWEN_AI_PLATFORM_API_KEY,DASHSCOPE_API_KEY
+qwencloud: api_key=QWENCLOUD_API_KEY,DASHSCOPE_API_KEY
+replicate: api_key=REPLICATE_API_KEY,REPLICATE_API_TOKEN
+sagemaker sagemaker_chat sagemaker_nova: aws_access_key_id?=AWS_ACCESS_KEY_ID,AWS_PROFILE
+sap: api_key=AICORE_SERVICE_KEY
+scaleway: api_key=SCW_SECRET_KEY
+scx-ai: api_key=SCX_API_KEY
+tensormesh: api_key=TENSORMESH_INFERENCE_API_KEY
+text-completion-codestral: api_key=CODESTRAL_API_KEY
+text-completion-inception: api_key=INCEPTION_API_KEY
+together_ai: api_key=TOGETHER_API_KEY,TOGETHER_AI_API_KEY,TOGETHERAI_API_KEY,TOGETHER_AI_TOKEN
+vercel_ai_gateway: api_key=VERCEL_AI_GATEWAY_API_KEY,VERCEL_OIDC_TOKEN
+vertex_ai vertex_ai_beta: vertex_project?=VERTEXAI_PROJECT vertex_location?=VERTEXAI_LOCATION
+vertex_ai vertex_ai_beta: vertex_credentials?=VERTEXAI_CREDENTIALS,GOOGLE_APPLICATION_CREDENTIALS
+watsonx watsonx_text: api_key=WATSONX_APIKEY,WATSONX_API_KEY,WX_API_KEY
+watsonx watsonx_text: api_key=WATSONX_TOKEN,WATSONX_ZENAPIKEY
+watsonx watsonx_text: base_url=WATSONX_API_BASE,WATSONX_URL,WX_URL,WML_URL
+watsonx watsonx_text: project_id=WATSONX_PROJECT_ID,WX_PROJECT_ID,PROJECT_ID
+watsonx watsonx_text: project_id=WATSONX_DEPLOYMENT_SPACE_ID,WATSONX_SPACE_ID,WX_SPACE_ID,SPACE_ID
+chatgpt github_copilot petals vllm:
+"""
+# Providers of which it is not known what they need.
+_UNKNOWN: Final = (
+    *("a2a", "aiohttp_openai", "azure_text", "custom", "oobabooga", "openai_like", "predibase"),
+    *("ragflow", "snowflake", "triton", "xinference"),
+)
+_AWS: Final = "boto3 also looks in ~/.aws and asks the machine that it runs on"
+_GOOGLE: Final = "Google's libraries also look where `gcloud auth` leaves its credentials"
+_LOGIN: Final = "LiteLLM asks for a login in the browser, and keeps what it gets"
+# Where else providers' SDKs look, which cannot be seen from outside.
+_ELSEWHERE: Final[Mapping[str, str]] = {
+    **dict.fromkeys(("bedrock", "bedrock_converse", "bedrock_mantle"), _AWS),
+    **dict.fromkeys(("sagemaker", "sagemaker_chat", "sagemaker_nova"), _AWS),
+    **dict.fromkeys(("vertex_ai", "vertex_ai_beta"), _GOOGLE),
+    **dict.fromkeys(("github_copilot", "chatgpt"), _LOGIN),
+    "databricks": "the databricks SDK also looks in ~/.databrickscfg",
+}
+_HELP: Final[Mapping[str, str]] = {
+    "openai": "Keys are made at https://platform.openai.com/api-keys.",
+    "anthropic": "Keys are made at https://console.anthropic.com/settings/keys.",
+    "gemini": "Keys are made at https://aistudio.google.com/apikey.",
+    "watsonx": "Keys are made at https://cloud.ibm.com/iam/apikeys.",
+}
+# What takes the place of a key, and cannot be handed over as one.
+_READ_BY_LITELLM: Final = (
+    *("ANTHROPIC_AUTH_TOKEN", "AZURE_AD_TOKEN", "AZURE_CLIENT_SECRET", "DATABRICKS_CLIENT_SECRET"),
+    *("WATSONX_TOKEN", "WATSONX_ZENAPIKEY", "OCI_KEY", "AICORE_SERVICE_KEY"),
+)
 
-_IAM: Final = "https://iam.cloud.ibm.com/identity/token"
-_IBM: Final = (".cloud.ibm.com", ".wxai.ibm.com")
+
+def fields_of(target: Target, route: Route) -> tuple[CredentialField, ...]:
+    """Return the credential fields of a route."""
+    fields = provider_fields(route.provider)
+    needless: set[str] = set()
+    if route.model.startswith("deployment/") or target.settings.get("space_id"):
+        needless |= {"project_id"}
+    if leaves_official(target):  # another server than the provider's own may need no key
+        needless |= {"api_key"}
+    if target.settings.get("mock_response"):
+        needless |= {field.name for field in fields}
+    return tuple(
+        evolve(field, required="never") if field.name in needless else field
+        for field in fields
+        if field.name != "base_url" or field.required == "always" or not target.base_url
+    )
 
 
-def report(request: CredentialRequest) -> CredentialReport:
-    """Report on the credentials of a route.
+@functools.cache
+def provider_fields(provider: str) -> tuple[CredentialField, ...]:
+    """Return the credential fields of a provider, the key first."""
+    usual = {} if provider in _UNKNOWN else {"api_key": [f"{provider.upper()}_API_KEY"]}
+    variables: dict[str, list[str]] = {"api_key?": [], **_table().get(provider, usual)}
+    if "api_key" in variables:
+        variables = {"api_key": variables["api_key"], **variables}
+        del variables["api_key?"]
+    return tuple(
+        CredentialField(
+            name=name.removesuffix("?"),
+            variables=found,
+            secret=name.startswith("api_key"),
+            required="never" if name.endswith("?") else "always",
+            help=_HELP.get(provider.removesuffix("_text"), "") if name == "api_key" else "",
+            entry=f"litellm.{provider}.{name.removesuffix('?')}",
+        )
+        for name, found in variables.items()
+    )
+
+
+@functools.cache
+def _table() -> dict[str, dict[str, list[str]]]:
+    table: dict[str, dict[str, list[str]]] = {}
+    for line in _TABLE.split("\n"):
+        providers, _, fields = line.partition(":")
+        for provider in providers.split():
+            for field in [*fields.split(), ""]:
+                name, _, variables = field.partition("=")
+                known = table.setdefault(provider, {})
+                if name:
+                    known.setdefault(name, []).extend(variables.split(","))
+    return table
+
+
+def elsewhere(provider: str) -> str:
+    """Return where else a provider's SDK looks for credentials; empty if nowhere."""
+    return _ELSEWHERE.get(provider, "")
+
+
+def is_usable(provider: str) -> bool:
+    """Return whether the environment has all that a provider needs, and anything at all."""
+    there = {
+        field.name: any(
+            os.environ.get(variable) or os.environ.get(f"{variable}_FILE")
+            for variable in field.variables
+        )
+        for field in provider_fields(provider)
+    }
+    needed = [field.name for field in provider_fields(provider) if field.required == "always"]
+    return any(there.values()) and all(there[name] for name in needed)
+
+
+@hookimpl
+async def validate_credentials(request: CredentialRequest) -> CredentialReport | None:
+    """Report on the credentials of a route; None where the fields say everything.
 
     Raises:
         ProviderError: If a server was asked, and refused or is not there.
     """
-    target = request.target
-    route = find(target.model_id)
+    route = find(request.target.model_id)
     if route is None:
-        return request.unchecked(str(no_route(target)))
-    reached = access(target, route, request.credentials)
-    if reached.found is None:
-        why = f"What {route.provider} needs is not known; LiteLLM finds it, or says so when called."
+        return request.unchecked(str(no_route(request.target.model_id)))
+    if any(found.status in ("malformed", "missing") for found in request.findings):
+        return None
+    provider = route.provider
+    if provider in _UNKNOWN:
+        why = f"What {provider} needs is not known; LiteLLM finds it, or says so when called."
         return request.unchecked(why)
-    request = evolve(request, findings=_findings(request, reached.found))
-    if any(found.status == "malformed" for found in request.findings):
-        return report_from_fields(request)
-    if reached.lacking and "mock_response" not in target.settings:
-        return evolve(request.unchecked(str(missing(target, reached))), status="missing")
     if request.probe:
-        return _tried(request, reached)
-    needs = needs_of(route)
-    there = any(found.secret is not None for found in reached.found)
-    if needs is not None and needs.elsewhere and not there:
-        return request.unchecked(f"Nothing is in the environment, but {needs.elsewhere}.")
-    status = _there(reached)
-    said = f"All that {route.provider} needs is there; it was not tried."
-    if status == "not-needed":
-        said = f"{route.provider} needs no credentials."
-    return evolve(request.unchecked(said), status=status)
+        return await servers.probe(request, route)
+    if elsewhere(provider) and not request.credentials:
+        return request.unchecked(f"Nothing is in the environment, but {elsewhere(provider)}.")
+    return None
 
 
-def _there(reached: Access) -> CredentialStatus:
-    """Return what is to be said where nothing lacks: an address alone is no credential."""
-    required = any(found.need.required for found in reached.found or ())
-    return "present" if required or reached.key is not None else "not-needed"
+def handed(request: SessionRequest) -> dict[str, str]:
+    """Return the credentials that LiteLLM is given with each call; it reads others by itself.
 
-
-def _findings(request: CredentialRequest, found: list[Finding]) -> list[CredentialFinding]:
-    """Return what is said of each thing that a route needs: of the key, what the core says."""
-    (key,) = request.findings
-    shown = [key] if all(one.need.kind != "api_key" for one in found) and key.source else []
-    for one in found:
-        if one.need.kind != "api_key":
-            shown.append(_finding(one))
-        elif one.lacks and key.status == "not-needed":
-            shown.append(evolve(key, status="missing"))
-        else:
-            shown.append(key)
-    return shown
-
-
-def _finding(found: Finding) -> CredentialFinding:
-    name = found.need.variables[0] if found.need.kind == "other" else found.need.kind
-    if found.secret is None:
-        status: Any = "missing" if found.need.required else "not-needed"
-        return CredentialFinding(name=name, status=status)
-    return CredentialFinding(
-        name=name, status="present", source=found.secret.source, shadowed=found.shadowed
-    )
-
-
-def _tried(request: CredentialRequest, reached: Access) -> CredentialReport:
-    """Ask whom there is to ask."""
-    provider = reached.route.provider
-    if provider in ("watsonx", "watsonx_text") and reached.key is not None:
-        return _ibm(request, reached, reached.key)
-    if not can_ask(reached.route) or not reached.address:
-        return request.unchecked(
-            f"All that can be seen of what {provider} needs is there; it was not tried, since no "
-            f"question to {provider} is known that costs nothing.",
-        )
-    try:
-        ask(request.target, reached, request.timeout)
-    except PermissionDeniedError as error:
-        # A key of OpenAI's that is restricted may be let generate, and not list.
-        if "api.model.read" not in error.reason:
-            raise
-        return request.unchecked(f"The key is known, and may not list models: {error.reason}")
-    takes = "takes the key" if reached.key is not None else "needs no key to list its models"
-    said = f"The server at {shown_address(reached.address)} {takes}."
-    return evolve(request.accepted(said), status=_there(reached))
-
-
-def _ibm(request: CredentialRequest, reached: Access, key: Secret) -> CredentialReport:
-    """Ask IBM Cloud for a token."""
-    host = urlsplit(reached.address or "").hostname or ""
-    if not host.endswith(_IBM) or variable_of(key) in NO_KEYS:
-        why = "It was not tried: only a key for IBM Cloud can be, by asking for a token."
-        return request.unchecked(why)
-    url = os.environ.get("WATSONX_IAM_URL", "").strip() or _IAM
-    form = {"grant_type": "urn:ibm:params:oauth:grant-type:apikey", "apikey": key.reveal()}
-
-    async def ask_for_a_token() -> tuple[int, Any, str]:
-        import httpx
-
-        async with httpx.AsyncClient() as client:
-            answer = await client.post(url, data=form)
-        try:
-            return answer.status_code, answer.json(), answer.text
-        except ValueError:
-            return answer.status_code, None, answer.text
-
-    status, said, text = run_with_deadline(ask_for_a_token, request.timeout)
-    if status >= 400:
-        # It says 400 of a key that it does not know.
-        unknown = isinstance(said, dict) and said.get("errorCode") == "BXNIM0415E"
-        raise refused(request.target, reached, 401 if unknown else status, text)
-    if not isinstance(said, dict) or not isinstance(said.get("access_token"), str):
-        raise UnreadableAnswerError("IBM Cloud gave no token")
-    return request.accepted("IBM Cloud takes the key; whether it has the project was not asked.")
+    Raises:
+        ConfigurationError: If one is in a file, where LiteLLM does not look for it.
+    """
+    given = {}
+    for name, secret in request.credentials.items():
+        variable = next((one for one in _READ_BY_LITELLM if one in secret.source), "")
+        if variable and f"{variable}_FILE" in secret.source:
+            raise ConfigurationError(
+                f"Cannot use {variable}_FILE for {request.target.model_id!r}: LiteLLM reads "
+                f"{variable} for itself, from the environment alone.",
+                next_step=f"Set {variable}, or use a key of the provider's, which can be in a "
+                "file.",
+                backend=request.target.backend,
+                variable=f"{variable}_FILE",
+            )
+        from_environment = secret.source.startswith("environment")
+        if not from_environment or secret.source.endswith(("API_KEY", "APIKEY")):
+            given[{"base_url": "api_base"}.get(name, name)] = secret.reveal()
+    return given

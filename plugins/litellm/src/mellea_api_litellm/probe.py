@@ -5,8 +5,7 @@ renames, clamps and drops, also what the tables call supported. So each paramete
 that code with a few values, up to the body that would go to the provider, and what differs from
 the body without it is what the parameter does. Nothing is sent.
 
-Used twice: by `tools/litellm_snapshot.py`, which writes the answers for all routes that LiteLLM
-knows to `snapshot.json`, and when a session starts, for its own route.
+`python -m mellea_api_litellm.probe ROUTE` writes the answer to the standard output.
 """
 
 from __future__ import annotations
@@ -15,13 +14,13 @@ import contextlib
 import functools
 import io
 import json
-from collections.abc import Callable, Iterator, Mapping
+import sys
+from collections.abc import Callable, Mapping
 from typing import Any, Final
-
-__all__ = ["LEVELS", "NATIVE", "PROBED", "places", "provider_of"]
 
 LEVELS: Final = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 
+# OpenAI's parameters that LiteLLM knows, with values that show what it does with them.
 PROBED: Final[Mapping[str, tuple[Any, ...]]] = {
     "temperature": (0.37, 0, 1, 1.7, 2),
     "max_tokens": (173, 1),
@@ -56,8 +55,8 @@ PROBED: Final[Mapping[str, tuple[Any, ...]]] = {
     "safety_identifier": ("zz-id",),
     "verbosity": ("low",),
 }
-"""OpenAI's parameters that LiteLLM knows, with values that show what it does with them."""
 
+# Parameters that LiteLLM passes on without knowing them; the last stands for all such names.
 NATIVE: Final[Mapping[str, Any]] = {
     "top_k": 7,
     "min_p": 0.07,
@@ -66,7 +65,6 @@ NATIVE: Final[Mapping[str, Any]] = {
     "num_ctx": 4099,
     "zz_unknown": 3,
 }
-"""Parameters that LiteLLM passes on without knowing them; the last stands for all such names."""
 
 _WITH: Final = {
     "top_logprobs": {"logprobs": True},
@@ -81,7 +79,78 @@ _NEEDED: Final = {"watsonx_text": {"project_id": "zz"}}
 # To make a body LiteLLM would fetch the model's chat template from the Hub.
 _FETCHING: Final = frozenset({"petals", "predibase", "replicate", "sagemaker"})
 
+_LOGIN: Final = frozenset({"github_copilot", "chatgpt"})
+_TEXT: Final = "text-completion-openai"
+
 Body = Callable[[Mapping[str, Any]], dict[str, Any]]
+
+
+def main(question: str) -> None:
+    """Write the answer to a question as JSON, and nothing else that LiteLLM may print."""
+    sys.stdout.write(json.dumps({question: answer(question)}))
+
+
+def answer(question: str) -> dict[str, Any]:
+    """Return what LiteLLM says about a route, or its list of models.
+
+    Args:
+        question: A route; empty for the list.
+
+    Returns:
+        The attributes of a `routes.Route`. Only `near`, which are providers with similar names, if
+        there is no such route. For the list, under each provider its models with their context
+        lengths.
+    """
+    import litellm
+
+    from mellea_api_litellm.http import offline
+
+    with offline(), contextlib.redirect_stdout(io.StringIO()):
+        if not question:
+            return _list()
+        found = provider_of(question)
+        if found is not None:
+            return _route(question, *found)
+        import difflib
+
+        names = [str(getattr(name, "value", name)) for name in litellm.provider_list]
+        prefix = question.partition("/")[0]
+        near = difflib.get_close_matches(prefix, names, n=3, cutoff=0.75)
+        return {"near": [name for name in near if name != prefix]}
+
+
+def _route(model_id: str, provider: str, model: str) -> dict[str, Any]:
+    import litellm
+    from litellm.constants import DEFAULT_CHAT_COMPLETION_PARAM_VALUES
+    from litellm.types.utils import all_litellm_params
+
+    raw = provider == _TEXT
+    raw |= provider == "openai" and model not in litellm.open_ai_chat_completion_models
+    compatible = {"openai", "azure", _TEXT, *litellm.openai_compatible_providers}
+    return {
+        "provider": provider,
+        "model": model,
+        "places": places(provider, model, model_id),
+        "raw_places": places(_TEXT, "zz-model") if raw else None,
+        "merges": provider in compatible,
+        "own": sorted(set(all_litellm_params)),
+        "parameters": sorted(DEFAULT_CHAT_COMPLETION_PARAM_VALUES),
+    }
+
+
+def _list() -> dict[str, Any]:
+    import litellm
+
+    found: dict[str, dict[str, Any]] = {}
+    for name, facts in litellm.model_cost.items():
+        if facts.get("mode") in ("chat", "completion", "responses"):
+            context = facts.get("max_input_tokens")
+            for route in (name, f"{facts.get('litellm_provider')}/{name}"):
+                if (split := provider_of(route)) is not None:
+                    known = found.setdefault(split[0], {})
+                    known[route] = context if isinstance(context, int) else None
+                    break
+    return found
 
 
 def provider_of(model_id: str) -> tuple[str, str] | None:
@@ -91,22 +160,11 @@ def provider_of(model_id: str) -> tuple[str, str] | None:
     prefix, _, rest = model_id.partition("/")
     if prefix in _LOGIN and rest:
         return prefix, rest  # LiteLLM would open a login to answer
-    with _quiet():
-        try:
-            model, provider, _, _ = get_llm_provider(model=model_id)
-        except Exception:
-            return None
-    return provider, model
-
-
-_LOGIN: Final = frozenset({"github_copilot", "chatgpt"})
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """LiteLLM prints where it has nothing to return."""
-    with contextlib.redirect_stdout(io.StringIO()):
-        yield
+    try:
+        model, provider, _, _ = get_llm_provider(model=model_id)
+    except Exception:
+        return None
+    return (provider, model) if model and provider else None
 
 
 def places(provider: str, model: str, model_id: str = "") -> dict[str, Any]:
@@ -124,16 +182,14 @@ def places(provider: str, model: str, model_id: str = "") -> dict[str, Any]:
     """
     body = _body_of(provider, model)
     found: dict[str, Any] = {}
-    with _quiet():
-        for name, values in PROBED.items():
-            found[name] = _effect(body, name, values, _WITH.get(name, {}))
-        found["reasoning_effort"] = _effect(body, "reasoning_effort", LEVELS, {})
-        for name, value in NATIVE.items():
-            found[name] = _effect(body, name, (value,), {})
+    for name, values in PROBED.items():
+        found[name] = _effect(body, name, values, _WITH.get(name, {}))
+    found["reasoning_effort"] = _effect(body, "reasoning_effort", LEVELS, {})
+    for name, value in NATIVE.items():
+        found[name] = _effect(body, name, (value,), {})
     known = {name: effect for name, effect in found.items() if effect}
     known["limit"] = _limit_name(model_id or f"{provider}/{model}")
-    with _quiet():
-        known["system_prompt"] = _system_place(body)
+    known["system_prompt"] = _system_place(body)
     return known
 
 
@@ -150,8 +206,7 @@ def _limit_name(model_id: str) -> str:
     """Return what Mellea's backend will call `max_tokens`."""
     from litellm import get_supported_openai_params
 
-    with _quiet():
-        names = get_supported_openai_params(model_id) or ()
+    names = get_supported_openai_params(model_id) or ()
     old = "max_completion_tokens" not in names and "max_tokens" in names
     return "max_tokens" if old else "max_completion_tokens"
 
@@ -273,3 +328,7 @@ def _plain(body: dict[str, Any], keep: bool) -> dict[str, Any]:
     for name in () if keep else ("messages", "model", "input", "contents", "prompt"):
         plain.pop(name, None)
     return {**plain, **extra} if isinstance(extra, dict) else plain
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -4,132 +4,78 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import logging
 import os
 import types
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 # LiteLLM otherwise fetches its list of models and prices while it is being imported.
 os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
 
 import litellm
 
-from mellea_api import ConfigurationError, PluginError, Secret, SessionRequest
-from mellea_api._provider.authoring import construct, model_not_checked
-from mellea_api._secrecy.logs import logger
-from mellea_api.plugin import Target
-from mellea_api_litellm import check, probe
-from mellea_api_litellm.http import OWN_CLIENT, Clients, in_use
-from mellea_api_litellm.needs import NO_KEYS, variable_of
-from mellea_api_litellm.routes import Route, differences, find, learn, snapshot
-from mellea_api_litellm.settings import HANDED, OPENING, flag
+from mellea_api import PluginError
+from mellea_api.plugin import SessionRequest, hookimpl
+from mellea_api_litellm.credentials import handed, provider_fields
+from mellea_api_litellm.http import OUT_OF_REACH, Clients, in_use
+from mellea_api_litellm.routes import Route, find, no_route
+from mellea_api_litellm.servers import check_model
 
-__all__ = ["create_session"]
+if TYPE_CHECKING:
+    from mellea import MelleaSession
 
+logger = logging.getLogger("mellea_api.litellm")
 litellm.suppress_debug_info = True  # it prints advice to the standard output
 
-_PATIENCE: Final = 30.0
-"""Seconds for the server's answer while a session is opened, where there is no timeout."""
+# What a server without keys is sent: else LiteLLM sends it OPENAI_API_KEY, or insists on one.
 _NO_KEY: Final = "no-key-needed"
-"""What a server without keys is sent: else LiteLLM sends it OPENAI_API_KEY, or insists on one."""
 
 
-def create_session(request: SessionRequest) -> Any:
-    """Ask the installed LiteLLM about the route, and the server if that is free; then build.
+@hookimpl
+async def create_session(request: SessionRequest) -> MelleaSession:
+    """Ask the server for the model if that is free; then build.
 
     Raises:
         ModelNotFoundError: If there is no such route, or the server does not have the model.
-        CredentialError: If what the route needs is not there, or was rejected.
-        BackendUnavailableError: If the server cannot be reached.
-        ConfigurationError: If a setting cannot be used.
     """
     target = request.target
-    asks = flag(target, "check", True)
-    route = _live_route(request)
-    reached = check.access(target, route, request.credentials)
-    mocked = "mock_response" in target.settings
-    if reached.lacking and not mocked:
-        raise check.missing(target, reached)
-    if not mocked:
-        why = "check=False"
-        if asks:
-            why = check.check_model(target, reached, request.timeout or _PATIENCE)
-        if why:
-            model_not_checked(request, why)
-    if route.provider in OWN_CLIENT:
+    route = find(target.model_id)
+    if route is None:
+        raise no_route(target.model_id)
+    if not request.setting("check"):
+        request.unchecked("check=False")
+    elif not request.setting("mock_response"):
+        await check_model(request, route)
+    if route.provider in OUT_OF_REACH:
         logger.warning(
             "On %s LiteLLM uses an HTTP client that cannot be changed: it follows redirects with "
             "the prompt, and reads answers however large they get.",
             target.model_id,
         )
-    from mellea import MelleaSession
-
-    backend = construct(_backend_class(), target, *OPENING, *HANDED)
+    session = request.build(_backend_class())
+    backend: Any = session.backend
     backend._batches = route.raw_places is not None
-    backend._handed = _arguments(request, reached)
+    backend._handed = _arguments(request, route)
     backend._clients = functools.partial(Clients, route.provider)
     # The core keeps one for each event loop in its place, and closes it there.
     backend._client_cache = types.SimpleNamespace(cache={}, aclose=Clients.close)
-    backend._held = (reached.key, *request.credentials.values())  # masked as long as they live
-    return MelleaSession(backend)
+    backend._held = tuple(request.credentials.values())  # masked as long as they live
+    return session
 
 
-def _live_route(request: SessionRequest) -> Route:
-    """Return the route as the installed LiteLLM has it, and say where the snapshot was wrong."""
-    model_id = request.target.model_id
-    known = find(model_id)
-    split = probe.provider_of(model_id)
-    if split is None:
-        raise check.no_route(request.target)
-    places = probe.places(*split, model_id)
-    old = {} if known is None else dict(known.places)
-    differing = differences(old, places)
-    if differing and (known is None or not known.live):
-        logger.warning(
-            "The installed LiteLLM treats %s otherwise than litellm %s, which is what "
-            "`mellea-api options` goes by: %s. What is installed counts for this session.",
-            model_id,
-            snapshot()["litellm"],
-            ", ".join(differing[:8]),
-        )
-    if differing:
-        learn(model_id, *split, places)
-    route = find(model_id)
-    assert route is not None
-    return route
-
-
-def _arguments(request: SessionRequest, reached: check.Access) -> dict[str, Any]:
+def _arguments(request: SessionRequest, route: Route) -> dict[str, Any]:
     """Return what goes to LiteLLM with each call, beside the options."""
     target = request.target
+    own = ("check", "provider")
+    settings = {name: value for name, value in target.settings.items() if name not in own}
     # Left alone, LiteLLM has OpenAI's SDK try again twice behind the caller's back.
-    handed: dict[str, Any] = {"max_retries": 0}
-    handed |= {name: value for name, value in target.settings.items() if name in HANDED}
-    handed |= _no_gateway()
+    arguments = {"max_retries": 0, **settings, **handed(request), **_no_gateway()}
     if target.base_url:
-        handed["api_base"] = target.base_url
-    key = reached.key
-    # Keys under other names (a token, a client's secret) LiteLLM reads for itself.
-    if key is not None and (
-        not key.source.startswith("environment") or key.source.endswith(("API_KEY", "APIKEY"))
-    ):
-        _check_file(target, key)
-        handed["api_key"] = key.reveal()
-    elif key is None and reached.route.merges and (target.base_url or reached.found is not None):
-        handed["api_key"] = _NO_KEY
-    return handed
-
-
-def _check_file(target: Target, key: Secret) -> None:
-    """Refuse what is no key and comes from a file, where LiteLLM does not look."""
-    variable = variable_of(key)
-    if variable in NO_KEYS:
-        raise ConfigurationError(
-            f"Cannot use {variable}_FILE for {target.model_id!r}: LiteLLM reads {variable} for "
-            "itself, from the environment alone.",
-            next_step=f"Set {variable}, or use a key of the provider's, which can be in a file.",
-            backend=target.backend,
-            variable=f"{variable}_FILE",
-        )
+        arguments["api_base"] = target.base_url
+    needless = provider_fields(route.provider)[0].required == "never"
+    if "api_key" not in request.credentials and route.merges and (target.base_url or needless):
+        arguments["api_key"] = _NO_KEY
+    return arguments
 
 
 def _no_gateway() -> dict[str, Any]:

@@ -14,7 +14,7 @@ from support.reports import SECRET, STEPS, step, steps
 
 
 def test_a_server_that_has_the_model_is_ready(check: Any, ollama: Any, openai: Any) -> None:
-    found = check("ollama", "openai", "--probe")
+    found = check("ollama", "openai", "--probe", "--timeout", "60")
     assert found["probed"] is True
     assert steps(found, "ollama") == dict.fromkeys([*STEPS, "server", "model"], "ok")
     assert steps(found, "openai") == dict.fromkeys([*STEPS, "server", "model"], "ok")

@@ -198,7 +198,7 @@ def test_a_plugin_that_imports_its_sdk_at_once_is_a_warning(
 ) -> None:
     install("heavy", "import ollama\n" + GOOD.replace("name=name,", "name=name, sdk=('ollama',),"))
     only("heavy")
-    found = doctor()
+    found = doctor("--timeout", "60")
     assert found["healthy"]
     assert row(found, "backends", "heavy")["state"] == "warning"
     assert "imports ollama" in row(found, "backends", "heavy")["message"]

@@ -75,6 +75,11 @@ def _refused(names: str, reason: str, source: str = _GENERATE) -> tuple[OptionRu
     return OptionRule.refused(names, reason, source=source)
 
 
+def _variable(name: str, place: str, **facts: Any) -> tuple[OptionRule, ...]:
+    """Return the rule of a variable of the chat template."""
+    return (OptionRule(name=name, chat=place, source=_TEMPLATE, **facts),)
+
+
 def _sampling(names: str, also: str = "", **facts: Any) -> tuple[OptionRule, ...]:
     """Return the rules of options that act only where sampling is on."""
     reason = "; ".join(filter(None, (also, "with do_sample=True, without which it has no effect")))
@@ -87,31 +92,29 @@ def _sampling(names: str, also: str = "", **facts: Any) -> tuple[OptionRule, ...
 # ------------------------------------------------------------------ names that cannot be given
 
 _RESERVED: Final = {
-    "model": "the session's model_id= says it; MelleaRuntime.switch_model changes it",
-    "messages": "Mellea makes them of the context",
-    "inputs": "Mellea makes them of the prompt",
-    "input_ids": "Mellea makes them of the prompt",
-    "attention_mask": "it follows from the prompt",
-    "tokenizer": "it is that of the model",
-    "generation_config": "give each option by its own name",
-    "logits_processor": "Mellea sets it where a call has a format=; give that a pydantic model",
-    "stopping_criteria": "give stop, or max_time",
-    "prefix_allowed_tokens_fn": "give a pydantic model as format= of the call",
-    "streamer": "give stream=True",
-    "assistant_model": "options hold no models",
-    "synced_gpus": "it is for training over several processes",
-    "custom_generate": "it would run code from the Hub",
-    "negative_prompt_ids": "options hold no tensors",
-    "negative_prompt_attention_mask": "options hold no tensors",
-    "use_model_defaults": "the model's own defaults are always used where an option is not given",
-    "return_dict_in_generate": "Mellea reads the answer as a dict",
-    "output_attentions": "Mellea does not return them",
-    "output_hidden_states": "Mellea does not return them",
-    "output_scores": "give Mellea's ModelOption.LOGITS",
-    "output_logits": "give Mellea's ModelOption.RAW_LOGITS",
-    "add_generation_prompt": "Mellea always asks for the answer's turn",
-    "transformers_version": "it is what is installed",
+    "the session's model_id= says it; MelleaRuntime.switch_model changes it": "model",
+    "Mellea makes them of the context": "messages",
+    "Mellea makes them of the prompt": "inputs input_ids",
+    "it follows from the prompt": "attention_mask",
+    "it is that of the model": "tokenizer",
+    "give each option by its own name": "generation_config",
+    "Mellea sets it where a call has a format=; give that a pydantic model": "logits_processor",
+    "give stop, or max_time": "stopping_criteria",
+    "give a pydantic model as format= of the call": "prefix_allowed_tokens_fn",
+    "give stream=True": "streamer",
+    "options hold no models": "assistant_model",
+    "it is for training over several processes": "synced_gpus",
+    "it would run code from the Hub": "custom_generate",
+    "options hold no tensors": "negative_prompt_ids negative_prompt_attention_mask",
+    "the model's own defaults are always used where an option is not given": "use_model_defaults",
+    "Mellea reads the answer as a dict": "return_dict_in_generate",
+    "Mellea does not return them": "output_attentions output_hidden_states",
+    "give Mellea's ModelOption.LOGITS": "output_scores",
+    "give Mellea's ModelOption.RAW_LOGITS": "output_logits",
+    "Mellea always asks for the answer's turn": "add_generation_prompt",
+    "it is what is installed": "transformers_version",
 }
+"""Names by the reason why they cannot be given."""
 
 
 # ----------------------------------------------------------------------- the common options
@@ -185,39 +188,24 @@ _COMMON: Final = (
 
 # ------------------------------------------------------------- further arguments of generate()
 
-_ASSISTED: Final = "it needs an assistant model, which options cannot hold"
-_GONE: Final = "transformers 5 no longer has it, and 4.57 loads code from the Hub for it"
 _NEWER: Final = "transformers 5 has it, and an older one refuses it"
-_ENCODER: Final = "it is for encoder-decoder models"
 
 _UNSUPPORTED: Final = {
-    "max_length": "it counts the prompt too; give max_tokens",
-    "min_length": "it counts the prompt too; give min_new_tokens",
-    "token_healing": "it changes the prompt, and Mellea would cut the answer at the wrong place",
-    "watermarking_config": "it is an object that options cannot hold",
-    "compile_config": "it is an object that options cannot hold",
-    "continuous_batching_config": "it is an object that options cannot hold",
-    "return_legacy_cache": "Mellea does not return the cache",
-    "decoder_start_token_id": _ENCODER,
-    "is_assistant": _ASSISTED,
-    "use_mtp": _ASSISTED,
-    "speculation_type": _ASSISTED,
-    "num_assistant_tokens": _ASSISTED,
-    "num_assistant_tokens_schedule": _ASSISTED,
-    "assistant_confidence_threshold": _ASSISTED,
-    "assistant_early_exit": _ASSISTED,
-    "assistant_ensemble_weight": _ASSISTED,
-    "assistant_lookbehind": _ASSISTED,
-    "target_lookbehind": _ASSISTED,
-    "penalty_alpha": _GONE,
-    "dola_layers": _GONE,
-    "low_memory": _GONE,
-    "num_beam_groups": _GONE,
-    "diversity_penalty": _GONE,
-    "constraints": _GONE,
-    "force_words_ids": _GONE,
+    "it counts the prompt too; give max_tokens": "max_length",
+    "it counts the prompt too; give min_new_tokens": "min_length",
+    "it changes the prompt, and Mellea would cut the answer at the wrong place": "token_healing",
+    "it is an object that options cannot hold": "watermarking_config compile_config "
+    "continuous_batching_config",
+    "Mellea does not return the cache": "return_legacy_cache",
+    "it is for encoder-decoder models": "decoder_start_token_id",
+    "it needs an assistant model, which options cannot hold": "is_assistant use_mtp "
+    "speculation_type num_assistant_tokens num_assistant_tokens_schedule "
+    "assistant_confidence_threshold assistant_early_exit assistant_ensemble_weight "
+    "assistant_lookbehind target_lookbehind",
+    "transformers 5 no longer has it, and 4.57 loads code from the Hub for it": "penalty_alpha "
+    "dola_layers low_memory num_beam_groups diversity_penalty constraints force_words_ids",
 }
-
+"""Arguments by the reason why they are not supported."""
 
 _NATIVE: Final = (
     *_arguments(
@@ -273,22 +261,9 @@ _NATIVE: Final = (
         "sequence_bias suppress_tokens"
     ),
     # Variables of the chat template.
-    *OptionRule.sent(
-        "guardian_config",
-        endpoint="chat",
-        key=f"{TEMPLATE}.{{}}",
-        wire=f"{TEMPLATE}.{{}}",
-        type="object",
-        source=_TEMPLATE,
-    ),
-    *OptionRule.sent(
-        "documents",
-        endpoint="chat",
-        key=f"{TEMPLATE}.{{}}",
-        wire=f"{TEMPLATE}.{{}}",
-        source=_TEMPLATE,
-    ),
-    *OptionRule.sent(TEMPLATE, endpoint="chat", type="object", source=_TEMPLATE),
+    *_variable("guardian_config", f"{TEMPLATE}.guardian_config", type="object"),
+    *_variable("documents", f"{TEMPLATE}.documents"),
+    *_variable(TEMPLATE, TEMPLATE, type="object"),
     *_refused(
         f"guardian_config documents {TEMPLATE}",
         "the raw endpoint has no chat template",
@@ -298,15 +273,13 @@ _NATIVE: Final = (
 
 RULES: Final[tuple[OptionRule, ...]] = (
     *(
-        OptionRule(name=name, reserved=True, reason=reason, source=_ARGUMENTS)
-        for name, reason in _RESERVED.items()
+        rule
+        for reason, names in _RESERVED.items()
+        for rule in OptionRule.refused(names, reason, reserved=True, source=_ARGUMENTS)
     ),
     *_COMMON,
     *_NATIVE,
-    *(
-        OptionRule(name=name, reason=reason, source=_GENERATE)
-        for name, reason in _UNSUPPORTED.items()
-    ),
+    *(rule for reason, names in _UNSUPPORTED.items() for rule in _refused(names, reason)),
     *OptionRule.sent(
         "*",
         key="",

@@ -285,7 +285,7 @@ def test_a_template_that_cannot_think_is_reported(
     session: Any, tiny: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     session.chat("Hi", model_options={"thinking": "high", "max_tokens": 2})
-    assert "thinking is no variable of its chat template" in caplog.text
+    assert "thinking is not a variable of its chat template" in caplog.text
     strict = mellea_api.start_session("hf", str(tiny), unsupported="error")
     with pytest.raises(mellea_api.OptionError, match="chat template"):
         strict.chat("Hi", model_options={"thinking": True, "max_tokens": 2})

@@ -1,4 +1,4 @@
-"""Mellea's backend on shared weights: a subclass that generates by way of `generation`."""
+"""Mellea's backend on shared weights: a subclass that generates with `generation`."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ _RAW = next(name for name in ("_generate_from_raw", "generate_from_raw") if hasa
 class LocalHFBackend(Original):  # type: ignore[misc]
     """Mellea's backend, on weights that other sessions may use too.
 
-    One that was closed loads its model again when it is called: Mellea 0.3's `cleanup` closes a
-    backend that a cloned session still has.
+    A closed backend loads its model again when it is called: Mellea 0.3's `cleanup` closes a
+    backend that a cloned session still uses.
     """
 
     _weights: Weights | None = None
@@ -40,13 +40,13 @@ class LocalHFBackend(Original):  # type: ignore[misc]
         policy: str,
         translate: Translate,
     ) -> None:
-        """Take weights that may be shared.
+        """Use weights that may be shared.
 
         Args:
-            weights: What the backend was built with.
-            load: Gets them again after `close`.
+            weights: The weights that the backend was built with.
+            load: Loads them again after `close`.
             policy: What to do about options that the chat template does not have.
-            translate: Says an exception in this library's terms.
+            translate: Returns our error for an exception, or None.
         """
         self._load, self._policy, self._translate = load, policy, translate
         self._take(weights)
@@ -61,7 +61,7 @@ class LocalHFBackend(Original):  # type: ignore[misc]
         self._generation_lock = weights.lock
 
     def close(self) -> None:
-        """Let go of the weights: when nobody has them, their memory is free."""
+        """Release the weights: their memory is freed when no session uses them."""
         if self._load is None or self._weights is None:
             return
         self._weights = self._tokenizer = self._model = None
@@ -70,7 +70,7 @@ class LocalHFBackend(Original):  # type: ignore[misc]
 
     async def _awake(self) -> Weights:
         if self._weights is None:
-            if self._load is None:  # built with somebody's own model
+            if self._load is None:  # built with the caller's own model
                 return Weights(self._tokenizer, self._model, self._device, self._generation_lock)
             logger.debug("%s is loaded again: its session was closed", self.model_id)
             self._take(await asyncio.to_thread(self._load))
@@ -105,13 +105,13 @@ class LocalHFBackend(Original):  # type: ignore[misc]
     async def _generate_from_intrinsic(
         self, action: Any, ctx: Any, *, model_options: Mapping[str, Any], **rest: Any
     ) -> Any:
-        """Leave it to Mellea, whose adapters have arguments of their own, and say what it drops."""
+        """Let Mellea run it, whose adapters have their own arguments, and report what it drops."""
         await self._awake()
         lost = [name for name in model_options if not _reaches_an_intrinsic(name)]
         if lost:
             unheard(
                 [name.strip("@") for name in lost],
-                "is not handed to an intrinsic by Mellea",
+                "is not passed on to an intrinsic by Mellea",
                 "leave it out of this call",
                 str(self.model_id),
                 self._policy,
@@ -130,11 +130,11 @@ class LocalHFBackend(Original):  # type: ignore[misc]
 
         def generate() -> Any:
             if generation.cancelled.is_set():
-                return None  # nobody waits for it any more, nor would for an error
+                return None  # nobody waits for the answer, or for an error
             return generation.run(args[at], kwargs, inputs)
 
-        # A generation ends on what it began with: `close` may come meanwhile, as where a stream
-        # was stopped early, whose thread looks at the model once more when it is done.
+        # A generation ends on the weights that it began with: `close` may come meanwhile. A stream
+        # that was stopped early has a thread that reads the model once more when it is done.
         steady = copy.copy(self)
         steady._take(generation.weights)
         return super(LocalHFBackend, steady)._generate_with_adapter_lock(*args[:at], generate)
@@ -143,7 +143,7 @@ class LocalHFBackend(Original):  # type: ignore[misc]
         generation = current()
         if generation is None:
             return super()._make_backend_specific_and_remove(*args, **kwargs)
-        # For the chat template, up to 0.6; what is meant for generate() goes past this.
+        # Up to 0.6 this is for the chat template; arguments of generate() do not come this way.
         return generation.template() if not generation.raw else {}
 
     def _filter_for_chat_template(self, model_options: dict[str, Any]) -> Any:
@@ -163,7 +163,7 @@ def _reaches_an_intrinsic(option: str) -> bool:
 
 
 def _unseeded(options: Mapping[str, Any]) -> dict[str, Any]:
-    # Mellea would seed the process here and now, in the midst of others' generations.
+    # Mellea would seed the process now, while other generations run.
     return {name: value for name, value in options.items() if name != SEED}
 
 
@@ -172,7 +172,7 @@ def _cutting(
 ) -> Callable[..., Coroutine[Any, Any, Any]]:
     async def cutting(thunk: Any, piece: Any) -> None:
         await process(thunk, piece)
-        if not isinstance(piece, str):  # a streamer has cut its pieces
+        if not isinstance(piece, str):  # a streamer cuts its pieces itself
             thunk._underlying_value = generation.stops.cut(thunk._underlying_value)
 
     return cutting
@@ -183,7 +183,7 @@ def _finishing(
 ) -> Callable[..., Coroutine[Any, Any, Any]]:
     async def finishing(thunk: Any) -> None:
         await post_process(thunk)
-        # Mellea 0.8 looks for the stop text at the end of the answer, where it is no more.
+        # Mellea 0.8 looks for the stop text at the end of the answer, where we removed it.
         if generation.stops.met and hasattr(getattr(thunk, "generation", None), "finish_reasons"):
             thunk.generation.finish_reasons = ["stop"]
 

@@ -1,10 +1,10 @@
-"""One generation: what `generate()` is called with, and what is done with its text.
+"""One generation: the arguments of `generate()`, and the end of its text.
 
-Mellea's backend is kept for its prompts, its formats and its answers. On the way into
-`generate()` it is replaced, since there its lines differ: 0.3 and 0.6 give every option to the
-chat template and to `generate()` alike, pass no tokenizer (so that `stop_strings` raises) and no
-attention mask; all seed the process's random numbers before the generation's turn has come, and
-leave the stop text in the answer.
+Mellea's backend makes the prompts, the formats and the answers. The call of `generate()` is ours,
+since Mellea's differs by version: 0.3 and 0.6 give every option to both the chat template and
+`generate()`, and pass no tokenizer (so that `stop_strings` raises) and no attention mask. All
+versions seed the process's random numbers before it is the generation's turn, and leave the stop
+text in the answer.
 """
 
 from __future__ import annotations
@@ -52,9 +52,9 @@ _MELLEAS: Final = frozenset(
         *_SCORES,
     }
 )
-"""The arguments of `generate()` that are Mellea's business; all others come from the options."""
+"""The arguments of `generate()` that Mellea sets; all others come from the options."""
 
-# What transformers itself gives every template, under names that a template does not declare.
+# transformers gives these to every template, whether it declares them or not.
 _GIVEN_VARIABLES: Final = frozenset({"documents", "messages", "tools"})
 
 _current: Final[contextvars.ContextVar[Generation | None]] = contextvars.ContextVar(
@@ -63,25 +63,25 @@ _current: Final[contextvars.ContextVar[Generation | None]] = contextvars.Context
 
 
 def current() -> Generation | None:
-    """Return the generation that is being prepared or run here."""
+    """Return the generation that is prepared, or runs, in this context."""
     return _current.get()
 
 
 class Generation:
-    """What one call asks for beside its prompt.
+    """The options of one call, and how it ends.
 
     Args:
         options: The call's options as the rules rendered them.
-        weights: What generates.
-        model_id: Its name, for messages.
+        weights: The model's weights.
+        model_id: The model's name, for messages.
         policy: What to do about a variable that the chat template does not have.
-        translate: Says an exception in this library's terms, or answers None.
+        translate: Returns our error for an exception, or None.
 
     Attributes:
-        weights: What generates.
+        weights: The model's weights.
         cancelled: Set when nobody waits for the answer any more.
-        raw: Whether the prompt goes past the chat template.
-        stops: The texts at which it ends.
+        raw: Whether the prompt is sent without the chat template.
+        stops: The texts at which the answer ends.
 
     Raises:
         OptionError: If the chat template lacks a variable, under the policy `error`.
@@ -114,7 +114,7 @@ class Generation:
 
     @contextlib.contextmanager
     def going_on(self) -> Iterator[None]:
-        """Make it the current one; the tasks and threads that are begun inside inherit that."""
+        """Make it the current generation; tasks and threads that start inside inherit it."""
         token = _current.set(self)
         try:
             yield
@@ -136,7 +136,7 @@ class Generation:
         if thinking is not None:
             places = _thinking_variables(thinking, declared)
             given = {**places, **given}
-            # A model that does not think does as it is told, if that is not to.
+            # A model that cannot think needs no switch to be told not to.
             if not places and thinking not in (False, "none"):
                 missing.append("thinking")
         if missing:
@@ -146,7 +146,7 @@ class Generation:
     def _lacks(self, names: list[str]) -> None:
         unheard(
             names,
-            "is no variable of its chat template",
+            "is not a variable of its chat template",
             "leave it out, or use a model whose template has it",
             self._model_id,
             self._policy,
@@ -158,10 +158,10 @@ class Generation:
         Args:
             generate: The model's.
             given: What Mellea would call it with.
-            inputs: The prompt's tokens, where Mellea gives them by position.
+            inputs: The prompt's tokens, if Mellea gives them by position.
 
         Returns:
-            What it returned, as the class that Mellea reads.
+            Its result, in the class that Mellea reads.
         """
         streamer = given.get("streamer")
         try:
@@ -171,10 +171,10 @@ class Generation:
             with randomness(self._seed, self.weights.device):
                 return _readable(generate(**arguments))
         except BaseException as error:
-            # Who reads the stream would wait for ever; the error comes after its end.
+            # The reader of the stream would wait forever; the error comes after its end.
             if streamer is not None:
                 streamer.end()
-            # Here, since there Mellea 0.3 takes the answer for complete.
+            # Translated here: further out, Mellea 0.3 takes the answer for complete.
             typed = self._translate(error)
             if typed is None or typed is error:
                 raise
@@ -186,7 +186,7 @@ class Generation:
 
         arguments = {name: value for name, value in given.items() if name in _MELLEAS}
         for name, option in _SCORES.items():
-            # 0.3 and 0.6 keep the scores of every token of the vocabulary, and do not read them.
+            # 0.3 and 0.6 keep the scores of the whole vocabulary, and do not read them.
             if not self._options.get(option):
                 arguments.pop(name, None)
         if inputs is not None:
@@ -205,8 +205,8 @@ class Generation:
         return arguments
 
     def _limit(self, arguments: dict[str, Any], prompt: int) -> None:
-        """See that the prompt fits, and let the answer end where the model ends it."""
-        if prompt == 0:  # transformers would stumble over it, deep inside
+        """Check that the prompt fits, and let the answer be as long as the model can make it."""
+        if prompt == 0:  # transformers would raise something obscure
             raise RequestRefusedError(
                 f"The prompt for {self._model_id!r} is empty: it has no token.",
                 next_step="Give one; if you did, the model's chat template writes nothing: use a "
@@ -222,7 +222,7 @@ class Generation:
                 next_step="Shorten it, or use a model with a larger context.",
             )
         own = self.weights.model.generation_config
-        # Without a limit of anybody's, transformers stops after 20 tokens.
+        # Without any limit, transformers stops after 20 tokens.
         unlimited = own.max_new_tokens is None and own.max_length in (None, 20)
         if "max_new_tokens" not in arguments and unlimited:
             arguments["max_new_tokens"] = context - prompt
@@ -232,14 +232,14 @@ _warned: Final[set[tuple[str, ...]]] = set()
 
 
 def unheard(names: list[str], why: str, instead: str, model_id: str, policy: str) -> None:
-    """Report options that only the model, or the action, turns out not to take.
+    """Report options that this model, or this kind of call, does not take.
 
     Args:
         names: Their names.
-        why: What is said of each.
-        instead: What to do.
+        why: The reason: the end of a sentence about each.
+        instead: What to do instead.
         model_id: The model.
-        policy: Whether it is an error, or is warned of once.
+        policy: Whether this is an error, or a warning, given once.
 
     Raises:
         OptionError: Under the policy `error`.
@@ -259,7 +259,7 @@ def unheard(names: list[str], why: str, instead: str, model_id: str, policy: str
 
 
 def _readable(result: Any) -> Any:
-    """Return what a search over beams found as a class that every line of Mellea reads."""
+    """Return the result of a beam search in the class that every version of Mellea reads."""
     from transformers.generation.utils import GenerateDecoderOnlyOutput
 
     if isinstance(result, GenerateDecoderOnlyOutput):
@@ -279,7 +279,7 @@ def _template_variables(template: Any) -> frozenset[str]:
     """Return the names that a chat template takes from outside.
 
     Args:
-        template: Its text; anything else declares nothing.
+        template: Its text; anything else has no variables.
     """
     if not isinstance(template, str) or not template:
         return frozenset()
@@ -294,7 +294,7 @@ def _template_variables(template: Any) -> frozenset[str]:
 
 
 def _thinking_variables(value: bool | str, declared: frozenset[str]) -> dict[str, Any]:
-    """Return the variables that say to a chat template whether, and how hard, to think.
+    """Return the variables that tell a chat template whether, and how hard, to think.
 
     >>> _thinking_variables("low", frozenset({"enable_thinking"}))
     {'enable_thinking': True}

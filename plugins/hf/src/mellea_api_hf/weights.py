@@ -1,4 +1,4 @@
-"""Tokenizers and models, loaded once in a process and shared while somebody uses them."""
+"""Tokenizers and models, loaded once in a process and shared while they are used."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ PATIENCE: Final = 10.0
 
 @frozen(kw_only=True)
 class Recipe:
-    """What is to be loaded, and how. Equal recipes give the same weights.
+    """What to load, and how. Equal recipes give the same weights.
 
     Args:
         model_id: An id on the Hub, or a folder.
         revision: A branch, tag or commit on the Hub; None for the newest.
-        device: `cpu`, `cuda`, `cuda:1`, `mps`; None for the best there is.
+        device: `cpu`, `cuda`, `cuda:1`, `mps`; None for the best available.
         dtype: The type of the weights, such as `bfloat16`; `auto` is that of the checkpoint.
         trust_remote_code: Whether code that comes with the model may run.
         token: Opens gated and private models; None for that of huggingface_hub. It is not part
@@ -58,7 +58,7 @@ class Weights:
     """A tokenizer and a model in memory.
 
     Attributes:
-        lock: Whoever generates holds it: one generation at a time.
+        lock: Held while generating: one generation at a time.
     """
 
     tokenizer: Any
@@ -79,17 +79,17 @@ _loading_lock: Final = threading.Lock()
 
 
 def load(recipe: Recipe, *, share: bool = True) -> Weights:
-    """Return weights, those in memory if somebody has them.
+    """Load weights, or return them if they are in memory.
 
-    Progress is seen on standard error (the bars of huggingface_hub and transformers) and in
-    the log. It may be called on several threads; the same recipe is then loaded once.
+    Progress goes to standard error (the bars of huggingface_hub and transformers) and to the log.
+    Several threads may call it; the same recipe is then loaded once.
 
     Args:
         recipe: What to load.
-        share: False always loads, and nobody else is given the result.
+        share: False always loads, and keeps the result from other sessions.
 
     Raises:
-        ModelNotFoundError: If a folder is meant that is not there.
+        ModelNotFoundError: If the id names a folder that does not exist, or has no model.
         OSError: As huggingface_hub and transformers raise it.
     """
     if not share:
@@ -133,13 +133,13 @@ def _read(recipe: Recipe) -> Weights:
 
 
 def _place(model_id: str) -> str:
-    """Return the folder or id that is meant; a folder that is not there is no id on the Hub."""
+    """Return the folder or the id; a path that does not exist is not looked for on the Hub."""
     path = Path(model_id).expanduser()
     folder = path.is_dir()
     if folder and (path / "config.json").is_file():
         return str(path)
     if folder or path.is_absolute() or model_id.startswith((".", "~")):
-        lacks = f"The folder {model_id!r} has no config.json, so no model is in it."
+        lacks = f"The folder {model_id!r} has no config.json, so it has no model."
         raise ModelNotFoundError(
             lacks if folder else f"There is no folder {model_id!r}.",
             next_step="Give a folder that save_pretrained() wrote, or an id on the Hub such as "
@@ -190,36 +190,36 @@ def _dtype(name: str) -> dict[str, str]:
     return {"dtype" if renamed else "torch_dtype": name}
 
 
-class _Dice:
-    """Lets many roll at once, or one alone.
+class _RandomLock:
+    """A lock that many may share, or one may hold alone.
 
-    torch has one source of random numbers a process: a seeded generation gives the same answer
-    again only if no other model draws from it meanwhile.
+    torch has one random number generator in a process: a seeded generation gives the same answer
+    again only if no other model uses the generator meanwhile.
     """
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        self._rolling = 0
+        self._sharing = 0
         self._alone = False
 
     @contextlib.contextmanager
     def shared(self) -> Iterator[None]:
         with self._changed:
             self._changed.wait_for(lambda: not self._alone)
-            self._rolling += 1
+            self._sharing += 1
         try:
             yield
         finally:
             with self._changed:
-                self._rolling -= 1
+                self._sharing -= 1
                 self._changed.notify_all()
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
         with self._changed:
             self._changed.wait_for(lambda: not self._alone)
-            self._alone = True  # first, so that a stream of others cannot starve this one
-            self._changed.wait_for(lambda: self._rolling == 0)
+            self._alone = True  # before the wait, so that others cannot keep this one out
+            self._changed.wait_for(lambda: self._sharing == 0)
         try:
             yield
         finally:
@@ -228,19 +228,19 @@ class _Dice:
                 self._changed.notify_all()
 
 
-_dice: Final = _Dice()
+_random_lock: Final = _RandomLock()
 
 
 @contextlib.contextmanager
 def randomness(seed: int | None, device: Any) -> Iterator[None]:
-    """Have what happens inside draw the random numbers of a seed, and the program its own after.
+    """Use a seed for the random numbers inside the block, and restore the program's own after it.
 
     Args:
-        seed: The seed; None for whatever comes next.
-        device: Where the model is.
+        seed: The seed; None for no seed.
+        device: The model's device.
     """
     if seed is None:
-        with _dice.shared():
+        with _random_lock.shared():
             yield
         return
     import torch
@@ -248,6 +248,6 @@ def randomness(seed: int | None, device: Any) -> Iterator[None]:
     forked: dict[str, Any] = {"devices": []}
     if device.type != "cpu":
         forked = {"devices": [device.index or 0], "device_type": device.type}
-    with _dice.alone(), torch.random.fork_rng(**forked):
+    with _random_lock.alone(), torch.random.fork_rng(**forked):
         torch.manual_seed(seed)
         yield

@@ -1,7 +1,7 @@
-"""The models that are shown where nobody is asked, the default one first.
+"""The models that are listed without asking a region, the default one first.
 
-What a region has is known only to the region (`mellea-api models watsonx` asks it, for nothing);
-sizes and context lengths are those of IBM's model pages (www.ibm.com/docs/en/watsonx/saas,
+Only a region knows which models it has (`mellea-api models watsonx` asks it, at no cost). Sizes and
+context lengths are those of IBM's model pages (www.ibm.com/docs/en/watsonx/saas,
 "Supported foundation models", November 2026).
 """
 

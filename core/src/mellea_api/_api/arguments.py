@@ -1,4 +1,4 @@
-"""What callers give to the functions of `mellea_api`, told apart and checked before its use."""
+"""Check the arguments of the functions of `mellea_api`, and separate the credentials."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 LONGEST: Final = 366 * 24 * 3600.0
-"""Seconds of the longest timeout: none was ever meant that is longer, and no clock takes all."""
+"""Seconds of the longest timeout; clocks do not accept every number."""
 
 
 def target_and_credentials(
@@ -91,7 +91,7 @@ def seconds(value: Any) -> float | None:
     """Return what was given as `timeout=`, in seconds; None is no limit.
 
     Raises:
-        ConfigurationError: If it is no number above 0, or more than `LONGEST`.
+        ConfigurationError: If it is not a number above 0, or more than `LONGEST`.
     """
     if value is None:
         return None

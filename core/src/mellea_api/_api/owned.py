@@ -28,7 +28,7 @@ _KEPT: Final = 4
 
 @frozen(eq=False)
 class OpenSession:
-    """A session, and what was asked for when it was built.
+    """A session, and the request that it was built for.
 
     Args:
         selection: Backend, model and options.

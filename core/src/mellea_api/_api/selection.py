@@ -1,7 +1,7 @@
 """Which backend, model and options a runtime uses: explicit, environment, default, in this order.
 
-The environment's model and options belong to the environment's backend: for another backend they
-mean nothing, and are not looked at.
+The environment's model and options belong to the environment's backend: they are ignored for
+another backend.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def select(
 def _with_options(
     request: SessionRequest, backend: Backend, environment: RuntimeEnvironment
 ) -> SessionRequest:
-    """Fill in the environment's options; those that were given win, one by one."""
+    """Add the environment's options; given options win, one by one."""
     if environment.model_options:
         pipeline = backend.pipeline(request.target, policy="drop", unknown=request.unknown)
         with blame("MELLEA_MODEL_OPTIONS", OptionError):

@@ -1,8 +1,8 @@
 """An answer as it is written: the text of a chat, piece by piece.
 
-`astream_chat` and `stream_chat` do what `session.achat` and `session.chat` do, and hand over the
-text while it arrives. The turn joins the session's context when the answer is complete; an
-answer that is stopped early, or fails, leaves the context as it was.
+`astream_chat` and `stream_chat` do what `session.achat` and `session.chat` do, and yield the text
+while it arrives. The turn joins the session's context when the answer is complete; an answer that
+fails or is stopped early leaves the context unchanged.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ def stream_chat(
         return await anext(pieces, _END)
 
     async def stop() -> None:
-        # Where the wait for a step was interrupted, the step itself is still going on.
+        # If the wait for a step was interrupted, the step itself still runs.
         if step_under_way is not None and not step_under_way.done():
             step_under_way.cancel()
             await asyncio.wait({step_under_way}, timeout=_STOPPING)
@@ -135,9 +135,9 @@ def stream_chat(
 
 
 def _streamed(session: Any, given: Any) -> Any:
-    """Ask for a stream, unless the caller said something about it, or the backend has none."""
+    """Ask for a stream, unless the caller chose, or the backend cannot stream."""
     if not isinstance(given, Mapping):
-        return given  # the call says what is wrong with it
+        return given  # the call refuses it
     options = dict(given)
     adoption = adoption_of(session.backend)
     if adoption is None:

@@ -1,7 +1,7 @@
-"""The run id on telemetry spans, where OpenTelemetry is in use; else none of this does anything.
+"""The run id on telemetry spans; without OpenTelemetry nothing here does anything.
 
-Mellea opens its spans before and around the calls of a backend, so that the id is put on each
-span as it starts, from the context that it starts in.
+Mellea opens its spans before and around the calls of a backend, so each span gets the id as it
+starts, from the context that it starts in.
 """
 
 from __future__ import annotations

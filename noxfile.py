@@ -27,6 +27,7 @@ DISTRIBUTIONS = {
     "ollama": "plugins/ollama",
     "openai": "plugins/openai",
     "ngram": "examples/ngram",
+    "llama_server": "examples/llama_server",
 }
 PLUGINS = tuple(name for name in DISTRIBUTIONS if name != "core")
 # Plugins whose SDKs are large, or exclude what the others need: each is tested with its own pins.
@@ -43,7 +44,8 @@ TOGETHER = ("tests/cli", "tests/integration", "tests/docs", *EVERY_BACKEND)
 WITHOUT_LARGE = ("tests", *(f"--ignore=tests/plugins/{name}" for name in LARGE))
 # torch, as it can be had everywhere, is for Python 3.11 alone.
 OLDEST_PYTHON_ONLY = ("hf",)
-BACKENDS = {"hf": ("hf", "huggingface")}  # where a plugin brings more than its own name
+# Plugins whose backends have other names than their folders.
+BACKENDS = {"hf": ("hf", "huggingface"), "llama_server": ("llama-server",)}
 
 # Python 3.11 on every line, the others on the newest.
 CELLS = [*(("3.11", line) for line in MELLEA_LINES), ("3.12", NEWEST), ("3.13", NEWEST)]
@@ -284,7 +286,7 @@ def _is_large(wheel: Path) -> bool:
 def everything(session: nox.Session, mellea: str) -> None:
     """Test all distributions together: what takes several of them, or the whole tree."""
     _install(session, mellea, *DISTRIBUTIONS, groups=_group("test", "engines"))
-    _expect_backends(session, *PLUGINS)
+    _expect_backends(session, *(found for name in PLUGINS for found in BACKENDS.get(name, (name,))))
     tree = ("tests/workspace", "tests/support_tests") if CELLS[0][1] == mellea else ()
     _pytest(session, *TOGETHER, *tree, mellea=mellea)
 

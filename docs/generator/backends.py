@@ -17,7 +17,7 @@ from mellea_api.plugin import BackendDescriptor, OptionRule
 __all__ = ["ROOT", "descriptor", "rules_of", "use_sources"]
 
 ROOT: Final = Path(__file__).resolve().parents[2]
-_SOURCES: Final = (*sorted(ROOT.glob("plugins/*/src")), ROOT / "examples/ngram/src")
+_SOURCES: Final = (*sorted(ROOT.glob("plugins/*/src")), *sorted(ROOT.glob("examples/*/src")))
 
 
 @functools.cache

@@ -155,12 +155,17 @@ def lines(rules: Iterable[OptionRule], server: str | None = None) -> Iterator[Li
                     yield Line(name, endpoint, rule, tuple(count[:number]))
 
 
+_DIALECTS = {"official": "openai", "compatible": "any"}
+"""Which dialect the backend `openai` takes a server for."""
+
+
 def by_name(
     rules: Iterable[OptionRule], server: str | None, *, models: bool
 ) -> dict[str, list[OptionRule]]:
     """Return the rules for a server by option's name; those for some models only if asked for."""
     found: dict[str, list[OptionRule]] = {}
+    servers = (None, server, _DIALECTS.get(server or ""))
     for rule in rules:
-        if (server is None or rule.server in (None, server)) and (models or not rule.models):
+        if (server is None or rule.server in servers) and (models or not rule.models):
             found.setdefault(rule.name, []).append(rule)
     return found

@@ -30,7 +30,8 @@ PROGRAMS = """
     __version__
 """
 AUTHORS = """
-    hookimpl BackendDescriptor CredentialField CredentialForm Setting ModelInfo CONTRACT_VERSION
+    hookimpl BackendDescriptor OpenAICompatible CredentialField CredentialForm Setting ModelInfo
+    CONTRACT_VERSION
     OptionRule Converted TEXT_RULES MELLEA_RULES
     effort system_message tools_as_json unsaid with_logprobs
     TextBackend Prompt Target Origin

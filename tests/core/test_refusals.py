@@ -119,6 +119,11 @@ def test_a_copied_or_pickled_bare_error_is_still_bare(again: Any) -> None:
     )
 
 
+def test_a_plugin_may_give_the_next_step_alone() -> None:
+    error = completed(ModelNotFoundError(known=["big"], status=404, next_step="Use it."), TARGET)
+    assert str(error) == f"{SERVER} does not have the model 'small'. It has big. Use it."
+
+
 def test_a_completed_error_is_not_written_again() -> None:
     error = completed(AnswerError("it is empty"), TARGET)
     text = str(error)

@@ -41,7 +41,7 @@ from support.openai_server import OpenAIServer
 ROOT = Path(__file__).resolve().parents[2]
 LARGE = ("hf", "watsonx", "litellm")
 DISTRIBUTIONS = (
-    *("core", "plugins/ollama", "plugins/openai", "examples/ngram"),
+    *("core", "plugins/ollama", "plugins/openai", "examples/ngram", "examples/llama_server"),
     *(f"plugins/{name}" for name in LARGE),
 )
 PAGES = [

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         SessionRequest,
         Target,
     )
+    from mellea_api._openai_protocol.declaration import OpenAICompatible
     from mellea_api._options.shared_rules import (
         MELLEA_RULES,
         TEXT_RULES,
@@ -56,6 +57,7 @@ _HOMES = {
         "OptionRule Setting"
     ),
     "_contract.reports": "OptionPatch",
+    "_openai_protocol.declaration": "OpenAICompatible",
     "_contract.requests": (
         "CredentialFieldsRequest CredentialQuery CredentialRequest ErrorRequest ModelsRequest "
         "OptionsRequest Origin RulesRequest SessionRequest Target"
@@ -82,6 +84,7 @@ __all__ = [
     "ErrorRequest",
     "ModelInfo",
     "ModelsRequest",
+    "OpenAICompatible",
     "OptionPatch",
     "OptionRule",
     "OptionsRequest",

@@ -131,7 +131,7 @@ def test_they_belong_to_it_by_any_of_its_names(
 ) -> None:
     monkeypatch.delenv("OPENAI_API_KEY")
     names = ("openai", "gpt")
-    both = registry(*(backend(name, "mellea_api_openai") for name in names))
+    both = registry(*(backend(name, "mellea_api_openai:OPENAI") for name in names))
     with MelleaRuntime("openai", api_key=KEY, registry=both) as runtime:
         runtime.switch_model("gpt-4.1", backend="gpt")
         assert runtime.chat("Hello!") == "Hello!"

@@ -170,12 +170,12 @@ def test_an_address_that_is_no_url_names_its_variable(
 @pytest.mark.parametrize("value", ["", " "])
 def test_an_empty_variable_names_no_server(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     """To the SDK it is an address, which it then cannot call."""
-    from mellea_api_openai import sdk
+    from mellea_api._openai_protocol import clients
 
     monkeypatch.setenv("OPENAI_BASE_URL", value)
     target = mellea_api.shared_registry().backend("openai").target()
     request = mellea_api.plugin.ModelsRequest(target=target)
-    client = sdk._client(**sdk._client_arguments(request))
+    client = clients.client(request)
     assert str(client.base_url) == "https://api.openai.com/v1/"
 
 

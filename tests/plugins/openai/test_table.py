@@ -46,9 +46,17 @@ BESIDE = {name: {"tools": [a_tool()]} for name in ("tool_choice", "parallel_tool
 ALONG = {"stream": ["stream_options"]}
 
 
+_DIALECTS = {"official": "openai", "compatible": "any"}
+
+
 def globs(server: str = "official") -> list[str]:
     """A model for each pattern that a rule names."""
-    found = (glob for rule in RULES for glob in rule.models if rule.server in (None, server))
+    found = (
+        glob
+        for rule in RULES
+        for glob in rule.models
+        if rule.server in (None, server, _DIALECTS[server])
+    )
     models = [glob.replace("*", "").replace("?", "2") for glob in dict.fromkeys(found)]
     return sorted(models, key=lambda model: not model.startswith("gpt-5"))
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from mellea_api._api.arguments import one_of, policy_of, seconds, target_and_credentials
 from mellea_api._api.environment import checked_run_id
-from mellea_api._contract.descriptor import Endpoint, ModelInfo, Server
+from mellea_api._contract.descriptor import Endpoint, ModelInfo
 from mellea_api._contract.errors import ConfigurationError
 from mellea_api._contract.reports import CredentialReport, ModelListing, NormalizedOptions
 from mellea_api._contract.requests import Freshness, Policy, SessionRequest
@@ -189,7 +189,7 @@ def explain_options(
     model_id: Any = None,
     base_url: str | None = None,
     *,
-    server: Server | None = None,
+    server: str | None = None,
     endpoint: Endpoint = "chat",
     unknown: Unknown = "error",
     registry: Registry | None = None,

@@ -79,7 +79,7 @@ def select(
         target.backend,
         target.model_id,
         target.base_url,
-        target.server,
+        target.servers,
         repr(target.settings),
         frozenset(request.credentials.items()),
     )

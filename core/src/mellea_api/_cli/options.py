@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 @click.option("--base-url", metavar="URL", help="The server; options may depend on it.")
 @click.option(
     "--server",
-    type=click.Choice(["official", "compatible"]),
-    help="The kind of server; else it follows from the host.",
+    metavar="NAME",
+    help="What the server is: official, compatible or a dialect; else its host's name says so.",
 )
 @click.option(
     "--endpoint",

@@ -7,7 +7,7 @@ the backend's SDK (listing, explaining, checking credentials offline) reads only
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple, get_args
 
 from attrs import field, frozen, has
 
@@ -20,7 +20,7 @@ Endpoint = Literal["chat", "completion"]
 """How a prompt is sent: as a conversation, or raw (Mellea's `generate_from_raw`)."""
 
 Server = Literal["official", "compatible"]
-"""Whether a base URL is the provider's own, or another server that speaks its protocol."""
+"""Whether an address is the provider's own, or that of another server with its protocol."""
 
 
 class Place(NamedTuple):
@@ -114,7 +114,8 @@ class OptionRule:
         models: Glob patterns, matched without regard to case; the rule holds for model ids
             that match one of them. Empty: for all models.
         not_models: Glob patterns of model ids for which it does not hold.
-        server: Holds only for this kind of server; None: for both.
+        server: Holds only for this server: `official`, `compatible` or a dialect's name; None:
+            for all.
         requires: Values that other options must have for the rule to hold, by canonical name;
             None among the values stands for "not given".
         mellea: Least version of Mellea with which it holds, such as `0.7`.
@@ -138,7 +139,7 @@ class OptionRule:
     convert: Callable[[Any], Converted] | None = None
     models: tuple[str, ...] = field(default=(), converter=_tuple)
     not_models: tuple[str, ...] = field(default=(), converter=_tuple)
-    server: Server | None = None
+    server: str | None = None
     requires: Mapping[str, tuple[Any, ...]] = field(factory=dict)
     mellea: str | None = None
     reason: str = ""
@@ -367,3 +368,16 @@ class BackendDescriptor:
     model_identifier: str | None = None
     start_hint: str = "Check that the server is running and that its address is right."
     model_hint: str = "See `mellea-api models` for the models that are there."
+
+    @property
+    def servers(self) -> tuple[str, ...]:
+        """The values that `server=` may have."""
+        return get_args(Server)
+
+    def dialect(self, server: str) -> str:
+        """Return the name of the dialect that a server speaks, if the backend knows several.
+
+        Args:
+            server: What `server=` or the address says of it.
+        """
+        return ""

@@ -97,7 +97,7 @@ class MelleaAPIError(_TypedError):
 
     Args:
         reason: What went wrong: a sentence, or without `next_step` only the cause, such as "it
-            has no choices", from which the core writes the sentence.
+            has no choices". From that, or from the facts alone, the core writes the sentence.
         next_step: What to do about it: a sentence.
         facts: Values for the attributes that the class declares; each defaults to None.
 

@@ -148,8 +148,9 @@ def completed(error: Error, target: Asked, timeout: float | None = None) -> Erro
     if isinstance(error, errors.ModelNotFoundError) and error.known:
         near = difflib.get_close_matches(error.model_id or "", error.known, n=3, cutoff=0.4)
         error.known = (*near, *sorted(set(error.known) - set(near)))
-    if error._bare:
-        error._write(*_sentence(error, target))
+    if error._bare or not error.reason:
+        reason, step = _sentence(error, target)
+        error._write(reason, error.next_step or step)
     return error
 
 
@@ -284,7 +285,7 @@ def _sentence(error: errors.MelleaAPIError, target: Asked) -> tuple[str, str]:
     if isinstance(error, errors.OptionError) and error.problems:
         listed = "; ".join(f"{problem.path} {problem.message}" for problem in error.problems)
         words = f"{words}; {listed}" if words else listed
-    if status is not None:
+    if status is not None and not getattr(error, "known", None):
         words = f"{words} (HTTP {status})" if words else f"HTTP {status}"
     descriptor = target.descriptor
     values = {

@@ -72,8 +72,8 @@ class Target:
         base_url: The server's address as the user wrote it, or None for the default one.
         base_url_source: Where the address came from: `argument`, the name of an environment
             variable, or `default`.
-        stated_server: What the user says the server is, such as a gateway before the provider's
-            own (`server="official"`); None to go by the host's name.
+        stated_server: What the user says the server is, such as `official` for a gateway before
+            the provider's own, or a dialect's name; None to go by the host's name.
         settings: Further arguments of `start_session`, which are the backend's own business.
         mellea_version: The version of Mellea that is installed.
     """
@@ -82,7 +82,7 @@ class Target:
     model_id: str
     base_url: str | None = field(default=None, repr=_shown)
     base_url_source: str = "default"
-    stated_server: Server | None = None
+    stated_server: str | None = None
     settings: Mapping[str, Any] = field(factory=dict, repr=_names)
     mellea_version: str = ""
 
@@ -110,7 +110,7 @@ class Target:
     def server(self) -> Server:
         """Whether the server is the provider's own or a compatible one."""
         if self.stated_server is not None:
-            return self.stated_server
+            return "official" if self.stated_server == "official" else "compatible"
         hosts = self.descriptor.official_hosts
         address = self.address
         if not hosts or not address:
@@ -121,6 +121,11 @@ class Target:
         except ValueError:
             host = ""
         return "official" if any(fnmatchcase(host, pattern) for pattern in hosts) else "compatible"
+
+    @property
+    def servers(self) -> tuple[str, str]:
+        """The names under which option rules speak of the server: its kind, and its dialect."""
+        return self.server, self.descriptor.dialect(self.stated_server or self.server)
 
     def __copy__(self) -> Target:
         return self  # frozen; a pickle would refuse an address with a password

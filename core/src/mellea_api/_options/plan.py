@@ -66,7 +66,7 @@ def plan_for(target: Target, endpoint: Endpoint) -> Plan:
     """Return the compiled plan for a target; compiled once for those that share it."""
     rules = target.descriptor.options
     what = _describe(target, endpoint)
-    key = (id(rules), what, target.server, target.mellea_version, endpoint)
+    key = (id(rules), what, target.servers, target.mellea_version, endpoint)
     found = _plans.get(key)
     if found is None or found.rules is not rules:
         if len(_plans) >= _MOST_PLANS:

@@ -206,7 +206,7 @@ def why_not(rule: OptionRule, target: Target, endpoint: Endpoint) -> str | None:
         return ""
     if any(fnmatchcase(model, pattern.lower()) for pattern in rule.not_models):
         return ""
-    if rule.server is not None and rule.server != target.server:
+    if rule.server is not None and rule.server not in target.servers:
         return ""
     if rule.mellea and not _at_least(target.mellea_version, rule.mellea):
         return (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, get_args
+from typing import Any
 
 from attrs import evolve
 
@@ -16,7 +16,6 @@ from mellea_api._contract.descriptor import (
     Endpoint,
     ModelInfo,
     OptionRule,
-    Server,
 )
 from mellea_api._contract.errors import ConfigurationError, MelleaAPIError, ModelNotFoundError
 from mellea_api._contract.reports import CredentialReport, NormalizedOptions, OptionPatch
@@ -147,7 +146,7 @@ class Backend:
         base_url: str | None = None,
         settings: Mapping[str, Any] | None = None,
         *,
-        server: Server | None = None,
+        server: str | None = None,
         environ: Mapping[str, str] | None = None,
     ) -> Target:
         """Say which model and which server is meant, with the option rules that hold there.
@@ -170,10 +169,10 @@ class Backend:
             address, source = find_address(descriptor, hide(base_url), environ)
         except ConfigurationError as error:
             raise veiled(error) from error.__cause__
-        if server not in (None, *get_args(Server)):
+        if server not in (None, *descriptor.servers):
             raise ConfigurationError(
                 f"Cannot use server={server!r}.",
-                next_step=f"Use one of {', '.join(get_args(Server))}, or leave it out.",
+                next_step=f"Use one of {', '.join(descriptor.servers)}, or leave it out.",
                 backend=self.name,
             )
         check_settings(descriptor, settings or {})

@@ -9,15 +9,14 @@ nowhere.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Final, get_args
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final
 
 from mellea_api._contract.descriptor import (
     CredentialField,
     ModelInfo,
     OptionRule,
     Place,
-    Server,
     Setting,
 )
 from mellea_api._contract.settings import OUR_ARGUMENTS, SETTING_TYPES
@@ -58,7 +57,7 @@ def check_description(found: Any) -> Iterator[str]:
             yield from _check_setting(setting)
         else:
             yield f"{setting!r} among its settings is no Setting"
-    yield from check_rules(found.options)
+    yield from check_rules(found.options, found.servers)
 
 
 def _check_setting(setting: Any) -> Iterator[str]:
@@ -87,7 +86,7 @@ def _check_field(field: Any) -> Iterator[str]:
             yield f"the pattern of {what} cannot be read: {error}"
 
 
-def check_rules(rules: Iterable[Any]) -> Iterator[str]:
+def check_rules(rules: Iterable[Any], servers: Sequence[str]) -> Iterator[str]:
     """Yield what is wrong with option rules, as ends of sentences."""
     for rule in rules:
         name: Any = getattr(rule, "name", None)
@@ -96,11 +95,11 @@ def check_rules(rules: Iterable[Any]) -> Iterator[str]:
         elif not isinstance(name, str) or not name:
             yield "an option rule has no name"
         else:
-            for problem in _check_rule(rule):
+            for problem in _check_rule(rule, servers):
                 yield f"the option rule for {name!r} {problem}"
 
 
-def _check_rule(rule: Any) -> Iterator[str]:
+def _check_rule(rule: Any, servers: Sequence[str]) -> Iterator[str]:
     if rule.name not in CANONICAL and rule.name in SPELLINGS:
         yield f"is never read, since that is a spelling of {SPELLINGS[rule.name]!r}: name it so"
     for place in (rule.chat, rule.completion):
@@ -110,8 +109,8 @@ def _check_rule(rule: Any) -> Iterator[str]:
         yield f"converts with {rule.convert!r}, which is no function"
     if rule.type is not None and rule.type not in CHECKS:
         yield f"is of type {rule.type!r}; there are {', '.join(sorted(CHECKS))}"
-    if rule.server is not None and rule.server not in get_args(Server):
-        yield f"holds for the server {rule.server!r}; there are {', '.join(get_args(Server))}"
+    if rule.server is not None and rule.server not in servers:
+        yield f"holds for the server {rule.server!r}; there are {', '.join(servers)}"
     if rule.mellea is not None and not re.fullmatch(r"\d+(\.\d+)*", str(rule.mellea)):
         yield f"holds from Mellea {rule.mellea!r} on, which is no version such as '0.7'"
     low, high = rule.minimum, rule.maximum

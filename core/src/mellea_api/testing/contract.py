@@ -261,12 +261,12 @@ class BackendContract:
         descriptor = backend.descriptor
         assert descriptor.summary
         models = backend.list_models(backend.target(), live=False, keyring=False)
-        assert descriptor.default_model in [model.id for model in models]
+        assert descriptor.default_model in [None, *(model.id for model in models)]
         assert all(model.source == "catalogue" for model in models)
         unsaid = [rule.name for rule in descriptor.options if not (rule.supported or rule.reason)]
         assert not unsaid, "a rule without a native name says why there is none"
         for target in self._targets():
-            wrong = list(check_rules(target.descriptor.options))
+            wrong = list(check_rules(target.descriptor.options, target.descriptor.servers))
             assert not wrong, f"{target.model_id}: {'; '.join(wrong)}"
         unread = [rule.name for rule in descriptor.options if not rule.source]
         assert not unread, "each rule says where it was read"

@@ -10,11 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
-from mellea_api._contract.descriptor import Server
-from mellea_api.plugin import OptionRule, effort, tools_as_json, unsaid, with_logprobs
-from mellea_api_openai.conversions import tool_by_name
-
-__all__ = ["EFFORT", "FAMILIES", "FAMILY_RULES", "levels"]
+from mellea_api.plugin import OptionRule, effort, unsaid, with_logprobs
 
 _CHAT: Final = "openai 3.54.0, types/chat/completion_create_params.py"
 _GUIDE: Final = "developers.openai.com/api/docs/guides/reasoning, November 2026"
@@ -24,8 +20,7 @@ _EFFORTS: Final = (
     "`max` is only in the Responses API: BerriAI/litellm-docs#1173"
 )
 _STOP: Final = f"{_CHAT}; huggingface/smolagents#1662, #1868 and #1893 (tried)"
-_TOOLS: Final = f"{_NEWEST}; openai/openai-openapi#541 and BerriAI/litellm#34569 (tried)"
-_BETA: Final = "community.openai.com/t/1110750, a table of the o1 models (tried)"
+_TOOLS_TRIED: Final = f"{_NEWEST}; openai/openai-openapi#541 and BerriAI/litellm#34569 (tried)"
 _PARALLEL: Final = "langchain-ai/langchain#29704 and defog-ai/defog#171 (tried)"
 _VERBOSITY: Final = f"{_CHAT}; google-deepmind/concordia#164 (tried)"
 _SEARCHING: Final = "vercel/ai#5609 and ChatGPTNextWeb/NextChat#6569 (tried); litellm, gpt-5-search"
@@ -39,7 +34,6 @@ _PLAIN: Final = (
     *("gpt-4o", "gpt-4o-20*", "gpt-4o-audio*", "chatgpt-4o*", "gpt-audio*"),
     *("gpt-4o-mini", "gpt-4o-mini-20*", "gpt-4o-mini-audio*", "davinci-002", "babbage-002"),
 )
-_O1_BETA: Final = ("o1-mini*", "o1-preview*")
 _O1: Final = ("o1", "o1-20*", "o1-pro*", "o3-mini*")
 _O3: Final = ("o3", "o3-20*", "o3-pro*", "o3-deep*", "o4-mini*", "ft:o4-mini*")
 _GPT_5: Final = ("gpt-5", "gpt-5-20*", "gpt-5-mini*", "gpt-5-nano*")
@@ -58,7 +52,7 @@ _GPT_6: Final = (
 )
 _ASTRA: Final = ("gpt-6-astra*", "gpt-6.2-astra*", "gpt-6.1-sol*", "gpt-6.2-sol*")
 
-_O: Final = _O1_BETA + _O1 + _O3
+_O: Final = _O1 + _O3
 _ALWAYS: Final = _O + _GPT_5 + _INSTANT + _CODEX_AND_PRO + _ASTRA
 _WHEN_ASKED: Final = _GPT_5_1 + _GPT_5_2 + _GPT_5_4
 _UNLESS_TOLD: Final = _GPT_5_5 + _GPT_6
@@ -68,53 +62,51 @@ FAMILIES: Final[tuple[str, ...]] = _SEARCH + _PLAIN + _REASONING
 """Every glob above: a test holds them against the models that the SDK names."""
 
 _OFF: Final = (False, "none")
+_VERBOSE: Final = ("extra_body.verbosity", "verbosity")
 _NOT_ON: Final = (None, False, "none")
+
+_ON: Final = (True, "minimal", "low", "medium", "high", "xhigh")
+_EFFORT: Final = ("@@@thinking@@@", "reasoning_effort")
 
 # ---------------------------------------------------------------------------------- helpers
 
-EFFORT: Final = ("@@@thinking@@@", "reasoning_effort")
-"""Where the level of reasoning goes."""
 
-
-def levels(
-    models: tuple[str, ...], *accepted: str, server: Server = "official"
-) -> Iterator[OptionRule]:
+def _levels(models: tuple[str, ...], accepted: str) -> Iterator[OptionRule]:
     """Yield the rules of models that reason with these levels and no others.
 
     Args:
         models: Globs of model ids.
-        *accepted: Levels from the least to the greatest, `none` among them if reasoning can
-            be switched off.
-        server: The kind of server on which that is so.
+        accepted: Levels from the least to the greatest; `none` if reasoning can be switched off.
     """
-    on = [level for level in accepted if level != "none"]
-    can_be_off = "none" in accepted
-    bools = (*((True,) if "medium" in on else ()), *((False,) if can_be_off else ()))
+    names = accepted.split()
+    bools = (*((True,) if "medium" in names else ()), *((False,) if "none" in names else ()))
 
     def rule(**says: Any) -> OptionRule:
-        return OptionRule(name="thinking", models=models, server=server, source=_EFFORTS, **says)
+        return OptionRule(
+            name="thinking", models=models, server="official", source=_EFFORTS, **says
+        )
 
-    yield rule(chat=EFFORT, convert=effort, requires={"thinking": (*accepted, *bools)})
-    if not can_be_off:
-        reason = f"the model always reasons; thinking={on[0]!r} is the least it can do"
+    yield rule(chat=_EFFORT, convert=effort, requires={"thinking": (*names, *bools)})
+    if "none" not in names:
+        reason = f"the model always reasons; thinking={names[0]!r} is the least it can do"
         yield rule(requires={"thinking": _OFF}, reason=reason)
-    yield rule(reason=f"at the chat endpoint this model's levels are {', '.join(accepted)}")
+    yield rule(reason=f"at the chat endpoint this model's levels are {', '.join(names)}")
 
 
-def _taken(name: str, models: tuple[str, ...], when: dict[str, tuple[Any, ...]]) -> OptionRule:
-    return OptionRule(
-        name=name, chat=name, models=models, server="official", requires=when, source=_NEWEST
-    )
+def _taken(name: str, models: tuple[str, ...], when: tuple[Any, ...], **says: Any) -> OptionRule:
+    """Say that models take an option only with these values of `thinking`."""
+    says = {"requires": {"thinking": when}, "source": _NEWEST, **says}
+    return OptionRule(name=name, chat=name, models=models, server="official", **says)
 
 
 def _unsaid(
-    name: str, value: Any, models: tuple[str, ...], why: str, native: tuple[str, str] | str = ""
+    name: str, value: Any, models: tuple[str, ...], why: str, place: Any = None
 ) -> OptionRule:
     """Say that a value is what the models do anyway."""
     values = _OFF if value is False and name == "thinking" else (value,)
     return OptionRule(
         name=name,
-        chat=native or name,
+        chat=place or name,
         convert=unsaid,
         type="text" if name == "verbosity" else None,
         requires={name: values},
@@ -126,9 +118,9 @@ def _unsaid(
 
 
 def _refused(
-    names: str, models: tuple[str, ...], why: str, source: str = _GUIDE
+    names: str, models: tuple[str, ...], why: str, source: str = _GUIDE, **says: Any
 ) -> tuple[OptionRule, ...]:
-    return OptionRule.refused(names, why, models=models, server="official", source=source)
+    return OptionRule.refused(names, why, models=models, server="official", source=source, **says)
 
 
 # ------------------------------------------------------------------------------------ rules
@@ -136,23 +128,21 @@ def _refused(
 _THINKING: Final = (
     OptionRule(
         name="thinking",
-        completion=EFFORT,
+        completion=_EFFORT,
         convert=unsaid,
         requires={"thinking": _OFF},
         server="official",
         reason="the models of the raw endpoint do not reason; nothing is sent",
         source=_GUIDE,
     ),
-    _unsaid("thinking", False, _PLAIN + _SEARCH, "the model does not reason", EFFORT),
+    _unsaid("thinking", False, _PLAIN + _SEARCH, "the model does not reason", _EFFORT),
     *_refused("thinking", _PLAIN + _SEARCH, "the model does not reason"),
-    _unsaid("thinking", True, _O1_BETA, "the model always reasons", EFFORT),
-    *_refused("thinking", _O1_BETA, "the model always reasons, and cannot be told how hard"),
-    *levels(_O1 + _O3, "low", "medium", "high"),
-    *levels(_GPT_5, "minimal", "low", "medium", "high"),
-    *levels(_INSTANT, "medium"),
-    *levels(_GPT_5_1, "none", "low", "medium", "high"),
-    *levels(_GPT_5_2 + _GPT_5_4 + _UNLESS_TOLD, "none", "low", "medium", "high", "xhigh"),
-    *levels(_CODEX_AND_PRO + _ASTRA, "low", "medium", "high", "xhigh"),
+    *_levels(_O1 + _O3, "low medium high"),
+    *_levels(_GPT_5, "minimal low medium high"),
+    *_levels(_INSTANT, "medium"),
+    *_levels(_GPT_5_1, "none low medium high"),
+    *_levels(_GPT_5_2 + _GPT_5_4 + _UNLESS_TOLD, "none low medium high xhigh"),
+    *_levels(_CODEX_AND_PRO + _ASTRA, "low medium high xhigh"),
 )
 
 _ALWAYS_REASONS: Final = "the model always reasons, and reasoning models do not take this"
@@ -162,56 +152,24 @@ _ONLY_OFF: Final = "the model takes this only while it does not reason: give thi
 def _sampling() -> Iterator[OptionRule]:
     """Yield the rules for what models take only while they do not reason."""
     neutral = {"temperature": 1, "top_p": 1, "logprobs": False}
-    for name in ("temperature", "top_p", "logprobs"):
-        yield _taken(name, _WHEN_ASKED, {"thinking": _NOT_ON})
-        yield _taken(name, _UNLESS_TOLD, {"thinking": _OFF})
-        why = f"{neutral[name]} asks for nothing else than what the model does"
-        yield _unsaid(name, neutral[name], _REASONING, why)
+    for name, value in neutral.items():
+        yield _taken(name, _WHEN_ASKED, _NOT_ON)
+        yield _taken(name, _UNLESS_TOLD, _OFF)
+        why = f"{value} asks for nothing else than what the model does"
+        yield _unsaid(name, value, _REASONING, why)
     for models, thinking in ((_WHEN_ASKED, _NOT_ON), (_UNLESS_TOLD, _OFF)):
-        yield OptionRule(
-            name="top_logprobs",
-            chat="top_logprobs",
-            convert=with_logprobs,
-            requires={"thinking": thinking, "logprobs": (None, True)},
-            models=models,
-            server="official",
-            source=_NEWEST,
-        )
+        requires = {"thinking": thinking, "logprobs": (None, True)}
+        yield _taken("top_logprobs", models, (), convert=with_logprobs, requires=requires)
     names = "temperature top_p logprobs top_logprobs"
     yield from _refused(names, _ALWAYS, _ALWAYS_REASONS)
     yield from _refused(names, _WHEN_ASKED + _UNLESS_TOLD, _ONLY_OFF, _NEWEST)
 
 
-def _tools() -> Iterator[OptionRule]:
-    """Yield the rules for models that call tools only while they do not reason, or never."""
-    never = "this model calls tools only through the Responses API, which Mellea does not use"
-    for name in ("tools", "tool_choice"):
-        native = ("@@@tools@@@", "tools") if name == "tools" else name
-        conversion = tools_as_json if name == "tools" else tool_by_name
-        for models, thinking in ((_GPT_5_4 + _GPT_5_5, _NOT_ON), (_GPT_6, _OFF)):
-            yield OptionRule(
-                name=name,
-                chat=native,
-                convert=conversion,
-                requires={"thinking": thinking},
-                models=models,
-                server="official",
-                source=_TOOLS,
-            )
-        why = "at the chat endpoint this model takes tools only with thinking=False"
-        yield from _refused(name, _GPT_5_4 + _GPT_5_5 + _GPT_6, why, _TOOLS)
-        yield from _refused(name, _ASTRA, never, _NEWEST)
-        yield from _refused(name, _O1_BETA, "the model has no tools", _BETA)
-        yield from _refused(name, _SEARCH, "search models do not take this", _SEARCHING)
-
-
+_NEVER: Final = "this model calls tools only through the Responses API, which Mellea does not use"
+_UNREASONED: Final = "at the chat endpoint this model takes tools only with thinking=False"
+_TOOLS: Final = "tools tool_choice"
 _NO_STOP: Final = tuple(glob for glob in _REASONING if glob not in _O1)
-_VERBOSE: Final = ("extra_body.verbosity", "verbosity")
 _PENALTIES: Final = ("presence_penalty", "frequency_penalty")
-_NOT_SEARCHING: Final = (
-    "temperature top_p seed stop logprobs top_logprobs logit_bias parallel_tool_calls "
-    "presence_penalty frequency_penalty"
-)
 
 FAMILY_RULES: Final[tuple[OptionRule, ...]] = (
     *_THINKING,
@@ -223,11 +181,20 @@ FAMILY_RULES: Final[tuple[OptionRule, ...]] = (
         "reasoning models do not take this",
     ),
     *_refused("stop", _NO_STOP, "the model refuses stop sequences", _STOP),
-    *_tools(),
+    # The other models, and these while they do not reason, take tools as all servers do.
+    *_refused(_TOOLS, _GPT_5_4 + _GPT_5_5, _UNREASONED, _TOOLS_TRIED, requires={"thinking": _ON}),
+    *_refused(_TOOLS, _GPT_6, _UNREASONED, _TOOLS_TRIED, requires={"thinking": (None, *_ON)}),
+    *_refused(_TOOLS, _ASTRA, _NEVER, _NEWEST),
+    *_refused(_TOOLS, _SEARCH, "search models do not take this", _SEARCHING),
     *_refused("parallel_tool_calls", _O, "the o models do not take this", _PARALLEL),
-    *_refused("system_prompt", _O1_BETA, "the model takes no system message", _BETA),
     _unsaid("verbosity", "medium", _PLAIN + _SEARCH + _O, "medium is the only one", _VERBOSE),
     *_refused("verbosity", _PLAIN + _SEARCH + _O, "the model knows only 'medium'", _VERBOSITY),
-    *_refused(_NOT_SEARCHING, _SEARCH, "search models do not take this", _SEARCHING),
+    *_refused(
+        "temperature top_p seed stop logprobs top_logprobs logit_bias parallel_tool_calls "
+        "presence_penalty frequency_penalty",
+        _SEARCH,
+        "search models do not take this",
+        _SEARCHING,
+    ),
 )
 """What OpenAI's own models refuse; stands before the rules that hold for all servers."""

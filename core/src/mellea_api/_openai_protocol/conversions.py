@@ -1,30 +1,20 @@
 """From canonical values to those of OpenAI's protocol, where these differ.
 
-Each keeps the meaning; a rule in `options` or `families` says for which models and servers.
+Each keeps the meaning; a rule in `dialects` says for which servers.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from mellea_api.plugin import Converted
-
-__all__ = [
-    "both_repetition_penalties",
-    "counted_logprobs",
-    "counted_top_logprobs",
-    "effort_and_template",
-    "free_body",
-    "tool_by_name",
-    "without_credentials",
-]
+from mellea_api._contract.descriptor import Converted
 
 
 def effort_and_template(value: bool | str) -> Converted:
-    """Switch reasoning in both ways that compatible servers know, as Mellea 0.8 does.
+    """Switch reasoning in both ways that servers know, as Mellea 0.8 does.
 
     A bool goes to the chat template (vLLM, SGLang, llama.cpp) and into `reasoning_effort`
-    (Ollama, hosted services); a level in words only into the latter.
+    (Ollama, hosted services); a level in words goes only into the latter.
     """
     if isinstance(value, str):
         return Converted(value)
@@ -47,13 +37,13 @@ def counted_top_logprobs(value: int) -> Converted:
 
 
 def both_repetition_penalties(value: float) -> Converted:
-    """Say it in the words of vLLM and SGLang and in those of llama.cpp and LM Studio."""
+    """Send the names of vLLM and SGLang, and of llama.cpp and LM Studio."""
     other = {"repeat_penalty": value}
     return Converted(value, options={"extra_body": other}, wires=other)
 
 
 def tool_by_name(value: Any) -> Converted:
-    """Make a tool's bare name, which Mellea allows, the object that the API wants."""
+    """Replace a tool's bare name, which Mellea allows, by the object that the API requires."""
     if isinstance(value, str) and value not in ("auto", "none", "required"):
         return Converted({"type": "function", "function": {"name": value}})
     return Converted(value)

@@ -1,4 +1,4 @@
-"""What the OpenAI SDK raises, in the library's terms: by code and status first, text last."""
+"""The OpenAI SDK's exceptions as our errors: code and status decide first, the text last."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import openai
 
-from mellea_api import (
+from mellea_api._contract.errors import (
     ContentRefusedError,
     ContextLengthError,
     CredentialError,
@@ -17,13 +17,8 @@ from mellea_api import (
     RateLimitError,
     RequestRefusedError,
 )
-from mellea_api._contract.address import shown_address
-from mellea_api._provider import refusals as translation
-from mellea_api._secrecy.veil import chain
-from mellea_api.plugin import ErrorRequest
-from mellea_api_openai.sdk import NO_KEY
-
-__all__ = ["translate_error"]
+from mellea_api._contract.requests import ErrorRequest, Target
+from mellea_api._openai_protocol.clients import NO_KEY
 
 _BY_CODE: Final[Mapping[str, type[ProviderError]]] = {
     "content_filter": ContentRefusedError,
@@ -33,70 +28,69 @@ _BY_CODE: Final[Mapping[str, type[ProviderError]]] = {
     "invalid_prompt": ContentRefusedError,
     "string_above_max_length": ContextLengthError,
 }
-"""What OpenAI's codes, and those of servers that are compatible with it, say by themselves."""
+"""What the codes of OpenAI and of compatible servers mean on their own."""
 _IN_A_STREAM: Final[Mapping[str, type[ProviderError]]] = {
     "insufficient_quota": RateLimitError,
     "invalid_api_key": CredentialError,
     "rate_limit_exceeded": RateLimitError,
 }
-"""What else the status would say."""
+"""Codes that mean what the status means elsewhere."""
 
 
-def translate_error(request: ErrorRequest) -> MelleaAPIError | None:
-    """Say what the SDK raises in the library's terms."""
-    for error in chain(request.error):
+def translate(request: ErrorRequest) -> MelleaAPIError | None:
+    """Return the error for an exception of the SDK; None if it is not the SDK's."""
+    codes = {**_BY_CODE, **getattr(request.target.descriptor, "codes", {})}
+    for error in request.chain:
         if isinstance(error, openai.APIStatusError):
-            words, meaning = _read(error)
+            words, kind = _read(error, codes)
             status, answer = error.status_code, error.response
             if status == 401 and error.request.headers.get("authorization", "").endswith(NO_KEY):
-                return _keyless(request)
+                return _keyless(request.target)
             if (status == 404 and error.code == "model_not_found") or (
                 status == 400 and "Invalid model name" in words
             ):
-                meaning = ModelNotFoundError
+                kind = ModelNotFoundError
             elif status == 404 and "not supported in the" in words:
-                meaning = RequestRefusedError  # the model is there, and not at the raw endpoint
-            return translation.by_status(request, status, words, answer.headers, meaning=meaning)
+                kind = RequestRefusedError  # the model is there, and not at the raw endpoint
+            return request.answered(status, words, answer.headers, kind)
         if isinstance(error, openai.ContentFilterFinishReasonError):
-            return translation.by_status(request, None, error, meaning=ContentRefusedError)
+            return request.answered(None, error, kind=ContentRefusedError)
         if isinstance(error, openai.APIResponseValidationError):
-            return translation.unreadable(request, error.message)
+            return request.unreadable(error.message)
         if type(error) is openai.APIError:  # inside a stream, whose status was good
-            words, meaning = _read(error)
-            meaning = meaning or _IN_A_STREAM.get(error.code or "")
-            return translation.by_status(request, _number(error.code), words, meaning=meaning)
+            words, kind = _read(error, codes)
+            kind = kind or _IN_A_STREAM.get(error.code or "")
+            return request.answered(_number(error.code), words, kind=kind)
     return None
 
 
-def _keyless(request: ErrorRequest) -> CredentialError:
-    """Return the error for a server that refused what it was sent in the place of a key."""
-    target = request.target
+def _keyless(target: Target) -> CredentialError:
+    """Return the error for a server that asks for a key if there is none."""
+    reason = "it asks for a key, and there is none"
+    if not target.descriptor.credentials:
+        return CredentialError(reason, status=401, next_step="Declare key= for this backend.")
     field = target.descriptor.credentials[0]
-    address = shown_address(target.base_url or "")
     return CredentialError(
-        f"The {target.backend} server at {address} asks for a key (HTTP 401), and there is no "
-        f"{field.name} (looked at {', '.join(field.variables)}).",
+        f"The {target.backend} server at {target.address} asks for a key (HTTP 401), and there is "
+        f"no {field.name} (looked at {', '.join(field.variables)}).",
         next_step=f"Set {field.variables[0]}, or pass {field.name}=.",
-        backend=target.backend,
-        model_id=target.model_id,
-        base_url=address,
         status=401,
-        field=field.name,
-        variables=field.variables,
     )
 
 
-def _read(error: openai.APIError) -> tuple[str, type[ProviderError] | None]:
-    """Return what the provider said, and what its code or type means if anything."""
+def _read(
+    error: openai.APIError, codes: Mapping[str, type[ProviderError]]
+) -> tuple[str, type[ProviderError] | None]:
+    """Return what the provider said, and what its code or type means."""
     body: Any = error.body
     if isinstance(body, list) and body and isinstance(body[0], Mapping):  # Google's
         body = body[0].get("error", body[0])
     said = body if isinstance(body, Mapping) else {}
     words = next((said[name] for name in ("message", "detail") if said.get(name)), error.message)
     if isinstance(error, openai.APIStatusError) and isinstance(body, str | None):
-        words = body or error.response.text or words  # no object: a web page, say
-    meanings = (_BY_CODE.get(code or "") for code in (error.code, error.type))
-    return str(words), next(filter(None, meanings), None)
+        words = body or error.response.text or words  # no object, but a web page, for example
+    kinds = (codes.get(code or "") for code in (error.code, error.type))
+    return str(words), next(filter(None, kinds), None)
 
 
 def _number(code: object) -> int | None:

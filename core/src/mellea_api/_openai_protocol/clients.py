@@ -1,0 +1,107 @@
+"""Careful clients of the OpenAI SDK, and Mellea's backend class on top of them."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import AsyncGenerator, Mapping
+from typing import Any, Final
+
+import openai
+from openai.resources.chat.completions import AsyncCompletions
+
+from mellea_api._contract.requests import ProviderRequest
+from mellea_api._openai_protocol.declaration import OpenAICompatible
+from mellea_api._provider.authoring import whole
+from mellea_api._provider.http import careful
+
+NO_KEY: Final = "no-key-needed"
+"""The key that a server without keys is sent, since the SDK insists on one."""
+
+
+def arguments(request: ProviderRequest) -> dict[str, Any]:
+    """Return what a client of the SDK is made with, for a request's server and credentials."""
+    declared = request.target.descriptor
+    headers = dict(declared.headers) if isinstance(declared, OpenAICompatible) else {}
+    return {
+        **({"default_headers": headers} if headers else {}),
+        "api_key": request.credential("api_key") or NO_KEY,
+        # Always given: otherwise the SDK reads OpenAI's variables.
+        "base_url": request.target.address,
+        "organization": request.credential("organization") or "",
+        "project": request.credential("project") or "",
+    }
+
+
+def client(request: ProviderRequest, **further: Any) -> openai.AsyncOpenAI:
+    """Return a client for a request's server, for the time before there is a session."""
+    made = _without_blanks(openai.AsyncOpenAI(**{**arguments(request), **further}, max_retries=0))
+    careful(made._client)  # the SDK has no other way to the client that it makes
+    return made
+
+
+def _without_blanks(made: openai.AsyncOpenAI) -> openai.AsyncOpenAI:
+    """Remove a blank organization and project, which would be sent as empty headers."""
+    made.organization = (made.organization or "").strip() or None
+    made.project = (made.project or "").strip() or None
+    return made
+
+
+@functools.cache
+def backend_class() -> Any:
+    """Return Mellea's backend for this protocol, with careful clients."""
+    from mellea.backends.openai import OpenAIBackend as Original
+
+    class OpenAIBackend(Original):  # type: ignore[misc, unused-ignore]
+        """Mellea's backend with careful clients; it makes one for each event loop."""
+
+        @property
+        def _async_client(self) -> openai.AsyncOpenAI:
+            made: openai.AsyncOpenAI = super()._async_client
+            completions = made.chat.completions
+            if type(completions) is AsyncCompletions:
+                completions.__class__ = _Completions
+                careful(_without_blanks(made)._client)
+            return made
+
+    return OpenAIBackend
+
+
+class _Completions(AsyncCompletions):
+    """Raises if a stream breaks off, and if an answer with a good status is an error."""
+
+    async def create(self, *args: Any, **kwargs: Any) -> Any:
+        answer = await super().create(*args, **kwargs)
+        if hasattr(answer, "__aiter__"):
+            return whole(_with_roles(answer), _is_last)
+        error = getattr(answer, "error", None)
+        if isinstance(error, Mapping) and not getattr(answer, "choices", None):
+            # OpenRouter's, if it had already begun to answer; the SDK raises this in a stream.
+            nothing: Any = None
+            raise openai.APIError(str(error.get("message") or error), nothing, body=error)
+        choices = getattr(answer, "choices", None)
+        for choice in choices if isinstance(choices, list) else ():
+            _give_role(getattr(choice, "message", None))
+        return answer
+
+
+async def _with_roles(chunks: Any) -> AsyncGenerator[Any]:
+    begun: set[int] = set()
+    async with chunks:
+        async for chunk in chunks:
+            for choice in chunk.choices or ():
+                if choice.index not in begun:
+                    begun.add(choice.index)
+                    _give_role(choice.delta)
+            yield chunk
+
+
+def _give_role(message: Any) -> None:
+    """Add the role if a server leaves it out: Mellea requires it."""
+    if message is not None and getattr(message, "role", None) is None:
+        with contextlib.suppress(AttributeError, ValueError):  # it may be anything
+            message.role = "assistant"
+
+
+def _is_last(chunk: Any) -> bool:
+    return any(choice.finish_reason for choice in chunk.choices or ())

@@ -1,0 +1,164 @@
+"""The hooks of every `OpenAICompatible`: they ask the server, and build Mellea's session.
+
+This module, `clients` and `errors` import the OpenAI SDK; the core imports them when it first
+asks a server.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urljoin
+
+import openai
+
+from mellea_api._contract.address import shown_address
+from mellea_api._contract.descriptor import ModelInfo
+from mellea_api._contract.errors import AnswerError, MelleaAPIError, ModelNotFoundError
+from mellea_api._contract.refusals import said
+from mellea_api._contract.reports import CredentialReport
+from mellea_api._contract.requests import (
+    CredentialRequest,
+    ErrorRequest,
+    ModelsRequest,
+    ProviderRequest,
+    SessionRequest,
+    Target,
+)
+from mellea_api._openai_protocol import clients, errors
+from mellea_api._secrecy.logs import logger
+from mellea_api.hookspecs import hookimpl
+
+if TYPE_CHECKING:
+    from mellea import MelleaSession
+
+
+@hookimpl
+async def list_models(request: ModelsRequest) -> list[ModelInfo]:
+    """Ask the server which models it has (`GET /models`)."""
+    async with clients.client(request) as client:
+        return [ModelInfo(id=name, source="live") for name in sorted(await _names(client))]
+
+
+@hookimpl
+async def create_session(request: SessionRequest) -> MelleaSession:
+    """Ask the server for the model, which costs nothing, then build Mellea's session."""
+    if request.setting("check"):
+        await _check_model(request)
+    else:
+        request.unchecked("check=False")
+    arguments = clients.arguments(request)
+    # Without this the SDK tries again twice, and waits for up to a minute.
+    arguments["max_retries"] = request.setting("max_retries")
+    # From Mellea 0.6 on its constructor asks the server for a version, and blocks.
+    cls = clients.backend_class()
+    return await asyncio.to_thread(
+        request.build, cls, also=(*cls.__bases__, openai.OpenAI), **arguments
+    )
+
+
+@hookimpl
+async def validate_credentials(request: CredentialRequest) -> CredentialReport:
+    """Ask for something that needs the key: the probe path, or the list of models.
+
+    The key works if the server refuses the same question without it.
+    """
+    target = request.target
+    where = f"The server at {shown_address(target.address or '')}"
+    try:
+        await _probe(request)
+    except openai.PermissionDeniedError as error:
+        # A key that is restricted may be allowed to generate, and not to list (OpenAI's words).
+        if "api.model.read" not in error.message:
+            raise
+        return request.unchecked(
+            "The key is known, and may not list models; whether it may generate was not tried: "
+            f"{said(error.message)}"
+        )
+    if not request.credential("api_key"):
+        return request.accepted(f"{where} needs no key to list its models.")
+    if not (_is_the_providers(target) and target.descriptor.listing_needs == "always"):
+        try:
+            await _probe(request, api_key=clients.NO_KEY)
+        except (openai.AuthenticationError, openai.PermissionDeniedError):
+            pass
+        else:
+            return request.unchecked(f"{where} answers, with this key and with any other.")
+    return request.accepted(f"{where} takes the key.")
+
+
+@hookimpl
+def translate_error(request: ErrorRequest) -> MelleaAPIError | None:
+    """Read the SDK's errors."""
+    return errors.translate(request)
+
+
+def _is_the_providers(target: Target) -> bool:
+    """Return whether the server is one of a provider who has hosts of its own."""
+    return target.server == "official" and bool(target.descriptor.official_hosts)
+
+
+async def _probe(request: CredentialRequest, **further: Any) -> None:
+    path = getattr(request.target.descriptor, "probe_path", None)
+    async with clients.client(request, **further) as client:
+        if path is None:
+            await _names(client)
+        else:
+            address = urljoin(f"{str(client.base_url).rstrip('/')}/", path)
+            await client.get(address, cast_to=object)
+
+
+async def _check_model(request: SessionRequest) -> None:
+    """Check that the server is there, accepts the key, and has the model."""
+    target = request.target
+    try:
+        known = await _other_models(request)
+    except (openai.PermissionDeniedError, openai.NotFoundError, openai.BadRequestError) as error:
+        if isinstance(error, openai.NotFoundError) and error.code == "model_not_found":
+            raise
+        # A key may be allowed to generate and not to list; a server may lack the route.
+        request.unchecked(said(error.message))
+        return
+    if known is None or target.model_id in known:
+        return
+    if len(known) > 1:
+        hint = "Use one of them, or check=False if the server takes other names too."
+        raise ModelNotFoundError(status=404, known=known, next_step=hint)
+    # Servers of one model, such as llama.cpp, answer to any name.
+    logger.warning(
+        "The server at %s lists %s, and was asked for %r; it may answer with its own model.",
+        shown_address(target.address or ""),
+        known[0] if known else "no models",
+        target.model_id,
+    )
+
+
+async def _other_models(request: ProviderRequest) -> list[str] | None:
+    """Return the models of a server; None if it says that it has the one in question."""
+    target, official = request.target, _is_the_providers(request.target)
+    async with clients.client(request) as client:
+        try:
+            found: Any = await client.models.retrieve(target.model_id)
+            if isinstance(getattr(found, "id", None), str):
+                return None
+            if official:
+                raise AnswerError(f"{str(found)[:60]!r} is no model")
+        except openai.NotFoundError as error:
+            if official:
+                raise
+            logger.debug("no answer for one model, asking for all: %s", said(error.message))
+        return await _names(client)
+
+
+async def _names(client: openai.AsyncOpenAI) -> list[str]:
+    # As raw JSON: the SDK fails on a malformed list of models, and fills in what is missing.
+    answer = await client.models.with_raw_response.list()
+    found = answer.http_response.json()
+    models = found.get("data") if isinstance(found, dict) else None
+    if not isinstance(models, list) or not all(_is_model(model) for model in models):
+        raise AnswerError(f"{answer.http_response.text[:60]!r} is no list of models")
+    return [model["id"] for model in models]
+
+
+def _is_model(found: Any) -> bool:
+    return isinstance(found, dict) and isinstance(found.get("id"), str)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
@@ -36,6 +37,8 @@ NOW = datetime(2026, 2, 3, 4, 5, 6, tzinfo=UTC)
         ({"retry-after": "-1"}, None),
         ({"retry-after": "nan"}, None),
         ({"retry-after": "inf"}, None),
+        ({"x-ratelimit-reset-requests": f"{'9' * 400}s"}, None),
+        ({"retry-after": "1e308"}, None),
         ({"retry-after": ""}, None),
         ({"x-ratelimit-reset-requests": "1 fortnight"}, None),
         ({"x-ratelimit-reset-requests": "s5"}, None),
@@ -102,3 +105,10 @@ def test_a_duration_of_go_is_read_to_the_millisecond(
 def test_no_headers_are_an_error(headers: dict[str, str]) -> None:
     found = retry_after(headers | {"retry-after": "".join(headers)})
     assert found is None or found >= 0
+
+
+@pytest.mark.parametrize("header", ["retry-after", "x-ratelimit-reset-tokens"])
+def test_a_time_since_1970_is_the_wait_until_then(header: str) -> None:
+    wait = retry_after({header: str(int(time.time()) + 30)})
+    assert wait is not None
+    assert 0 <= wait <= 30

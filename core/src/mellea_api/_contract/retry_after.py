@@ -1,31 +1,33 @@
-"""When a provider wants to be asked again, as its answer says it."""
+"""Read from an answer when to try again."""
 
 from __future__ import annotations
 
-import math
 import re
 import time
 from collections.abc import Mapping
 from typing import Final
 
 _UNITS: Final = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
-_PART: Final = r"(\d+(?:\.\d+)?)(h|ms|m|s|us|µs|ns)"
-_DURATION: Final = re.compile(f"(?:{_PART})+")
-_LIMITS: Final = ("requests", "tokens")
-_WORD: Final = r"\d+(?:\.\d+)?\s?(?:h(?:ours?)?|m(?:in(?:ute)?s?)?|s(?:ec(?:ond)?s?)?|ms)\b\s?"
-_IN_WORDS: Final = re.compile(
-    rf"(?:try again|retry) (?:in|after) ((?:{_WORD}|{_PART})+)|\"retryDelay\":\s?\"({_WORD})\"",
-    re.IGNORECASE,
+_PART: Final = (
+    r"(\d+(?:\.\d+)?)\s?"
+    r"(hours?|h|minutes?|mins?|milliseconds?|ms|m|seconds?|secs?|s|us|µs|ns)(?![a-zµ])\s?"
 )
+_DURATION: Final = re.compile(f"(?:{_PART})+", re.IGNORECASE)
+_IN_WORDS: Final = re.compile(
+    rf"(?:(?:try again|retry) (?:in|after) |\"retryDelay\":\s?\")((?:{_PART})+)", re.IGNORECASE
+)
+_SINCE_1970: Final = 1e9
+"""Nobody asks to wait 30 years: a greater number is a time in seconds since 1970."""
+_LIMITS: Final = ("requests", "tokens")
 
 
 def retry_after(headers: Mapping[str, str] | None, text: str = "") -> float | None:
     """Return the seconds that an answer asks to wait, or None.
 
-    Looked at in this order: `retry-after-ms` (Azure's), `Retry-After` as seconds or as a date
-    (RFC 9110, 10.2.3), and OpenAI's `x-ratelimit-reset-requests` and `-tokens`, such as `6m0s`,
-    of which the limit counts that is used up. Then in the text, such as OpenAI's "Please try
-    again in 6m0s", Azure's "Please retry after 59 seconds" and Google's `retryDelay`.
+    The order is: `retry-after-ms` (Azure), `Retry-After` as seconds or as a date (RFC 9110,
+    10.2.3), OpenAI's `x-ratelimit-reset-requests` and `-tokens`, such as `6m0s`, for the limit
+    that is used up. Then the text: OpenAI's "Please try again in 6m0s", Azure's "Please retry
+    after 59 seconds", Google's `retryDelay`.
 
     Args:
         headers: The answer's headers.
@@ -38,32 +40,35 @@ def retry_after(headers: Mapping[str, str] | None, text: str = "") -> float | No
     >>> retry_after(None, "Slow down. Please try again in 1 minute 2.5 seconds.")
     62.5
     """
-    found = _in_headers(headers or {})
-    return _in_words(text) if found is None else found
+    seconds = _asked(headers, text)
+    if seconds is not None and seconds > _SINCE_1970:
+        seconds = max(0.0, seconds - time.time())
+    return seconds if seconds is None or seconds <= _SINCE_1970 else None
 
 
-def _in_headers(headers: Mapping[str, str]) -> float | None:
-    said = {name.lower(): str(value).strip() for name, value in headers.items()}
-    milliseconds = _number(said.get("retry-after-ms"))
+def _asked(headers: Mapping[str, str] | None, text: str) -> float | None:
+    given = {name.lower(): str(value).strip() for name, value in (headers or {}).items()}
+    milliseconds = _number(given.get("retry-after-ms"))
     if milliseconds is not None:
         return milliseconds / 1000
-    asked = said.get("retry-after")
-    seconds = _number(asked)
-    if seconds is None and asked:
-        seconds = _until(asked, said.get("date"))
-    return _reset(said) if seconds is None else seconds
+    asked = given.get("retry-after", "")
+    for seconds in (_number(asked), _until(asked, given.get("date")), _reset(given)):
+        if seconds is not None:
+            return seconds
+    found = _IN_WORDS.search(text)
+    return _duration(found[1]) if found else None
 
 
 def _number(text: str | None) -> float | None:
     try:
-        number = float(text) if text is not None else math.nan
+        number = float(text or "nan")
     except ValueError:
         return None
-    return number if 0 <= number < math.inf else None
+    return number if number >= 0 else None
 
 
 def _until(date: str, now: str | None) -> float | None:
-    """Return the seconds until a date, by the clock of who named it, where that is known."""
+    """Return the seconds until a date, by the clock of the server if that is known."""
     from email.utils import parsedate_to_datetime  # 10 ms, and hardly ever needed
 
     try:
@@ -77,23 +82,19 @@ def _until(date: str, now: str | None) -> float | None:
     return max(0.0, then - here)
 
 
-def _reset(said: Mapping[str, str]) -> float | None:
-    waits = {name: _duration(said.get(f"x-ratelimit-reset-{name}")) for name in _LIMITS}
+def _reset(given: Mapping[str, str]) -> float | None:
+    waits = {name: _duration(given.get(f"x-ratelimit-reset-{name}")) for name in _LIMITS}
     known = {name: wait for name, wait in waits.items() if wait is not None}
-    used_up = {name for name in known if said.get(f"x-ratelimit-remaining-{name}") == "0"}
+    used_up = {name for name in known if given.get(f"x-ratelimit-remaining-{name}") == "0"}
     return max((known[name] for name in used_up or known), default=None)
 
 
-def _in_words(text: str) -> float | None:
-    found = _IN_WORDS.search(text)
-    if found is None:
-        return None
-    parts = re.findall(r"(\d+(?:\.\d+)?)\s?([a-zA-Z]+)", found[0])
-    units = ((number, unit.lower()) for number, unit in parts)
-    return sum(float(number) * _UNITS[unit if unit == "ms" else unit[0]] for number, unit in units)
-
-
 def _duration(text: str | None) -> float | None:
+    """Return the seconds of `6m0s`, `1 minute 2 seconds` or a bare number; None if it is none."""
     if text is None or not _DURATION.fullmatch(text):
         return _number(text)
-    return sum(float(number) * _UNITS[unit] for number, unit in re.findall(_PART, text))
+    total = 0.0
+    for number, unit in re.findall(_PART, text.lower()):
+        short = "ms" if unit.startswith("mill") else unit
+        total += float(number) * _UNITS.get(short, _UNITS.get(short[0], 0.0))
+    return total

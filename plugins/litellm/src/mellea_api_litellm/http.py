@@ -21,6 +21,7 @@ import asyncio
 import contextlib
 import functools
 import itertools
+import logging
 import re
 import threading
 import weakref
@@ -99,13 +100,24 @@ def in_use(clients: Clients) -> Iterator[None]:
 
 @contextlib.contextmanager
 def offline() -> Iterator[None]:
-    """Refuse to send anything in this context: LiteLLM asks Ollama for facts about a model."""
+    """Send nothing in this context, and log none of LiteLLM's warnings about options.
+
+    LiteLLM asks an Ollama server for facts about a model while it makes a request's body.
+    """
     clients = Clients("", offline=True)
+    logger = logging.getLogger("LiteLLM")
+    logger.addFilter(_is_online)
     try:
         with in_use(clients):
             yield
     finally:
+        logger.removeFilter(_is_online)
         clients.restore()
+
+
+def _is_online(record: logging.LogRecord) -> bool:
+    clients = _in_use.get()
+    return clients is None or not clients.offline
 
 
 _in_use: Final[ContextVar[Clients | None]] = ContextVar("mellea_api_litellm", default=None)

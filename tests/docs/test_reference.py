@@ -298,7 +298,7 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[mellea_api.Re
         install(ROOT / "plugins" / name / "pyproject.toml", folder)
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(folder))
-        yield mellea_api.Registry.discover(environ={})
+        yield mellea_api.Registry.discover()
 
 
 @pytest.mark.parametrize("option", CANONICAL)

@@ -167,7 +167,7 @@ def registry(*, fake: str | None = None, installed: bool = True) -> Registry:
     ]
     if fake is not None:
         entries.append(EntryPoint(BACKENDS, "fake", fake, "fake-backend", "1.2"))
-    return Registry.discover(entry_points=entries, environ={})
+    return Registry.discover(entry_points=entries)
 
 
 def attempts(name: str, found: Registry) -> list[Callable[[], Any]]:

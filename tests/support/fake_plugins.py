@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -66,7 +68,8 @@ def extension(name: str, value: str, distribution: str = "dist-policy") -> Entry
 
 
 def registry(*entry_points: EntryPoint, **environ: str) -> Registry:
-    return Registry.discover(entry_points=entry_points, environ=environ)
+    with mock.patch.dict(os.environ, environ):
+        return Registry.discover(entry_points=entry_points)
 
 
 def described(name: str, **facts: Any) -> BackendDescriptor:

@@ -78,7 +78,7 @@ def test_what_it_cannot_even_begin_with_is_json_of_the_schema_too(command: Any) 
 
 
 def test_the_function_takes_a_registry_of_its_own() -> None:
-    empty = mellea_api.Registry.discover(entry_points=[], environ={})
+    empty = mellea_api.Registry.discover(entry_points=[])
     found = check_readiness(["a", "b", "a"], registry=empty)
     assert [row.backend for row in found.backends] == ["a", "b"]
     assert not found.ready

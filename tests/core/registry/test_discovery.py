@@ -13,7 +13,6 @@ import pytest
 from support.fake_plugins import backend, extension, registry
 
 from mellea_api import BackendNotFoundError, ConfigurationError, PluginError, Registry
-from mellea_api._registry import Settings
 
 
 def test_names_are_sorted_and_iteration_and_membership_agree() -> None:
@@ -95,14 +94,15 @@ def test_prefer_for_a_distribution_that_does_not_bring_it_is_a_conflict() -> Non
 @pytest.mark.parametrize("text", ["a", "a=", "=b", "a=b,c", "="])
 def test_a_malformed_prefer_is_an_error_that_names_the_variable(text: str) -> None:
     with pytest.raises(ConfigurationError, match="name=distribution") as caught:
-        Settings.from_environment({"MELLEA_API_PREFER": text})
+        registry(MELLEA_API_PREFER=text)
     assert caught.value.variable == "MELLEA_API_PREFER"
 
 
 def test_a_prefer_that_names_two_distributions_for_one_name_is_an_error() -> None:
     with pytest.raises(ConfigurationError, match="both b and c"):
-        Settings.from_environment({"MELLEA_API_PREFER": "a=b,a=c"})
-    assert Settings.from_environment({"MELLEA_API_PREFER": "a=b.x,a=b-x"}).prefer == {"a": "b.x"}
+        registry(MELLEA_API_PREFER="a=b,a=c")
+    named_twice = registry(backend("a", "m", "b-x"), MELLEA_API_PREFER="a=b.x,a=b-x")
+    assert named_twice.names() == ["a"]
 
 
 def test_one_distribution_that_is_seen_twice_is_no_conflict() -> None:

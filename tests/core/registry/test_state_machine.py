@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
-from support.fake_plugins import GOOD, backend, extension
+from support.fake_plugins import GOOD, backend, extension, registry
 
 from mellea_api import BackendNotFoundError, PluginError, Registry
 from mellea_api._registry.discovery import BACKENDS, EntryPoint
@@ -90,7 +90,7 @@ class Installed(RuleBasedStateMachine):
         }
         if self.only is not None:
             environ["MELLEA_API_PLUGINS"] = ",".join(self.only)
-        return Registry.discover(entry_points=self.entry_points(), environ=environ)
+        return registry(*self.entry_points(), **environ)
 
     def expected(self, name: str, brought: set[str], *, backends: bool = True) -> str | None:
         """What the model says of a name: its state, or None where nothing brings it."""

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 from typing import Any
+from unittest import mock
 
 import ollama
 import pytest
@@ -137,7 +138,8 @@ addresses = st.builds(
 @example("[0001:002:003:0004::1]:56789/path/")
 @example("https://1.2.3.4")
 def test_every_address_that_the_client_takes_goes_to_it_unchanged(address: str) -> None:
-    target = mellea_api.shared_registry().backend("ollama").target(environ={"OLLAMA_HOST": address})
+    with mock.patch.dict(os.environ, {"OLLAMA_HOST": address}):
+        target = mellea_api.shared_registry().backend("ollama").target()
     assert target.base_url_source == "OLLAMA_HOST"
     assert target.base_url == address
     assert _parse_host(address).startswith("http")  # or the example is no address

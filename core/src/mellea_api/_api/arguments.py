@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, get_args
 
 from mellea_api._contract.errors import ConfigurationError, MelleaAPIError
 from mellea_api._contract.requests import Policy, Target
-from mellea_api._secrecy.veil import environment, plain, veiled
+from mellea_api._secrecy.veil import plain, veiled
 
 if TYPE_CHECKING:
     from mellea_api._registry.backend import Backend
@@ -49,19 +50,17 @@ def target_and_credentials(
         raise veiled(error) from error.__cause__
 
 
-def policy_of(given: Policy | None, environ: Mapping[str, str] | None = None) -> Policy:
+def policy_of(given: Policy | None) -> Policy:
     """Return the policy for unsupported options: what is given, else the environment's.
 
     Args:
         given: What was given; None takes MELLEA_API_UNSUPPORTED, then `warn`.
-        environ: The environment; None for the process's own.
 
     Raises:
         ConfigurationError: If it is none.
     """
     variable = "MELLEA_API_UNSUPPORTED"
-    environ = environment(environ)
-    value = given if given is not None else environ.get(variable, "").strip() or "warn"
+    value = given if given is not None else os.environ.get(variable, "").strip() or "warn"
     name = "unsupported" if given is not None else variable
     found: Policy = one_of(name, value, get_args(Policy))
     return found

@@ -7,13 +7,13 @@ variable counts as not set.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from typing import Any, Final, TypeVar
 
 from attrs import field, frozen
 
 from mellea_api._contract.errors import ConfigurationError, MelleaAPIError
-from mellea_api._secrecy.veil import environment
 
 DEFAULT_BACKEND: Final = "ollama"
 VARIABLES: Final = (
@@ -48,19 +48,15 @@ class RuntimeEnvironment:
     run_id: str | None = None
 
     @classmethod
-    def read(cls, environ: Mapping[str, str] | None = None) -> RuntimeEnvironment:
+    def read(cls) -> RuntimeEnvironment:
         """Read the variables.
-
-        Args:
-            environ: The environment; None for that of the process.
 
         Raises:
             ConfigurationError: If a value cannot be used; names the variable.
         """
-        environ = environment(environ)
 
         def value(variable: str) -> str | None:
-            return environ.get(variable, "").strip() or None
+            return os.environ.get(variable, "").strip() or None
 
         run_id = value("MELLEA_RUN_ID")
         options = value("MELLEA_MODEL_OPTIONS")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -32,15 +32,12 @@ def shown_address(address: str) -> str:
     return _USER.sub("[secret]@", redact(address))
 
 
-def find_address(
-    descriptor: BackendDescriptor, given: Any, environ: Mapping[str, str]
-) -> tuple[str | None, str]:
+def find_address(descriptor: BackendDescriptor, given: Any) -> tuple[str | None, str]:
     """Return a server's address, and where it came from.
 
     Args:
         descriptor: The backend.
         given: The argument `base_url`, which may be hidden; None to look further.
-        environ: The environment.
 
     Returns:
         The address as it was written, None for the backend's default; and `argument`, the name
@@ -53,8 +50,8 @@ def find_address(
     source, address = "argument", hide(given)
     if given is None:
         for variable in descriptor.base_url_variables:
-            if environ.get(variable, "").strip():
-                source, address = variable, hide(environ[variable])
+            if os.environ.get(variable, "").strip():
+                source, address = variable, hide(os.environ[variable])
                 break
         else:
             return None, "default"

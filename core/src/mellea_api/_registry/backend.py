@@ -42,7 +42,7 @@ from mellea_api._registry.discovery import EntryPoint
 from mellea_api._registry.hooks import Hooks
 from mellea_api._registry.loading import broken
 from mellea_api._secrecy.secrets import Secret
-from mellea_api._secrecy.veil import environment, hide, veiled
+from mellea_api._secrecy.veil import hide, veiled
 from mellea_api._sessions._mellea.sessions import model_name, version
 
 
@@ -147,7 +147,6 @@ class Backend:
         settings: Mapping[str, Any] | None = None,
         *,
         server: str | None = None,
-        environ: Mapping[str, str] | None = None,
     ) -> Target:
         """Say which model and which server is meant, with the option rules that hold there.
 
@@ -156,7 +155,6 @@ class Backend:
             base_url: The server's address; None for the environment's, then the default one.
             settings: Further arguments of the backend.
             server: What the server is; None to go by its host's name.
-            environ: The environment; None for the process's own.
 
         Raises:
             ConfigurationError: If the model id is no text, the address is empty or the backend
@@ -164,9 +162,8 @@ class Backend:
             ModelNotFoundError: If a `ModelIdentifier` has no name for this backend.
         """
         descriptor = self.descriptor
-        environ = environment(environ)
         try:
-            address, source = find_address(descriptor, hide(base_url), environ)
+            address, source = find_address(descriptor, hide(base_url))
         except ConfigurationError as error:
             raise veiled(error) from error.__cause__
         if server not in (None, *descriptor.servers):

@@ -6,6 +6,7 @@ Two distributions that claim one name are a conflict, and neither wins until
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, Literal
@@ -14,7 +15,6 @@ from attrs import evolve, field, frozen
 
 from mellea_api._contract.errors import ConfigurationError
 from mellea_api._secrecy.logs import logger
-from mellea_api._secrecy.veil import environment
 
 BACKENDS: Final = "mellea_api.backends"
 """Entry-point group of backends: name = the backend's name, value = its plugin module."""
@@ -73,9 +73,9 @@ class PluginRecord:
         return tuple(found.distribution for found in self.candidates)
 
 
-def _names(variable: str, environ: Mapping[str, str]) -> tuple[str, ...] | None:
-    text = environ.get(variable)
-    if text is None or not text.strip():
+def _names(variable: str) -> tuple[str, ...] | None:
+    text = os.environ.get(variable, "")
+    if not text.strip():
         return None
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
@@ -95,20 +95,16 @@ class Settings:
     prefer: Mapping[str, str] = field(factory=dict)
 
     @classmethod
-    def from_environment(cls, environ: Mapping[str, str] | None = None) -> Settings:
+    def from_environment(cls) -> Settings:
         """Read the settings.
-
-        Args:
-            environ: The environment; None for the process's own.
 
         Raises:
             ConfigurationError: If `MELLEA_API_PREFER` is not of the form `name=distribution`, or
                 names two distributions for one name.
         """
-        environ = environment(environ)
-        only = _names("MELLEA_API_PLUGINS", environ)
+        only = _names("MELLEA_API_PLUGINS")
         prefer: dict[str, str] = {}
-        for pair in _names("MELLEA_API_PREFER", environ) or ():
+        for pair in _names("MELLEA_API_PREFER") or ():
             name, equals, distribution = (part.strip() for part in pair.partition("="))
             if not (name and equals and distribution):
                 raise ConfigurationError(
@@ -125,7 +121,7 @@ class Settings:
                     variable="MELLEA_API_PREFER",
                 )
         return cls(
-            frozenset(_names("MELLEA_API_DISABLE", environ) or ()),
+            frozenset(_names("MELLEA_API_DISABLE") or ()),
             None if only is None else frozenset(only),
             prefer,
         )

@@ -60,22 +60,16 @@ class Registry:
         self._lock = threading.Lock()
 
     @classmethod
-    def discover(
-        cls,
-        *,
-        entry_points: Iterable[EntryPoint] | None = None,
-        environ: Mapping[str, str] | None = None,
-    ) -> Registry:
+    def discover(cls, *, entry_points: Iterable[EntryPoint] | None = None) -> Registry:
         """Find the installed plugins; reads metadata and imports none of them.
 
         Args:
             entry_points: Instead of those installed.
-            environ: Instead of the process's environment.
 
         Raises:
             ConfigurationError: If an environment variable about plugins is malformed.
         """
-        settings = Settings.from_environment(environ)
+        settings = Settings.from_environment()
         return cls(installed_entry_points() if entry_points is None else entry_points, settings)
 
     def names(self) -> list[str]:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from support.http import LoopbackServer, Recorded, Reply
 
 from mellea_api import AnswerError
-from mellea_api._provider.authoring import reading_answer, whole
+from mellea_api._provider.answers import reading_answer, whole
 from mellea_api._provider.http import LARGEST_ANSWER, careful
 
 

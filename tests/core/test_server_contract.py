@@ -67,7 +67,8 @@ def client(request):
     ))
 
 def names(request):
-    from mellea_api._provider.authoring import UnreadableAnswerError, reading_answer, run_with_deadline
+    from mellea_api._provider.deadlines import run_with_deadline
+    from mellea_api.plugin import reading_answer
 
     async def ask():
         async with client(request) as http:
@@ -79,8 +80,7 @@ def names(request):
     return run_with_deadline(ask, request.timeout)
 
 def backend_class():
-    from mellea_api._provider.authoring import reading_answer
-    from mellea_api.plugin import TextBackend
+    from mellea_api.plugin import TextBackend, reading_answer
 
     class Fake(TextBackend):
         provider = "fake"

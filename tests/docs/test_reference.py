@@ -24,7 +24,6 @@ from mellea_api._contract import errors
 from mellea_api._contract.reports import CredentialStatus
 from mellea_api._contract.requests import ErrorRequest
 from mellea_api._options.canonical import CANONICAL
-from mellea_api._provider import refusals as translation
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
@@ -211,7 +210,7 @@ def test_an_answer_becomes_the_error_that_the_table_names(status: int, said: str
     table = dict(map(tuple, rows_of(text_of("reference/errors.md"), "answer", "error")))
     target = mellea_api.shared_registry().backend("openai").target()
     request = ErrorRequest(target=target, operation="call", error=RuntimeError(said))
-    error = translation.by_status(request, status, said)
+    error = request.answered(status, said)
     assert table[row].startswith(f"`{type(error).__name__}`")
 
 

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
         unsaid,
         with_logprobs,
     )
-    from mellea_api._provider.authoring import reading_answer, whole
+    from mellea_api._provider.answers import reading_answer, whole
     from mellea_api._provider.http import careful
     from mellea_api._sessions.text_backend import Prompt, TextBackend
     from mellea_api.hookspecs import hookimpl
@@ -65,7 +65,7 @@ _HOMES = {
     "_options.shared_rules": (
         "MELLEA_RULES TEXT_RULES effort system_message tools_as_json unsaid with_logprobs"
     ),
-    "_provider.authoring": "reading_answer whole",
+    "_provider.answers": "reading_answer whole",
     "_provider.http": "careful",
     "_sessions.text_backend": "Prompt TextBackend",
     "hookspecs": "hookimpl",

@@ -24,7 +24,7 @@ WritePlugin = Callable[[str], str]
         ("type('E', (Exception,), {'status_code': 503})('down')", "unreachable", False),
         ("TimeoutError()", "unreachable", False),
         ("ConnectionRefusedError('refused')", "unreachable", False),
-        ("UnreadableAnswerError('a page')", "unchecked", False),
+        ("mellea_api.AnswerError('a page')", "unchecked", False),
         ("ZeroDivisionError('a bug')", "unchecked", False),
         ("SystemExit('an SDK that was written for a command')", "unchecked", False),
     ],
@@ -32,10 +32,7 @@ WritePlugin = Callable[[str], str]
 def test_what_a_probe_raises_is_a_status(
     found: Callable[..., Registry], raised: str, status: str, checked: bool
 ) -> None:
-    own = (
-        "\nfrom mellea_api._provider.authoring import UnreadableAnswerError\n"
-        f"@hookimpl\ndef validate_credentials(request):\n    if request.probe: raise {raised}\n"
-    )
+    own = f"\nimport mellea_api\n@hookimpl\ndef validate_credentials(request):\n    if request.probe: raise {raised}\n"
     made = found(own)
     report = mellea_api.validate_credentials("fake", probe=True, api_key="sk-a", registry=made)
     assert (report.status, report.checked) == (status, checked)

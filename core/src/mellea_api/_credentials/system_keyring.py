@@ -10,8 +10,9 @@ from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
 from mellea_api._contract.descriptor import CredentialField
+from mellea_api._contract.refusals import said
 from mellea_api._contract.requests import Target
-from mellea_api._provider.authoring import call_with_deadline
+from mellea_api._provider.deadlines import call_with_deadline
 from mellea_api._secrecy.secrets import Secret
 
 Result = TypeVar("Result")
@@ -113,8 +114,6 @@ def _library() -> Any:
 
 
 def _unusable(error: BaseException) -> KeyringUnusableError:
-    from mellea_api._provider.refusals import said
-
     kinds = {kind.__name__ for kind in type(error).__mro__}
     words = said(error)
     if "NoKeyringError" in kinds:

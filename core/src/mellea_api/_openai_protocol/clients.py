@@ -12,7 +12,7 @@ from openai.resources.chat.completions import AsyncCompletions
 
 from mellea_api._contract.requests import ProviderRequest
 from mellea_api._openai_protocol.declaration import OpenAICompatible
-from mellea_api._provider.authoring import whole
+from mellea_api._provider.answers import whole
 from mellea_api._provider.http import careful
 
 NO_KEY: Final = "no-key-needed"

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Mapping
 from typing import Any, Final
 
 from mellea_api._contract import errors, refusals
@@ -148,35 +147,3 @@ def _reported(error: BaseException, answer: Any) -> object:
         if isinstance(found, dict) and found.get(name):
             found = found[name]
     return found if isinstance(found, str) else text
-
-
-# The names of before, until the plugins use the methods of `ErrorRequest`.
-said = refusals.said
-
-
-def by_status(
-    request: ErrorRequest,
-    status: int | None,
-    text: object,
-    headers: Mapping[str, str] | None = None,
-    *,
-    meaning: type[errors.ProviderError] | None = None,
-) -> errors.ProviderError:
-    """Return `request.answered(...)`."""
-    return request.answered(status, text, headers, meaning)
-
-
-def unreadable(request: ErrorRequest, why: object, status: int | None = None) -> errors.AnswerError:
-    """Return `request.unreadable(...)`."""
-    return refusals.unreadable(request.target, why, status)
-
-
-def unreachable(request: ErrorRequest, why: object) -> errors.ProviderError:
-    """Return `request.unreachable(...)`."""
-    return request.unreachable(why)
-
-
-def timed_out(request: ErrorRequest, seconds: float | None = None) -> errors.RequestTimeoutError:
-    """Return `request.timed_out()`."""
-    seconds = seconds if seconds is not None else request.timeout
-    return refusals.timed_out(request.target, seconds)

@@ -10,18 +10,17 @@ from attrs import evolve
 
 from mellea_api._contract.descriptor import BackendDescriptor, CredentialField
 from mellea_api._contract.errors import MelleaAPIError
+from mellea_api._contract.refusals import timed_out
 from mellea_api._contract.reports import CredentialFinding, CredentialReport
 from mellea_api._contract.requests import (
     CredentialFieldsRequest,
     CredentialQuery,
     CredentialRequest,
-    ErrorRequest,
     Target,
 )
 from mellea_api._credentials.find import find_credentials
 from mellea_api._credentials.judge import credential_error, report_from_error
 from mellea_api._provider.deadlines import call_with_deadline
-from mellea_api._provider.refusals import timed_out
 from mellea_api._registry.hooks import Hooks
 from mellea_api._secrecy.logs import logger
 from mellea_api._secrecy.secrets import Secret
@@ -152,14 +151,8 @@ class BackendCredentials:
             )
         except MelleaAPIError as error:
             failure = error
-        except TimeoutError as error:
-            asked = ErrorRequest(
-                target=request.target,
-                operation="credentials",
-                error=error,
-                timeout=request.timeout,
-            )
-            failure = timed_out(asked)
+        except TimeoutError:
+            failure = timed_out(request.target, request.timeout)
         if noted is not None:
             noted(failure)
         return report_from_error(request, failure)

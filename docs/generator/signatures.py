@@ -100,6 +100,8 @@ def _parameters(parameters: Iterable[inspect.Parameter]) -> Iterator[str]:
 def _fields(cls: type) -> Iterator[str]:
     named = False
     for found in attrs.fields(cls):
+        if found.name.startswith("_"):
+            continue  # the core's own business
         if found.kw_only and not named:
             named = True
             yield "*"

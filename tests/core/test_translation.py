@@ -19,7 +19,7 @@ from mellea_api import (
     ProviderError,
     RateLimitError,
 )
-from mellea_api._provider.refusals import by_kind
+from mellea_api._provider.exceptions import by_kind
 from mellea_api.plugin import ErrorRequest, Target
 from mellea_api.testing import LoopbackServer, Reply
 

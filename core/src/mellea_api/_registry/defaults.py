@@ -15,7 +15,7 @@ from mellea_api._contract.requests import (
     RulesRequest,
 )
 from mellea_api._options.plan import apply_rules
-from mellea_api._provider import refusals as translation
+from mellea_api._provider.exceptions import by_kind
 from mellea_api.hookspecs import hookimpl
 
 
@@ -48,4 +48,4 @@ def normalize_options(request: OptionsRequest) -> NormalizedOptions:
 @hookimpl(trylast=True)
 def translate_error(request: ErrorRequest) -> MelleaAPIError | None:
     """Go by what is common to SDKs."""
-    return translation.by_kind(request)
+    return by_kind(request)

@@ -20,7 +20,7 @@ from mellea_api._contract.requests import (
     SessionRequest,
     asking,
 )
-from mellea_api._provider.refusals import by_kind, caused
+from mellea_api._provider.exceptions import by_kind, caused
 from mellea_api._registry import defaults
 from mellea_api._registry.discovery import EntryPoint
 from mellea_api._registry.loading import broken, load_implementation, new_manager

@@ -25,7 +25,7 @@ from mellea_api._contract.requests import ErrorRequest
 from mellea_api._options.paths import own
 from mellea_api._options.pipeline import OptionPipeline, Rendered
 from mellea_api._options.spelling import Given
-from mellea_api._provider.refusals import caused
+from mellea_api._provider.exceptions import caused
 from mellea_api._secrecy.secrets import Secret
 from mellea_api._secrecy.veil import shows_secret, veiled
 

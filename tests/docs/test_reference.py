@@ -29,7 +29,7 @@ ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
 HOOKS = [name for name, value in vars(hookspecs).items() if hasattr(value, "mellea_api_spec")]
-BACKENDS = ("ollama", "openai", "watsonx", "hf", "ngram")  # litellm's are those of its routes
+BACKENDS = ("ollama", "openai", "watsonx", "hf", "ngram")  # litellm's follow from the route
 LARGE = ("watsonx", "hf", "litellm")
 
 
@@ -293,7 +293,6 @@ TABLES = [
     ("openai", "http://127.0.0.1:8000/v1", "openai-compatible-common"),
     ("watsonx", None, "watsonx-common"),
     ("hf", None, "hf-common"),
-    ("litellm", None, "litellm-common"),  # of its tables the first, which is the default route's
     ("ngram", None, "ngram-common"),
 ]
 

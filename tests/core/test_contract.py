@@ -79,9 +79,11 @@ BROKEN = {
         "    return found\n"
         "from mellea_api import CredentialReport\n"
         "from mellea_api.plugin import CredentialField\n"
+        "described = [describe_backend]\n"
         "@hookimpl\n"
-        "def credential_fields(request):\n"
-        "    return [CredentialField(name='key', secret=False)]\n"
+        "def describe_backend(name):\n"
+        "    return evolve(described[0](name), credentials=[\n"
+        "        CredentialField(name='key', secret=False)])\n"
         "@hookimpl\n"
         "def validate_credentials(request):\n"
         "    return CredentialReport(backend='fake', status='present')"
@@ -163,13 +165,10 @@ def test_a_secret_that_is_shown_is_found_out(suite: Any) -> None:
     end = """
 from mellea_api.plugin import CredentialField
 from mellea_api import CredentialReport, CredentialFinding
-@hookimpl
-def credential_fields(request):
-    return [CredentialField(name='api_key', required='never')]
 described = [describe_backend]
 @hookimpl
 def describe_backend(name):
-    return evolve(described[0](name), credentials=credential_fields(None))
+    return evolve(described[0](name), credentials=CredentialField(name='api_key', required='never'))
 @hookimpl
 def validate_credentials(request):
     shown = [secret.reveal() for secret in request.credentials.values()]

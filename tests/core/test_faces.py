@@ -31,12 +31,11 @@ PROGRAMS = """
 """
 AUTHORS = """
     hookimpl BackendDescriptor OpenAICompatible CredentialField CredentialForm Setting ModelInfo
-    CONTRACT_VERSION
     OptionRule Converted TEXT_RULES MELLEA_RULES
     effort system_message tools_as_json unsaid with_logprobs
-    TextBackend Prompt Target Origin
+    TextBackend Prompt Target
     SessionRequest ModelsRequest CredentialRequest OptionsRequest ErrorRequest
-    RulesRequest CredentialFieldsRequest CredentialQuery OptionPatch
+    CredentialQuery OptionPatch
     careful whole reading_answer
 """
 

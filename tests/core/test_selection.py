@@ -58,11 +58,9 @@ def test_a_model_that_is_the_environments_by_chance_does_not_come_from_it(
 
 
 OWN_RULES = """
-@hookimpl
-def option_rules(request):
-    if request.target.model_id == "large":
-        return (OptionRule(name="top_p", chat="top_p"),)
-    return request.target.descriptor.options
+def facts_of(target):
+    large = target.model_id == "large"
+    return {"options": (OptionRule(name="top_p", chat="top_p"),)} if large else {}
 """
 
 
@@ -70,7 +68,9 @@ def test_the_rules_are_those_of_the_environments_model(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """They may depend on it, and the default model's are none of its business."""
-    (tmp_path / "routing_plugin.py").write_text(fake_plugins.GOOD + OWN_RULES)
+    (tmp_path / "routing_plugin.py").write_text(
+        fake_plugins.GOOD + fake_plugins.BY_TARGET + OWN_RULES
+    )
     monkeypatch.syspath_prepend(tmp_path)
     registry = fake_plugins.registry(fake_plugins.backend("routing", "routing_plugin"))
     environment = RuntimeEnvironment("routing", "large", {"top_p": 0.5}, None)

@@ -115,8 +115,7 @@ def documented(dotted: str) -> list[str]:
 
 
 PUBLIC = sorted(
-    (set(mellea_api.__all__) | set(mellea_api.plugin.__all__))
-    - {"__version__", "CONTRACT_VERSION", "hookimpl"}
+    (set(mellea_api.__all__) | set(mellea_api.plugin.__all__)) - {"__version__", "hookimpl"}
 )
 
 

@@ -26,7 +26,7 @@ def fields(name: str) -> list[tuple[Target, CredentialField]]:
     found = {
         field: target
         for target in targets
-        for field in backend.credential_fields(target)
+        for field in target.descriptor.credentials
         if field.secret
     }
     return [(target, field) for field, target in found.items()]
@@ -70,7 +70,7 @@ def test_what_cannot_be_right_stops_a_session_before_anybody_is_asked(
 ) -> None:
     """A test that left this machine would fail; one that asked loopback is told by no server being there."""
     for target, field in fields(name):
-        for others in mellea_api.shared_registry().backend(name).credential_fields(target):
+        for others in target.descriptor.credentials:
             if is_required(others, target) and others is not field and others.variables:
                 monkeypatch.setenv(others.variables[0], "something")
         spoilt = spoil.format(*[value(field)] * 2)

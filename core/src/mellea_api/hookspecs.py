@@ -26,22 +26,15 @@ from typing import TYPE_CHECKING
 
 import pluggy
 
-from mellea_api._contract.descriptor import (
-    BackendDescriptor,
-    CredentialField,
-    ModelInfo,
-    OptionRule,
-)
+from mellea_api._contract.descriptor import BackendDescriptor, ModelInfo
 from mellea_api._contract.errors import MelleaAPIError
 from mellea_api._contract.reports import CredentialReport, NormalizedOptions, OptionPatch
 from mellea_api._contract.requests import (
-    CredentialFieldsRequest,
     CredentialQuery,
     CredentialRequest,
     ErrorRequest,
     ModelsRequest,
     OptionsRequest,
-    RulesRequest,
     SessionRequest,
     Target,
 )
@@ -162,16 +155,3 @@ def find_credential(request: CredentialQuery) -> Secret | None:
     Args:
         request: The field.
     """
-
-
-# --- of contract 1, for plugins that do not yet describe a target ------------------------------
-
-
-@hookspec(firstresult=True)
-def credential_fields(request: CredentialFieldsRequest) -> Sequence[CredentialField] | None:
-    """Return the credential fields of a target. Use `describe_backend(name, target)`."""
-
-
-@hookspec(firstresult=True)
-def option_rules(request: RulesRequest) -> Sequence[OptionRule] | None:
-    """Return the option rules of a target. Use `describe_backend(name, target)`."""

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from mellea_api._contract.descriptor import (
-        CONTRACT_VERSION,
         BackendDescriptor,
         Converted,
         CredentialField,
@@ -24,14 +23,11 @@ if TYPE_CHECKING:
     )
     from mellea_api._contract.reports import OptionPatch
     from mellea_api._contract.requests import (
-        CredentialFieldsRequest,
         CredentialQuery,
         CredentialRequest,
         ErrorRequest,
         ModelsRequest,
         OptionsRequest,
-        Origin,
-        RulesRequest,
         SessionRequest,
         Target,
     )
@@ -53,14 +49,13 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "_contract.descriptor": (
-        "CONTRACT_VERSION BackendDescriptor Converted CredentialField CredentialForm ModelInfo "
-        "OptionRule Setting"
+        "BackendDescriptor Converted CredentialField CredentialForm ModelInfo OptionRule Setting"
     ),
     "_contract.reports": "OptionPatch",
     "_openai_protocol.declaration": "OpenAICompatible",
     "_contract.requests": (
-        "CredentialFieldsRequest CredentialQuery CredentialRequest ErrorRequest ModelsRequest "
-        "OptionsRequest Origin RulesRequest SessionRequest Target"
+        "CredentialQuery CredentialRequest ErrorRequest ModelsRequest OptionsRequest "
+        "SessionRequest Target"
     ),
     "_options.shared_rules": (
         "MELLEA_RULES TEXT_RULES effort system_message tools_as_json unsaid with_logprobs"
@@ -71,13 +66,11 @@ _HOMES = {
     "hookspecs": "hookimpl",
 }
 __all__ = [
-    "CONTRACT_VERSION",
     "MELLEA_RULES",
     "TEXT_RULES",
     "BackendDescriptor",
     "Converted",
     "CredentialField",
-    "CredentialFieldsRequest",
     "CredentialForm",
     "CredentialQuery",
     "CredentialRequest",
@@ -88,9 +81,7 @@ __all__ = [
     "OptionPatch",
     "OptionRule",
     "OptionsRequest",
-    "Origin",
     "Prompt",
-    "RulesRequest",
     "SessionRequest",
     "Setting",
     "Target",

@@ -34,7 +34,7 @@ def test_what_is_installed_is_told_with_versions_and_load_times(doctor: Any) -> 
         plugin = row(found, "backends", name)
         assert plugin["distribution"] == f"mellea-api-{name}"
         assert plugin["version"] == mellea_api.__version__
-        assert plugin["contract_version"] == mellea_api.plugin.CONTRACT_VERSION
+        assert plugin["contract_version"] == 2
         assert plugin["state"] == "ok"
         assert plugin["load_ms"] > 0
     assert [one["name"] for one in found["software"][:3]] == ["python", "mellea-api", "mellea"]

@@ -161,14 +161,14 @@ MADE = "BackendDescriptor(name={name}, summary='', default_model='m', contract_v
         ),
         (
             "return " + MADE.format(name="name", version=3),
-            "version 3 of the contract, and this mellea-api speaks versions 1 to 2; upgrade mellea",
+            "version 3 of the contract, and this mellea-api speaks version 2; upgrade mellea",
         ),
         (
             "return " + MADE.format(name="name", version=0),
-            "version 0 of the contract, and this mellea-api speaks versions 1 to 2; upgrade dist-one",
+            "version 0 of the contract, and this mellea-api speaks version 2; upgrade dist-one",
         ),
         ("return " + MADE.format(name="name", version="'one'"), "cannot be read: TypeError"),
-        ("return " + MADE.format(name="[]", version=1), "cannot be read: TypeError"),
+        ("return " + MADE.format(name="[]", version=2), "cannot be read: TypeError"),
         ("return BackendDescriptor(nam=name)", "describe_backend raised TypeError"),
     ],
 )
@@ -179,7 +179,7 @@ def test_a_description_that_is_none_is_the_reason(
 
 
 def test_an_alias_may_describe_itself_by_any_of_its_names(write_plugin: WritePlugin) -> None:
-    fixed = write_plugin(describing("return " + MADE.format(name="'hugging'", version=1)))
+    fixed = write_plugin(describing("return " + MADE.format(name="'hugging'", version=2)))
     found = registry(
         backend("hugging", fixed), backend("hug", fixed), backend("other", fixed, "d2")
     )

@@ -11,7 +11,7 @@ from typing import Any
 import attrs
 import pluggy
 import pytest
-from support.fake_plugins import GOOD, backend, registry
+from support.fake_plugins import BY_TARGET, GOOD, backend, registry
 
 import mellea_api
 import mellea_api.plugin
@@ -149,15 +149,15 @@ def test_hook_create_session_failing(found: Callable[..., Registry]) -> None:
         mellea_api.start_session("fake", registry=refusing)
 
 
-def test_hook_credential_fields(
+def test_hook_describe_backend_with_credentials_of_a_target(
     found: Callable[..., Registry], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is needed may depend on the model: then it is looked for, and missed, as its own."""
     made = found(
-        "\n@hookimpl\ndef credential_fields(request):\n"
-        "    if request.target.model_id == 'small': return None\n"
-        "    return (CredentialField(name='api_key', variables=('BIG_KEY',)),\n"
-        "            CredentialField(name='region', variables='BIG_REGION', secret=False))"
+        BY_TARGET + "def facts_of(target):\n"
+        "    if target.model_id == 'small': return {}\n"
+        "    return {'credentials': (CredentialField(name='api_key', variables=('BIG_KEY',)),\n"
+        "            CredentialField(name='region', variables='BIG_REGION', secret=False))}"
     )
     assert mellea_api.validate_credentials("fake", registry=made).status == "not-needed"
     report = mellea_api.validate_credentials("fake", "big", registry=made)
@@ -172,12 +172,12 @@ def test_hook_credential_fields(
     assert report.status == "present"
     assert [field.source for field in report.fields] == ["environment variable BIG_KEY", "argument"]
     other = found(
-        "\n@hookimpl\ndef credential_fields(request):\n"
-        "    return (CredentialField(name='other_key', variables='OTHER_KEY'),)"
+        BY_TARGET + "def facts_of(target):\n"
+        "    return {'credentials': CredentialField(name='other_key', variables='OTHER_KEY')}"
     )
     with pytest.raises(PluginError, match="secret 'other_key'"):
         mellea_api.validate_credentials("fake", registry=other)
-    wrong = found("\n@hookimpl\ndef credential_fields(request): return ('api_key',)")
+    wrong = found(BY_TARGET + "def facts_of(target): return {'credentials': ('api_key',)}")
     with pytest.raises(PluginError, match="something else than CredentialField"):
         mellea_api.validate_credentials("fake", registry=wrong)
 
@@ -246,17 +246,18 @@ def test_hook_list_models_without_credentials(
             mellea_api.list_models("fake", server=server, registry=made)
 
 
-BY_MODEL = """
-@hookimpl
-def option_rules(request):
-    if not request.target.model_id.startswith("big"): return None
-    return LEARNT or FIRST
+BY_MODEL = (
+    BY_TARGET
+    + """
+def facts_of(target):
+    return {"options": LEARNT or FIRST} if target.model_id.startswith("big") else {}
 FIRST = (OptionRule(name="temperature", chat="heat"),)
 LEARNT = ()
 """
+)
 
 
-def test_hook_option_rules(found: Callable[..., Registry]) -> None:
+def test_hook_describe_backend_with_rules_of_a_target(found: Callable[..., Registry]) -> None:
     """Without it the descriptor's rules hold; with it those of the target, listed or explained."""
     made = found(BY_MODEL)
     options = {"temperature": 1, "max_tokens": 5}
@@ -270,12 +271,12 @@ def test_hook_option_rules(found: Callable[..., Registry]) -> None:
         if option.supported
     }
     assert places == {"temperature": "heat"}
-    wrong = found("\n@hookimpl\ndef option_rules(request): return ['temperature']")
-    with pytest.raises(PluginError, match="option_rules returned something else than OptionRule"):
+    wrong = found(BY_TARGET + "def facts_of(target): return {'options': ['temperature']}")
+    with pytest.raises(PluginError, match="something else than OptionRule"):
         mellea_api.explain_options("fake", {}, registry=wrong)
 
 
-def test_hook_option_rules_after_a_session(found: Callable[..., Registry]) -> None:
+def test_hook_describe_backend_after_a_session(found: Callable[..., Registry]) -> None:
     """What a plugin learns while it creates a session holds for that session, its defaults too."""
     pytest.importorskip("mellea")
     made = found(

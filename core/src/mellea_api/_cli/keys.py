@@ -123,7 +123,7 @@ def list_(output: Output, backend: str | None, model: str | None) -> None:
         try:
             found = registry.backend(name)
             target = found.target(model)
-            fields = found.credential_fields(target)
+            fields = target.descriptor.credentials
         except MelleaAPIError as error:
             if backend is not None:
                 raise
@@ -174,7 +174,7 @@ def _secret_field(
 
     found = shared_registry().backend(backend)
     target = found.target(model, base_url)
-    secret = [field for field in found.credential_fields(target) if field.secret]
+    secret = [field for field in target.descriptor.credentials if field.secret]
     chosen = [field for field in secret if name in (None, field.name)]
     if len(chosen) == 1:
         return target, chosen[0]

@@ -13,7 +13,7 @@ from attrs import field, frozen, has
 
 CONTRACT_VERSION: Final = 2
 """The version of the contract between the core and its plugins that this core speaks."""
-OLDEST_CONTRACT: Final = 1
+OLDEST_CONTRACT: Final = 2
 """The oldest version that it still accepts."""
 
 Endpoint = Literal["chat", "completion"]

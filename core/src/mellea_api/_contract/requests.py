@@ -373,17 +373,6 @@ class CredentialRequest(ProviderRequest):
 
 
 @frozen(kw_only=True)
-class CredentialFieldsRequest:
-    """A question for the credential fields of a model or server.
-
-    Args:
-        target: Backend, model and server.
-    """
-
-    target: Target
-
-
-@frozen(kw_only=True)
 class CredentialQuery:
     """A question to extensions that keep secrets: is there a value for this field?
 
@@ -409,18 +398,6 @@ class ModelsRequest(ProviderRequest):
 
     live: bool = True
     timeout: float = 10.0
-
-
-@frozen(kw_only=True)
-class RulesRequest:
-    """A question for the option rules of one model behind one server.
-
-    Args:
-        target: Backend, model and server; its descriptor has the rules that the backend
-            describes itself by.
-    """
-
-    target: Target
 
 
 @frozen(kw_only=True)

@@ -301,7 +301,7 @@ class _Check:
             variable = next(
                 (
                     first_set(variables_of(field))
-                    for field in backend.credential_fields(target)
+                    for field in target.descriptor.credentials
                     if field.name in malformed
                 ),
                 "",

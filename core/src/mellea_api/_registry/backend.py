@@ -25,7 +25,6 @@ from mellea_api._contract.requests import (
     ModelsRequest,
     OptionsRequest,
     Policy,
-    RulesRequest,
     SessionRequest,
     Target,
     asking,
@@ -84,11 +83,10 @@ class Backend:
         except Exception as error:  # a description whose values are not what they should be
             problem = f"its description cannot be read: {type(error).__name__}: {error}"
             raise broken(entry_point, problem) from error
-        self._credentials = BackendCredentials(self.descriptor, self._hooks)
+        self._credentials = BackendCredentials(self._hooks)
         self._reviewed = self._hooks.answering("review_options") > 0
         # More than the core's default: the descriptor alone does not decide.
         self._own_description = self._hooks.takes("describe_backend", "target")
-        self._own_rules = self._hooks.answering("option_rules") > 1
         self._own_options = self._hooks.answering("normalize_options") > 1
 
     def _describe(self, target: Target | None = None) -> BackendDescriptor:
@@ -104,7 +102,7 @@ class Backend:
             raise broken(
                 self.entry_point,
                 f"it was written for version {descriptor.contract_version} of the contract, and "
-                f"this mellea-api speaks versions {OLDEST_CONTRACT} to {CONTRACT_VERSION}; upgrade "
+                f"this mellea-api speaks version {CONTRACT_VERSION}; upgrade "
                 + ("mellea-api" if newer else self.entry_point.distribution),
             )
         if descriptor.name not in self.names:
@@ -187,21 +185,10 @@ class Backend:
 
     def with_rules(self, target: Target) -> Target:
         """Return a target with the description, and so the option rules, that hold for it now."""
-        if self._own_description:
-            described = self._describe(evolve(target, descriptor=self.descriptor))
-            if described is not target.descriptor:
-                target = evolve(target, descriptor=described)
-        if not self._own_rules:
+        if not self._own_description:
             return target
-        request = RulesRequest(target=evolve(target, descriptor=self.descriptor))
-        rules = self._hooks.ask("option_rules", Sequence, request=request)  # type: ignore[type-abstract]
-        if rules is None or not all(isinstance(rule, OptionRule) for rule in rules):
-            raise self._hooks.blamed(
-                "option_rules", "option_rules returned something else than OptionRule"
-            )
-        if rules is target.descriptor.options:
-            return target
-        return evolve(target, descriptor=evolve(self.descriptor, options=rules))
+        described = self._describe(evolve(target, descriptor=self.descriptor))
+        return target if described is target.descriptor else evolve(target, descriptor=described)
 
     def _model_id(self, model_id: Any) -> str:
         default = self.descriptor.default_model
@@ -292,12 +279,7 @@ class Backend:
             keyring: Whether the system's keyring may be asked for what is nowhere else; leave it
                 alone where nobody named this backend.
         """
-        narrowed = self._credentials.narrowed(target)
-        return self._credentials.find(narrowed, arguments, keyring=keyring)[0]
-
-    def credential_fields(self, target: Target) -> tuple[CredentialField, ...]:
-        """Return the credential fields of a target: the descriptor's, or those of its model."""
-        return self._credentials.fields(target)
+        return self._credentials.find(target, arguments, keyring=keyring)[0]
 
     def validate_credentials(
         self,
@@ -339,11 +321,10 @@ class Backend:
             ProviderError: If the provider was asked and could not be reached or refused.
         """
         check_listing(target.descriptor, target.settings)
-        narrowed = self._credentials.narrowed(target)
-        secrets, findings = self._credentials.find(narrowed, arguments, keyring=keyring and live)
+        secrets, findings = self._credentials.find(target, arguments, keyring=keyring and live)
         if live:
-            needed = narrowed.descriptor.listing_needs in ("always", target.server)
-            error = credential_error(narrowed, findings, needed=needed)
+            needed = target.descriptor.listing_needs in ("always", target.server)
+            error = credential_error(target, findings, needed=needed)
             if error is not None:
                 raise error
         request = ModelsRequest(target=target, credentials=secrets, live=live, timeout=timeout)

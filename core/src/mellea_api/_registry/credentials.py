@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from attrs import evolve
 
-from mellea_api._contract.descriptor import BackendDescriptor, CredentialField
 from mellea_api._contract.errors import MelleaAPIError
 from mellea_api._contract.refusals import timed_out
 from mellea_api._contract.reports import CredentialFinding, CredentialReport
 from mellea_api._contract.requests import (
-    CredentialFieldsRequest,
     CredentialQuery,
     CredentialRequest,
     Target,
@@ -33,54 +31,24 @@ class BackendCredentials:
     """Finds and checks the credentials of a backend, by its hooks and those of extensions.
 
     Args:
-        descriptor: What the backend says of itself.
         hooks: Its hooks.
     """
 
-    def __init__(self, descriptor: BackendDescriptor, hooks: Hooks) -> None:
-        self._descriptor = descriptor
+    def __init__(self, hooks: Hooks) -> None:
         self._hooks = hooks
 
-    def fields(self, target: Target) -> tuple[CredentialField, ...]:
-        """Return the credential fields of a target: the descriptor's, or those of its model."""
-        request = CredentialFieldsRequest(target=target)
-        fields = self._hooks.ask("credential_fields", Sequence, request=request)  # type: ignore[type-abstract]
-        if fields is None:
-            return target.descriptor.credentials
-        if not all(isinstance(field, CredentialField) for field in fields):
-            raise self._hooks.blamed(
-                "credential_fields",
-                "credential_fields returned something else than CredentialField",
-            )
-        known = {field.name for field in self._descriptor.credentials}
-        for field in fields:
-            if field.secret and field.name not in known:
-                raise self._hooks.blamed(
-                    "credential_fields",
-                    f"credential_fields returned the secret {field.name!r}, which is not among the "
-                    "descriptor's credentials: given as an argument, it would be shown",
-                )
-        return tuple(fields)
-
-    def narrowed(self, target: Target) -> Target:
-        """Return a target whose descriptor has the credential fields of its model."""
-        fields = self.fields(target)
-        if fields is target.descriptor.credentials:
-            return target
-        return evolve(target, descriptor=evolve(target.descriptor, credentials=fields))
-
     def find(
-        self, narrowed: Target, arguments: Mapping[str, Any] | None, *, keyring: bool
+        self, target: Target, arguments: Mapping[str, Any] | None, *, keyring: bool
     ) -> tuple[dict[str, Secret], list[CredentialFinding]]:
         """Find the credentials of a target: see `mellea_api._credentials.find`.
 
         Args:
-            narrowed: A target as `narrowed` returns it.
+            target: Backend, model and server.
             arguments: What the caller gave by name.
             keyring: Whether the system's keyring may be asked for what no other place has.
         """
-        given = {"base_url": narrowed.base_url, **narrowed.settings, **(arguments or {})}
-        return find_credentials(narrowed, given, self._vault, keyring=keyring)
+        given = {"base_url": target.base_url, **target.settings, **(arguments or {})}
+        return find_credentials(target, given, self._vault, keyring=keyring)
 
     def _vault(self, query: CredentialQuery) -> Secret | None:
         return self._hooks.ask("find_credential", Secret, request=query)
@@ -98,12 +66,13 @@ class BackendCredentials:
         Raises:
             CredentialError: If one that is required is missing or malformed.
         """
-        narrowed = self.narrowed(target)
-        secrets, findings = self.find(narrowed, arguments, keyring=True)
-        error = credential_error(narrowed, findings)
+        secrets, findings = self.find(target, arguments, keyring=True)
+        error = credential_error(target, findings)
         if error is not None:
             raise error
-        optional = {field.name for field in self.fields(target) if field.required == "never"}
+        optional = {
+            field.name for field in target.descriptor.credentials if field.required == "never"
+        }
         for finding in findings:
             if finding.status == "not-needed" and finding.reason:
                 level = logging.INFO if finding.name in optional else logging.WARNING
@@ -124,7 +93,6 @@ class BackendCredentials:
 
         The provider is not asked where one is missing or malformed.
         """
-        target = self.narrowed(target)
         secrets, findings = self.find(target, arguments, keyring=keyring)
         request = CredentialRequest(
             target=target, credentials=secrets, findings=findings, timeout=timeout

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mellea_api._contract.descriptor import ModelInfo, OptionRule
+from mellea_api._contract.descriptor import ModelInfo
 from mellea_api._contract.errors import MelleaAPIError
 from mellea_api._contract.reports import CredentialReport, NormalizedOptions
 from mellea_api._contract.requests import (
@@ -12,7 +12,6 @@ from mellea_api._contract.requests import (
     ErrorRequest,
     ModelsRequest,
     OptionsRequest,
-    RulesRequest,
 )
 from mellea_api._options.plan import apply_rules
 from mellea_api._provider.exceptions import by_kind
@@ -31,12 +30,6 @@ def validate_credentials(request: CredentialRequest) -> CredentialReport:
 def list_models(request: ModelsRequest) -> Sequence[ModelInfo]:
     """Answer with the catalogue."""
     return request.target.descriptor.models
-
-
-@hookimpl(trylast=True)
-def option_rules(request: RulesRequest) -> Sequence[OptionRule]:
-    """Answer with the descriptor's rules."""
-    return request.target.descriptor.options
 
 
 @hookimpl(trylast=True)

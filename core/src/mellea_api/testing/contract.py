@@ -237,7 +237,7 @@ class BackendContract:
         """Look for credentials that are nowhere, and for ones that were given."""
         backend = self._backend()
         target = backend.target()
-        fields = backend.credential_fields(target)
+        fields = target.descriptor.credentials
         names = [variable for field in fields for variable in field.variables]
         hidden = {name for name in os.environ if name.removesuffix("_FILE") in names}
         with mock.patch.dict(os.environ):

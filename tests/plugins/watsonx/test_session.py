@@ -83,6 +83,14 @@ def test_a_wrong_region_is_explained_before_anybody_is_asked(watsonx: WatsonxSer
     assert not watsonx.tunnels
 
 
+def test_a_region_without_https_is_explained_without_asking_for_a_user_name(
+    watsonx: WatsonxServer,
+) -> None:
+    with pytest.raises(ConfigurationError, match=r"Did you mean https://eu-gb\.ml\.cloud"):
+        start(base_url="eu-gb.ml.cloud.ibm.com")
+    assert not watsonx.tunnels
+
+
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [({"validate": "no"}, "validate='no'"), ({"max_retrys": 3}, "Did you mean 'max_retries'")],

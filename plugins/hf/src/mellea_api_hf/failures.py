@@ -60,7 +60,8 @@ def _of_the_hub(request: ErrorRequest, error: BaseException) -> MelleaAPIError |
             next_step=f"{page}/tree/main shows its revisions.",
             status=404,
         )
-    if code == "RepoNotFound" or isinstance(error, errors.RepositoryNotFoundError):
+    unknown = code == "RepoNotFound" or (status == 404 and not code)
+    if unknown or isinstance(error, errors.RepositoryNotFoundError):
         return ModelNotFoundError(
             f"The Hub has no model {model!r}, or it is private and the token does not open it.",
             next_step=f"{about.model_hint.format(model=model)} For a private one, set "

@@ -33,12 +33,12 @@ OFFICIAL_HOSTS: Final = (*(f"*{domain}" for domain in _IBM), "wxai.ibmforusgov.c
 
 
 def is_cloud(url: str) -> bool:
-    """Return whether an address is one of IBM Cloud's.
+    """Return whether an address, with or without its scheme, is one of IBM Cloud's.
 
     >>> is_cloud("https://eu-de.ml.cloud.ibm.com"), is_cloud("https://cpd.example.com")
     (True, False)
     """
-    return _belongs_to_ibm(urlsplit(url).hostname or "")
+    return _belongs_to_ibm(urlsplit(url if "//" in url else f"//{url}").hostname or "")
 
 
 def _belongs_to_ibm(host: str) -> bool:

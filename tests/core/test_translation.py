@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import urllib.request
 from collections.abc import Callable
 from typing import Any
@@ -18,6 +19,7 @@ from mellea_api import (
     PermissionDeniedError,
     ProviderError,
     RateLimitError,
+    RequestTimeoutError,
 )
 from mellea_api._provider.exceptions import by_kind
 from mellea_api.plugin import ErrorRequest, Target
@@ -109,3 +111,14 @@ def test_an_answer_that_was_not_read_has_no_words() -> None:
     error = translated(use, Reply(status=401, body={"error": "no"}))
     assert isinstance(error, CredentialError)
     assert "401" in str(error)
+
+
+def test_a_handshake_that_was_given_up_on_is_late_and_no_wrong_certificate(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", "/etc/hosts")
+    late = TimeoutError()
+    late.__context__ = ssl.SSLWantReadError("The operation did not complete (read) (_ssl.c:2580)")
+    target = Target(descriptor=described("fake"), model_id="small")
+    error = by_kind(ErrorRequest(target=target, operation="models", error=late, timeout=0.3))
+    assert isinstance(error, RequestTimeoutError)

@@ -94,6 +94,8 @@ def wrong_surroundings(request: ErrorRequest) -> errors.ConfigurationError | Non
 def _is_about_certificates(error: BaseException) -> bool:
     import ssl  # 10 ms, and hardly ever needed
 
+    if isinstance(error, ssl.SSLWantReadError | ssl.SSLWantWriteError):
+        return False  # a handshake that was given up on
     if isinstance(error, ssl.SSLError):
         return error.library in ("X509", "PEM", "SYS", None)
     if isinstance(error, FileNotFoundError | IsADirectoryError | NotADirectoryError):

@@ -177,7 +177,7 @@ def test_an_address_that_cannot_be_one_names_its_variable(
 @pytest.mark.parametrize("address", [11434, True, b"127.0.0.1"])
 def test_an_address_that_is_no_text_is_refused(address: Any) -> None:
     """The client would take the number for a host."""
-    with pytest.raises(mellea_api.ConfigurationError, match=r"base_url=.*it is no text"):
+    with pytest.raises(mellea_api.ConfigurationError, match=r"base_url=.*it is not text"):
         start(base_url=address)
 
 

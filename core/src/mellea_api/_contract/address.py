@@ -1,4 +1,4 @@
-"""Where a backend's server is: an argument, the environment, then the backend's default."""
+"""Find the address of a backend's server: the argument, the environment, or the default."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from mellea_api._secrecy.secrets import redact
 from mellea_api._secrecy.veil import hide, plain
 
 _USER: Final = re.compile(r"^[^/\s'\"]+@")
-"""Of an address without a scheme; the rest is what `redact` masks in any text."""
+"""A user before an address without a scheme; `redact` masks the others."""
 _PERHAPS_USER: Final = re.compile(r"^(\w*:?/{1,2})?.*@", re.DOTALL)
-"""All that may be one where an address is written so that nobody can tell where it ends."""
+"""Everything that may be a user, in an address that cannot be parsed."""
 _NO_SCHEME: Final = re.compile(r"https?:?/", re.IGNORECASE)
 _ENCODE: Final = (
     "a user and a password before the @ must have their other characters encoded, such as / as "
@@ -24,7 +24,7 @@ _ENCODE: Final = (
 
 
 def shown_address(address: str) -> str:
-    """Return a text with an address in it as others may see it: without user, password and key.
+    """Mask the user, the password and the key of an address in a text.
 
     >>> shown_address("http://me:secret@127.0.0.1:8000/v1")
     'http://[secret]@127.0.0.1:8000/v1'
@@ -37,15 +37,14 @@ def find_address(descriptor: BackendDescriptor, given: Any) -> tuple[str | None,
 
     Args:
         descriptor: The backend.
-        given: The argument `base_url`, which may be hidden; None to look further.
+        given: The argument `base_url`, which may be hidden; None to read the environment.
 
     Returns:
-        The address as it was written, None for the backend's default; and `argument`, the name
-        of a variable, or `default`.
+        The address as the user wrote it, or None for the backend's default; and its source:
+        `argument`, the name of a variable, or `default`.
 
     Raises:
-        ConfigurationError: If nothing could be at such an address, and names the variable; or
-            if the backend calls no server.
+        ConfigurationError: If the address cannot be right, or the backend calls no server.
     """
     source, address = "argument", hide(given)
     if given is None:
@@ -63,7 +62,7 @@ def find_address(descriptor: BackendDescriptor, given: Any) -> tuple[str | None,
             backend=descriptor.name,
         )
     if isinstance(plain(address), int | float | bytes):
-        problem: str | None = "it is no text"
+        problem: str | None = "it is not text"
     else:
         problem = _problem(str(plain(address)).strip(), full=descriptor.full_base_url)
     if problem is None:
@@ -80,12 +79,12 @@ def find_address(descriptor: BackendDescriptor, given: Any) -> tuple[str | None,
 
 
 def _perhaps(address: Any) -> str:
-    """Return an address that cannot be used as others may see it."""
+    """Return an unusable address without anything that may be a user and a password."""
     return redact(_PERHAPS_USER.sub(r"\1[secret]@", str(plain(address)).strip()))
 
 
 def _problem(address: str, *, full: bool) -> str | None:
-    """Return what is wrong with an address: a URL, or unless it must be `full`, a part of one."""
+    """Return what is wrong with an address; one that is not `full` may lack scheme and host."""
     if not address:
         return "it is empty"
     if "://" not in address and _NO_SCHEME.match(address):

@@ -1,4 +1,4 @@
-"""Answers that are none, and streams that break off: what SDKs do not tell from the real thing."""
+"""Find malformed answers and interrupted streams, which SDKs take for good ones."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _END: Final = object()
 
 @contextlib.contextmanager
 def reading_answer() -> Iterator[None]:
-    """Say of what an SDK stumbles over, inside the block, that it is no answer.
+    """Turn what an SDK raises for a malformed answer, inside the block, into an AnswerError.
 
-    SDKs look into an answer without asking what it is: a list where a dict is expected ends in
-    an `AttributeError` of theirs. The block should hold the SDK's call and nothing else.
+    SDKs do not check the shape of an answer: a list instead of a dict ends in an
+    `AttributeError`. Put only the SDK's call into the block.
 
     Raises:
         AnswerError: Instead of an AttributeError, IndexError, KeyError or TypeError.
@@ -28,9 +28,9 @@ def reading_answer() -> Iterator[None]:
 
 
 async def whole(pieces: Any, is_last: Callable[[Any], bool]) -> AsyncGenerator[Any]:
-    """Pass on the pieces of a stream, and raise where it ends before its last piece.
+    """Pass on the pieces of a stream, and raise if it ends before its last piece.
 
-    A connection that is closed in the middle of an answer looks like its end to an SDK.
+    SDKs take a connection that closes in the middle of an answer for the answer's end.
 
     Args:
         pieces: What an SDK streams: an asynchronous iterator.
@@ -41,7 +41,7 @@ async def whole(pieces: Any, is_last: Callable[[Any], bool]) -> AsyncGenerator[A
 
     Raises:
         ConnectionError: If there were pieces, and none of them was the last.
-        AnswerError: If the SDK stumbles over one.
+        AnswerError: If the SDK fails on a malformed piece.
     """
     pieces_left = aiter(pieces)
     begun = ended = False

@@ -191,6 +191,8 @@ def test_what_is_patched_is_restored_when_the_last_session_closes_its_clients() 
     import httpx
     from litellm.caching.llm_caching_handler import LLMClientCache
 
+    from mellea_api_litellm.http import Clients
+
     def state() -> list[Any]:
         key = LLMClientCache.update_cache_key_with_event_loop
         return [httpx.AsyncClient.send, httpx.Client.send, key, litellm.disable_aiohttp_transport]
@@ -202,6 +204,8 @@ def test_what_is_patched_is_restored_when_the_last_session_closes_its_clients() 
         return state()
 
     gc.collect()
+    for left in [one for one in gc.get_objects() if type(one) is Clients]:
+        left.restore()  # pytest keeps the sessions of tests that failed
     before = state()
     with redirected() as (server, _):
         during = asyncio.run(one("openai/gpt-4o", server))

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from mellea_api._api.arguments import one_of, policy_of, seconds, target_and_credentials
-from mellea_api._api.environment import checked_run_id
+from mellea_api._api.environment import DEFAULT_BACKEND, checked_run_id
 from mellea_api._contract.descriptor import Endpoint, ModelInfo
 from mellea_api._contract.errors import ConfigurationError
 from mellea_api._contract.reports import CredentialReport, ModelListing, NormalizedOptions
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def start_session(
-    backend_name: str = "ollama",
+    backend_name: str = DEFAULT_BACKEND,
     model_id: Any = None,
     ctx: Any = None,
     *,
@@ -302,8 +302,7 @@ def list_all_models(
         found.backend(name)
     keyring = backends is not None  # it is asked only for who was named
     if backends is None:
-        conflicts = [record.name for record in found.backends() if record.state == "conflict"]
-        backends = sorted([*found.distinct(), *conflicts])
+        backends = found.distinct()
     cache = default_cache()
 
     def question(name: str) -> ModelListing:

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import click
 
 from mellea_api._cli.output import Output, command
-
-if TYPE_CHECKING:
-    from mellea_api._registry.discovery import PluginRecord
 
 
 @click.command()
@@ -23,24 +18,16 @@ def backends(output: Output) -> None:
     from mellea_api._registry.shared import shared_registry
 
     registry = shared_registry()
-    found = [_row(record) for record in registry.backends()]
-    extensions = [_row(record) for record in registry.extensions()]
-    columns = {name: name for name in ("state", "distribution", "version", "summary", "reason")}
+    names = ("name", "state", "distribution", "version", "summary", "reason")
+    backends, extensions = (
+        [{name: getattr(record, name) for name in names} for record in records]
+        for records in (registry.backends(), registry.extensions())
+    )
+    columns = {name: name for name in names[1:]}
     output.show(
-        {"backends": found, "extensions": extensions},
-        (found, {"backend": "name", **columns}),
+        {"backends": backends, "extensions": extensions},
+        (backends, {"backend": "name", **columns}),
         (extensions, {"extension": "name", **columns}),
     )
-    if not found:
-        output.note("No backend is installed. Install one: pip install mellea-api-ollama")
-
-
-def _row(record: PluginRecord) -> dict[str, str]:
-    return {
-        "name": record.name,
-        "state": record.state,
-        "distribution": " and ".join(record.distributions),
-        "version": record.entry_point.version if len(record.candidates) == 1 else "",
-        "summary": record.entry_point.summary,
-        "reason": record.reason,
-    }
+    if not backends:
+        output.nothing_installed()

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("prompt", required=False)
-@click.option("--backend", "-b", metavar="NAME", help="Else MELLEA_BACKEND, else ollama.")
+@click.option("--backend", "-b", metavar="NAME", help="Else MELLEA_BACKEND, else the default one.")
 @click.option(
     "--model", "-m", metavar="MODEL", help="Else MELLEA_MODEL_ID, else the backend's default."
 )

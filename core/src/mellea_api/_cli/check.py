@@ -14,7 +14,6 @@ from mellea_api._cli.values import timeout_option
 
 if TYPE_CHECKING:
     from mellea_api._diagnosis.findings import BackendReadiness
-    from mellea_api._registry import Registry
 
 
 _WORST_FIRST: Final = (1, 4, 3)
@@ -53,9 +52,10 @@ def check(
 ) -> None:
     """Say whether each BACKEND can be used, as the environment has it set up.
 
-    Without BACKEND it checks the one that a runtime would use: MELLEA_BACKEND, else ollama, with
-    MELLEA_MODEL_ID and MELLEA_MODEL_OPTIONS. It checks the plugin, the settings, the options and
-    the credentials. No server is asked and no SDK is imported, unless --probe is given.
+    Without BACKEND it checks the one that a runtime would use: MELLEA_BACKEND, else the default
+    one, with MELLEA_MODEL_ID and MELLEA_MODEL_OPTIONS. It checks the plugin, the settings, the
+    options and the credentials. No server is asked and no SDK is imported, unless --probe is
+    given.
 
     The exit code is 0 if all of them are ready, else that of the worst failure: 4 for credentials,
     3 for a server that cannot be reached or is late, 1 for all else. Standard error then has the
@@ -74,7 +74,7 @@ def check(
     # A plugin may print while it is imported: that belongs to neither the report nor the reason.
     with contextlib.redirect_stdout(io.StringIO()):
         report = check_readiness(
-            _all(registry) if everything else list(backends) or None,
+            registry.distinct() if everything else list(backends) or None,
             model,
             base_url=base_url,
             probe=probe,
@@ -86,7 +86,7 @@ def check(
     code = next((code for code in _WORST_FIRST if code in codes), 0)
     if not report.backends:
         code = 1
-        output.note("No backend is installed. Install one: pip install mellea-api-ollama")
+        output.nothing_installed()
     output.show(
         {
             "ready": report.ready,
@@ -104,12 +104,6 @@ def check(
         for backend in report.backends:
             _explain(output, backend)
     click.get_current_context().exit(code)
-
-
-def _all(registry: Registry) -> list[str]:
-    """Name each backend once, those in conflict too."""
-    conflicts = [record.name for record in registry.backends() if record.state == "conflict"]
-    return sorted([*registry.distinct(), *conflicts])
 
 
 def _code(backend: BackendReadiness) -> int:

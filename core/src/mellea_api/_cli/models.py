@@ -29,8 +29,7 @@ if TYPE_CHECKING:
     "assignments",
     multiple=True,
     metavar="NAME=VALUE",
-    help="An argument of the backend, such as provider=anthropic for litellm; needs BACKEND. "
-    "May be repeated.",
+    help="An argument of the backend, such as provider=anthropic; needs BACKEND. May be repeated.",
 )
 @timeout_option("Time for each backend's answer.")
 @command
@@ -105,7 +104,7 @@ def _show(output: Output, listings: Sequence[ModelListing]) -> None:
         elif not listing.models:
             output.note(f"{listing.backend}: it has no models.")
     if not listings:
-        output.note("No backend is installed. Install one: pip install mellea-api-ollama")
+        output.nothing_installed()
 
 
 def _ago(seconds: float) -> str:

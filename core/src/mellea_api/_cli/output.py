@@ -94,6 +94,12 @@ class Output:
         """Print a line of the result."""
         click.echo(printable(text))
 
+    def nothing_installed(self) -> None:
+        """Say that there is no backend."""
+        from mellea_api._diagnosis.findings import INSTALL
+
+        self.note(f"No backend is installed. {INSTALL}")
+
     def note(self, text: str) -> None:
         """Print a line beside the result, on standard error."""
         click.echo(printable(text), err=True)

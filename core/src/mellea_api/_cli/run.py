@@ -18,14 +18,9 @@ class _RunCommand(click.Command):
     """Leaves everything after the program's name to the program."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        first = next((i for i, arg in enumerate(args) if not arg.startswith("-")), len(args))
-        for i, arg in enumerate(args[:first]):
-            if arg == "--":
-                break
-            if arg.startswith("-m") and (arg != "-m" or i + 1 < len(args)):
-                end = i + (2 if arg == "-m" else 1)
-                args = [*args[:end], "--", *args[end:]]
-                break
+        if args and args[0].startswith("-m") and args != ["-m"]:
+            end = 2 if args[0] == "-m" else 1
+            args = [*args[:end], "--", *args[end:]]
         return super().parse_args(ctx, args)
 
 

@@ -33,20 +33,27 @@ def install() -> None:
 
 
 def start_session(
-    backend_name: str = "ollama", model_id: Any = None, *args: Any, **kwargs: Any
+    backend_name: str | None = None, model_id: Any = None, *args: Any, **kwargs: Any
 ) -> Any:
     """Start a session on any installed backend, in place of Mellea's own function."""
     from mellea_api._api import functions as api
+    from mellea_api._api.environment import DEFAULT_BACKEND
+    from mellea_api._registry.shared import shared_registry
+    from mellea_api._secrecy.logs import logger
 
-    _log_default_model(backend_name, model_id)
-    return api.start_session(backend_name, model_id, *args, **{"unknown": "pass", **kwargs})
+    name = DEFAULT_BACKEND if backend_name is None else backend_name
+    if model_id is None:
+        logger.debug(
+            "the program names no model: the %s backend's default is %s",
+            name,
+            shared_registry().backend(name).descriptor.default_model,
+        )
+    return api.start_session(name, model_id, *args, **{"unknown": "pass", **kwargs})
 
 
-def start_backend(
-    backend_name: str = "ollama", model_id: Any = None, *args: Any, **kwargs: Any
-) -> Any:
+def start_backend(*args: Any, **kwargs: Any) -> Any:
     """Return a context and a backend, in place of Mellea's own function."""
-    session = start_session(backend_name, model_id, *args, **kwargs)
+    session = start_session(*args, **kwargs)
     return session.ctx, session.backend
 
 
@@ -55,18 +62,6 @@ _REPLACED = {
     "mellea.stdlib.start_backend": start_backend,
 }
 """Which function of ours replaces the one of its name in which module of Mellea."""
-
-
-def _log_default_model(backend_name: str, model_id: Any) -> None:
-    from mellea_api._registry.shared import shared_registry
-    from mellea_api._secrecy.logs import logger
-
-    if model_id is None:
-        logger.debug(
-            "the program names no model: the %s backend's default is %s",
-            backend_name,
-            shared_registry().backend(backend_name).descriptor.default_model,
-        )
 
 
 def _replace(module: types.ModuleType) -> None:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from attrs import field, frozen
 
+from mellea_api._api.environment import DEFAULT_BACKEND
 from mellea_api._contract.errors import MelleaAPIError
 from mellea_api._contract.reports import CredentialReport
+from mellea_api._registry.registry import KNOWN_DISTRIBUTIONS
 
+INSTALL: Final = f"Install one: pip install {KNOWN_DISTRIBUTIONS[DEFAULT_BACKEND]}"
+"""What to do where no backend is installed."""
 State = Literal["ok", "warning", "failed", "skipped"]
 """`warning`: it works, and somebody should look. `skipped`: not checked, or switched off."""
 

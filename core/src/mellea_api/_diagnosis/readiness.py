@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import difflib
+import functools
 import os
 import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from attrs import evolve, frozen
+from attrs import define, evolve, field
 
-from mellea_api._api.environment import DEFAULT_BACKEND, RuntimeEnvironment
+from mellea_api._api.environment import RuntimeEnvironment
 from mellea_api._api.selection import Selection, backend_name, blame, select
 from mellea_api._contract.address import shown_address
 from mellea_api._contract.errors import (
@@ -33,11 +33,10 @@ from mellea_api._contract.errors import (
     RequestTimeoutError,
 )
 from mellea_api._contract.refusals import completed, timed_out
-from mellea_api._contract.reports import CredentialReport
 from mellea_api._diagnosis.findings import BackendReadiness, Finding, Readiness, State
 from mellea_api._diagnosis.variables import first_set, secrets_of, variables_of
 from mellea_api._provider.deadlines import call_each
-from mellea_api._secrecy.secrets import redact
+from mellea_api._secrecy.secrets import Secret, redact
 from mellea_api._secrecy.veil import hide
 
 if TYPE_CHECKING:
@@ -46,6 +45,7 @@ if TYPE_CHECKING:
 
 
 _DOWN: Final = (BackendUnavailableError, RequestTimeoutError, RateLimitError, AnswerError)
+_PLACES: Final = {"argument": "as given", "default": "the default"}
 
 
 def check_readiness(
@@ -65,7 +65,7 @@ def check_readiness(
 
     Args:
         backends: Their names, or one; None for the one that a `MelleaRuntime` would use:
-            MELLEA_BACKEND, else ollama.
+            MELLEA_BACKEND, else the default one.
         model_id: The model; None for MELLEA_MODEL_ID where that belongs to the backend, else
             the backend's default.
         base_url: The server, instead of the environment's or the default one.
@@ -82,13 +82,12 @@ def check_readiness(
     from mellea_api._registry.shared import given_or_shared
 
     timeout = seconds(timeout) or 10.0
-    registry = given_or_shared(registry)
     environment, problem = _environment()
     if backends is None:
-        backends = environment.backend or DEFAULT_BACKEND
-    names = [backends] if isinstance(backends, str) else list(dict.fromkeys(backends))
-    plan = _Plan(
-        registry=registry,
+        backends = backend_name(None, environment)
+    check = functools.partial(
+        _Check,
+        registry=given_or_shared(registry),
         environment=environment,
         problem=problem,
         model_id=model_id,
@@ -97,7 +96,8 @@ def check_readiness(
         keyring=keyring,
         deadline=time.monotonic() + timeout,
     )
-    checks = {name: _Check(name, plan) for name in names}
+    names = [backends] if isinstance(backends, str) else backends
+    checks = {name: check(name=name) for name in names}
     call_each({name: check.run for name, check in checks.items()}, timeout, "mellea-api-check-")
     reports = [check.report(timeout) for check in checks.values()]
     return Readiness(backends=reports, probed=probe, timeout=timeout)
@@ -109,16 +109,19 @@ def _environment() -> tuple[RuntimeEnvironment, ConfigurationError | None]:
         return RuntimeEnvironment.read(), None
     except ConfigurationError as error:
         backend, model_id = (
-            os.environ.get(name, "").strip() or None
-            for name in ("MELLEA_BACKEND", "MELLEA_MODEL_ID")
+            os.environ.get(name, "").strip() for name in ("MELLEA_BACKEND", "MELLEA_MODEL_ID")
         )
-        return RuntimeEnvironment(backend, model_id), error
+        return RuntimeEnvironment(backend or None, model_id or None), error
 
 
-@frozen(kw_only=True)
-class _Plan:
-    """What all checks share: the arguments of `check_readiness`, and what they are read with."""
+@define(eq=False, kw_only=True)
+class _Check:
+    """The check of one backend; `report` returns at any time what is known by then.
 
+    Its first attributes are the backend's name and what `check_readiness` was given.
+    """
+
+    name: str
     registry: Registry
     environment: RuntimeEnvironment
     problem: ConfigurationError | None
@@ -127,152 +130,124 @@ class _Plan:
     probe: bool
     keyring: bool
     deadline: float
-
-
-class _Check:
-    """The check of one backend; `report` returns at any time what is known by then."""
-
-    def __init__(self, name: str, plan: _Plan) -> None:
-        self._name = name
-        self._plan = plan
-        self._secrets = secrets_of()  # while these live, messages mask them
-        self._target: Target | None = None
-        self._doing = "plugin"
-        self._done = False
-        self._steps: list[Finding] = []
-        self._facts: dict[str, Any] = {}
-        for record in plan.registry.backends():
-            if record.name == name:
-                self._facts["distribution"] = " and ".join(record.distributions)
-                if len(record.candidates) == 1:
-                    self._facts["version"] = record.entry_point.version
+    secrets: list[Secret] = field(factory=secrets_of)  # while these live, messages mask them
+    target: Target | None = None
+    doing: str = "plugin"
+    done: bool = False
+    steps: list[Finding] = field(factory=list)
+    facts: dict[str, Any] = field(factory=dict)
 
     def run(self) -> None:
         """Take all steps. A step that fails does not keep the next from being taken."""
+        for record in self.registry.backends():
+            if record.name == self.name:
+                self.facts |= {"distribution": record.distribution, "version": record.version}
         with self._step("plugin"):
             backend = self._load()
             with self._step("settings"):
-                self._target = self._settings()
-            if (target := self._target) is not None:
+                self.target = self._settings()
+            if (target := self.target) is not None:
                 with self._step("options"):
                     self._options(backend)
                 with self._step("credentials"):
-                    if self._credentials(backend, target) and self._plan.probe:
+                    if self._credentials(backend, target) and self.probe:
                         self._server(backend, target)
-        self._done = True
+        self.done = True
 
     def report(self, timeout: float) -> BackendReadiness:
         """Return what is known. A step that is not done failed, because it is late."""
-        done, steps, doing = self._done, list(self._steps), self._doing
-        if not done and self._target is not None:
-            steps.append(_failed(doing, timed_out(self._target, timeout)))
+        done, steps, doing = self.done, list(self.steps), self.doing
+        if not done and self.target is not None:
+            steps.append(_failed(doing, timed_out(self.target, timeout)))
         elif not done:
-            late = PluginError(
-                f"The plugin of the backend {self._name!r} was not ready within {timeout:g} s.",
-                next_step="See with `mellea-api doctor` how long it takes to load, or give more "
-                "--timeout.",
-                backend=self._name,
-                plugin=self._name,
+            late = self._plugin_error(
+                f"The plugin of the backend {self.name!r} was not ready within {timeout:g} s.",
+                "See with `mellea-api doctor` how long it takes to load, or give more --timeout.",
             )
             steps.append(_failed(doing, late))
-        return BackendReadiness(backend=self._name, steps=steps, **self._facts)
+        return BackendReadiness(backend=self.name, steps=steps, **self.facts)
 
     # --- what the steps need
 
     @contextlib.contextmanager
     def _step(self, name: str) -> Iterator[None]:
         """Report what goes wrong in the block, and go on."""
-        self._doing = name
+        self.doing = name
         try:
             yield
         except MelleaAPIError as error:
-            self._fail(self._doing, error)
+            self._fail(self.doing, error)
         except BaseException as error:  # in a thread nobody else would report it
-            failure = PluginError(
-                f"Checking the {self._doing} of {self._name} failed with "
+            failure = self._plugin_error(
+                f"Checking the {self.doing} of {self.name} failed with "
                 f"{type(error).__name__}: {error}.",
-                next_step="`mellea-api doctor` shows where each plugin comes from.",
-                backend=self._name,
-                plugin=self._name,
+                "`mellea-api doctor` shows where each plugin comes from.",
             )
-            self._fail(self._doing, failure)
+            self._fail(self.doing, failure)
+
+    def _plugin_error(self, reason: str, next_step: str) -> PluginError:
+        return PluginError(reason, next_step=next_step, backend=self.name, plugin=self.name)
 
     def _add(self, name: str, state: State, message: str, next_step: str = "") -> None:
-        self._steps.append(
-            Finding(name=name, state=state, message=redact(message), next_step=next_step)
-        )
+        message = " ".join(redact(message).split())
+        self.steps.append(Finding(name=name, state=state, message=message, next_step=next_step))
 
     def _fail(self, name: str, error: MelleaAPIError, variable: str = "") -> None:
-        self._steps.append(_failed(name, error, variable))
+        self.steps.append(_failed(name, error, variable))
 
     @property
     def _seconds_left(self) -> float:
         # A little less than all, so that a plugin can still report why it was late.
-        left = self._plan.deadline - time.monotonic()
+        left = self.deadline - time.monotonic()
         return max(0.05, left - min(0.3, left / 10))
 
     # --- the steps
 
     def _load(self) -> Backend:
-        environment = self._plan.environment
-        named = environment.backend and self._name == backend_name(None, environment)
+        named = self.name == self.environment.backend
         with blame("MELLEA_BACKEND" if named else None, MelleaAPIError):
-            backend = self._plan.registry.backend(self._name)
+            backend = self.registry.backend(self.name)
         self._add("plugin", "ok", f"{backend.entry_point.distribution} is loaded")
         fields = [field for field in backend.descriptor.credentials if field.secret]
-        self._secrets += secrets_of(name for field in fields for name in field.variables)
+        self.secrets += secrets_of(name for field in fields for name in field.variables)
         return backend
 
     def _select(self, environment: RuntimeEnvironment) -> Selection:
-        plan = self._plan
         return select(
-            plan.registry, environment, self._name, plan.model_id, {}, base_url=plan.base_url
+            self.registry, environment, self.name, self.model_id, {}, base_url=self.base_url
         )
 
     def _settings(self) -> Target:
         """Check the model and the address; say where they come from."""
-        selection = self._select(evolve(self._plan.environment, model_options={}))
+        selection = self._select(evolve(self.environment, model_options={}))
         target = selection.request.target
-        self._facts["model_id"] = target.model_id
-        address = target.base_url or target.descriptor.default_base_url
-        if address:
-            self._facts["base_url"] = shown_address(address)
-        if self._plan.model_id is not None:
-            source = "as given"
-        else:
-            source = selection.model_variable or "the default"
-        message = f"model {target.model_id} ({source})"
-        if address:
-            sources = {"argument": "as given", "default": "the default"}
-            source = sources.get(target.base_url_source, target.base_url_source)
-            message += f" at {self._facts['base_url']} ({source})"
-        if self._plan.problem is not None:
-            self._fail("settings", self._plan.problem)
+        self.facts["model_id"] = target.model_id
+        default = selection.model_variable or "the default"
+        message = f"model {target.model_id} ({default if self.model_id is None else 'as given'})"
+        if address := target.base_url or target.descriptor.default_base_url:
+            self.facts["base_url"] = shown_address(address)
+            source = _PLACES.get(target.base_url_source, target.base_url_source)
+            message += f" at {self.facts['base_url']} ({source})"
+        if self.problem is not None:
+            self._fail("settings", self.problem)
         else:
             self._add("settings", "ok", message)
         return target
 
     def _options(self, backend: Backend) -> None:
         """Check that the environment's options can be sent."""
-        try:
-            request = self._select(self._plan.environment).request
-        except MelleaAPIError as error:
-            self._fail("options", error, "MELLEA_MODEL_OPTIONS")
-            return
+        request = self._select(self.environment).request
         if not request.options:
             self._add("options", "ok", "none are set")
             return
         decisions = backend.explain(request.options, request.target).decisions
-        dropped = [decision for decision in decisions if decision.outcome == "dropped"]
+        dropped = [f"{one.spelling}: {one.reason}" for one in decisions if one.outcome == "dropped"]
         if dropped:
-            listed = "; ".join(f"{decision.spelling}: {decision.reason}" for decision in dropped)
-            self._add(
-                "options",
-                "warning",
-                f"not sent: {listed}",
+            next_step = (
                 "Take it out of MELLEA_MODEL_OPTIONS, or set MELLEA_API_UNSUPPORTED=error to have "
-                "it fail.",
+                "it fail."
             )
+            self._add("options", "warning", f"not sent: {'; '.join(dropped)}", next_step)
         else:
             names = ", ".join(decision.name for decision in decisions)
             self._add("options", "ok", f"MELLEA_MODEL_OPTIONS: {names}")
@@ -282,48 +257,42 @@ class _Check:
         errors: list[MelleaAPIError] = []
         report = backend.validate_credentials(
             target,
-            probe=self._plan.probe,
+            probe=self.probe,
             timeout=self._seconds_left,
-            keyring=self._plan.keyring,
+            keyring=self.keyring,
             noted=errors.append,
         )
-        self._facts["credentials"] = report
-        error = errors[0] if errors else None
-        sources = [f"({one.name} from {one.source})" for one in report.fields if one.source]
+        self.facts["credentials"] = report
+        kinds = {"unreachable": BackendUnavailableError, "forbidden": PermissionDeniedError}
+        kind: type[ProviderError] = kinds.get(report.status, CredentialError)
+        # A plugin's own report is the error that a session would end in.
+        errors.append(kind(report.message, next_step="", backend=report.backend))
+        error = errors[0]
+        sources = "".join(f" ({one.name} from {one.source})" for one in report.fields if one.source)
         if report.status == "unreachable":
-            skipped = ("the server could not be asked about them", *sources)
-            self._add("credentials", "skipped", " ".join(skipped))
-            self._fail("server", error or _error_of(report, target, BackendUnavailableError))
+            message = f"the server could not be asked about them{sources}"
+            self._add("credentials", "skipped", message)
+            self._fail("server", error)
         elif not report.usable:
-            forbidden = report.status == "forbidden"
-            kind = PermissionDeniedError if forbidden else CredentialError
             malformed = {one.name for one in report.fields if one.status == "malformed"}
-            variable = next(
-                (
-                    first_set(variables_of(field))
-                    for field in target.descriptor.credentials
-                    if field.name in malformed
-                ),
-                "",
-            )
-            self._fail("credentials", error or _error_of(report, target, kind), variable)
+            fields = target.descriptor.credentials
+            names = (v for one in fields if one.name in malformed for v in variables_of(one))
+            self._fail("credentials", error, first_set(names))
         elif isinstance(error, ModelNotFoundError):
-            skipped = ("they could not be tried without the model", *sources)
-            self._add("credentials", "skipped", " ".join(skipped))
+            message = f"they could not be tried without the model{sources}"
+            self._add("credentials", "skipped", message)
             self._fail("model", error)
             return False
         else:
             state: State = "warning" if report.status == "unchecked" else "ok"
-            self._add("credentials", state, " ".join((*report.message.split(), *sources)))
+            self._add("credentials", state, f"{report.message}{sources}")
         return report.usable
 
     def _server(self, backend: Backend, target: Target) -> None:
         """List the models, which costs nothing: is the server there, and the model?"""
-        self._doing = "server"
+        self.doing = "server"
         try:
-            listed = backend.list_models(
-                target, timeout=self._seconds_left, keyring=self._plan.keyring
-            )
+            listed = backend.list_models(target, timeout=self._seconds_left, keyring=self.keyring)
         except CredentialError as error:
             self._fail("credentials", error)
             return
@@ -334,27 +303,19 @@ class _Check:
             self._add("model", "skipped", error.reason)
             return
         live = [model.id for model in listed if model.source == "live"]
-        if live or self._facts.get("base_url"):
+        if live or "base_url" in self.facts:
             self._add("server", "ok", "it answers")
-        self._doing = "model"
-        self._model(target, [model.id for model in listed], live)
-
-    def _model(self, target: Target, listed: Sequence[str], live: Sequence[str]) -> None:
+        self.doing = "model"
         wanted = target.model_id
-        if {wanted, f"{wanted}:latest"} & set(live):  # Ollama allows the tag to be left out
+        if {wanted, f"{wanted}:latest"} & set(live):  # some servers let the tag be left out
             self._add("model", "ok", f"{wanted} is there")
         elif len(live) < len(listed):
             self._add("model", "skipped", "the list is not the server's: a session will tell")
         elif len(live) == 1 and target.server == "compatible":
-            self._add(
-                "model",
-                "warning",
-                f"the server lists {live[0]}, and may answer to {wanted} with it",
-            )
+            message = f"the server lists {live[0]}, and may answer to {wanted} with it"
+            self._add("model", "warning", message)
         else:
-            near = difflib.get_close_matches(wanted, live, n=3, cutoff=0.4)
-            known = (*near, *sorted(set(live) - set(near)))
-            self._fail("model", completed(ModelNotFoundError(known=known), target))
+            self._fail("model", completed(ModelNotFoundError(known=live), target))
 
 
 def _failed(name: str, error: MelleaAPIError, variable: str = "") -> Finding:
@@ -367,8 +328,3 @@ def _failed(name: str, error: MelleaAPIError, variable: str = "") -> Finding:
         error=error,
         variable=variable or getattr(error, "variable", None) or "",
     )
-
-
-def _error_of(report: CredentialReport, target: Target, kind: type[ProviderError]) -> ProviderError:
-    """Return a report's bad news as the error that a session would end in."""
-    return kind(report.message, next_step="", backend=report.backend, model_id=target.model_id)

@@ -100,11 +100,14 @@ def variable_findings(
         reads: What each backend reads, by its name.
         failed: Findings about values that a backend cannot use; each names its variable.
     """
-    readers: dict[str, list[tuple[str, Reads]]] = {}
+    uses: dict[str, list[str]] = {name: [] for name in VARIABLES}
     for backend, several in reads.items():
         for one in several:
-            readers.setdefault(one.name, []).append((backend, one))
-    problems = {finding.variable: finding for finding in failed} | _own_problems(registry)
+            first = first_set(one.before)
+            instead = f", where {first} counts instead" if first else ""
+            uses.setdefault(one.name, []).append(f"{one.what} of {backend}{instead}")
+    problems = {one.variable: (one.message, one.next_step) for one in failed}
+    problems |= _own_problems(registry)
     if not first_set(["MELLEA_BACKEND"]) and registry.names() and DEFAULT_BACKEND not in registry:
         yield Finding(
             name="MELLEA_BACKEND",
@@ -113,52 +116,40 @@ def variable_findings(
             next_step=f"Set it to one of {', '.join(registry.names())}.",
         )
     for name in sorted(os.environ):
-        if name in VARIABLES or name in readers:
-            yield _read(name, readers.get(name, ()), problems.get(name))
-        elif name.upper().startswith("MELLEA") and (near := _nearest(name, [*VARIABLES, *readers])):
-            yield Finding(
-                name=name,
-                state="warning",
-                message="Neither this library nor a backend reads it.",
-                next_step=f"Did you mean {near}?",
-            )
+        if name in uses and not first_set([name]):
+            yield Finding(name=name, message="It is empty, which counts as not set.")
+        elif name in uses and name in problems:
+            message, next_step = problems[name]
+            yield Finding(name=name, state="failed", message=message, next_step=next_step)
+        elif name in uses:
+            yield Finding(name=name, message=f"{'; '.join(uses[name]) or 'It is used'}.")
+        elif name.upper().startswith("MELLEA") and (near := _nearest(name, uses)):
+            message = "Neither this library nor a backend reads it."
+            next_step = f"Did you mean {near}?"
+            yield Finding(name=name, state="warning", message=message, next_step=next_step)
 
 
-def _read(name: str, readers: Sequence[tuple[str, Reads]], problem: Finding | None) -> Finding:
-    if not first_set([name]):
-        return Finding(name=name, message="It is empty, which counts as not set.")
-    if problem is not None:
-        message, next_step = problem.message, problem.next_step
-        return Finding(name=name, state="failed", message=message, next_step=next_step)
-    uses = []
-    for backend, one in readers:
-        first = first_set(one.before)
-        instead = f", where {first} counts instead" if first else ""
-        uses.append(f"{one.what} of {backend}{instead}")
-    return Finding(name=name, message=f"{'; '.join(uses)}." if uses else "It is used.")
-
-
-def _own_problems(registry: Registry) -> dict[str, Finding]:
-    """Return what is wrong with this library's own variables, by their names."""
+def _own_problems(registry: Registry) -> dict[str, tuple[str, str]]:
+    """Return what is wrong with this library's own variables, and what to do, by their names."""
     from mellea_api._api.arguments import policy_of
     from mellea_api._models.cache import default_cache
 
     backend = os.environ.get("MELLEA_BACKEND", "").strip()
-    reads: dict[str, Callable[[], Any]] = {
-        "MELLEA_RUN_ID": RuntimeEnvironment.read,
-        "MELLEA_API_PREFER": Settings.from_environment,
-        "MELLEA_API_UNSUPPORTED": lambda: policy_of(None),
-        "MELLEA_API_MODELS_LIFETIME": default_cache,
-    }
+    reads: list[Callable[[], Any]] = [
+        RuntimeEnvironment.read,
+        Settings.from_environment,
+        lambda: policy_of(None),
+        default_cache,
+    ]
     if backend and backend not in registry:
-        reads["MELLEA_BACKEND"] = lambda: registry.backend(backend)  # raises, and imports nothing
+        reads.append(lambda: registry.backend(backend))  # raises, and imports nothing
     problems = {}
-    for variable, read in reads.items():
+    for read in reads:
         try:
             read()
         except MelleaAPIError as error:
-            named = getattr(error, "variable", None) or variable
-            problems[named] = Finding(name=named, message=error.reason, next_step=error.next_step)
+            variable = getattr(error, "variable", None) or "MELLEA_BACKEND"
+            problems[variable] = (error.reason, error.next_step)
     return problems
 
 

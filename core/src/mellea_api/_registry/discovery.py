@@ -72,6 +72,21 @@ class PluginRecord:
         """Names of the distributions that claim the name."""
         return tuple(found.distribution for found in self.candidates)
 
+    @property
+    def summary(self) -> str:
+        """The distribution's one-line summary."""
+        return self.entry_point.summary
+
+    @property
+    def distribution(self) -> str:
+        """The distribution that brings it; several in conflict with "and" between them."""
+        return " and ".join(self.distributions)
+
+    @property
+    def version(self) -> str:
+        """The distribution's version; empty for several."""
+        return self.entry_point.version if len(self.candidates) == 1 else ""
+
 
 def _names(variable: str) -> tuple[str, ...] | None:
     text = os.environ.get(variable, "")

@@ -119,11 +119,13 @@ class Registry:
         return found
 
     def distinct(self) -> list[str]:
-        """Return the names of the backends that can be asked for, each plugin by its first name."""
+        """Return each plugin's first name, and the names in conflict, sorted."""
         plugins = {
-            (record.entry_point.value, record.entry_point.distribution): record.name
+            record.name
+            if record.state == "conflict"
+            else (record.entry_point.value, record.entry_point.distribution): record.name
             for record in reversed(self.backends())
-            if record.state == "found"
+            if record.state != "disabled"
         }
         return sorted(plugins.values())
 

@@ -10,11 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.canary import CANARY, drawn, found_in, shown
+from support.fake_plugins import described, registry
 
 from mellea_api import ConfigurationError, Secret
-from mellea_api._contract.address import shown_address
+from mellea_api._api.arguments import policy_of
+from mellea_api._api.environment import RuntimeEnvironment
+from mellea_api._contract.address import find_address, shown_address
 from mellea_api._secrecy.secrets import redact
-from mellea_api._secrecy.veil import chain, environment, hidden, hide, plain, veiled
+from mellea_api._secrecy.veil import chain, hidden, hide, plain, veiled
 
 
 def raised(function: Any, *arguments: Any) -> BaseException:
@@ -164,25 +167,27 @@ def test_a_password_in_an_address_is_a_secret_too() -> None:
     assert not found_in("".join(text for _, text in shown(error)), CANARY.replace("/", "-"))
 
 
-def test_the_environment_is_shown_in_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("variable", "read"),
+    [
+        ("MELLEA_API_PREFER", registry),
+        ("MELLEA_API_UNSUPPORTED", lambda: policy_of(None)),
+        ("MELLEA_MODEL_OPTIONS", RuntimeEnvironment.read),
+        ("MELLEA_RUN_ID", RuntimeEnvironment.read),
+        (
+            "FAKE_URL",
+            lambda: find_address(described("fake", base_url_variables=("FAKE_URL",)), None),
+        ),
+    ],
+)
+def test_an_error_about_a_variable_shows_no_other_one(
+    variable: str, read: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("SOMEBODY_ELSES_KEY", CANARY)
-
-    def fail(environ: Any) -> None:
-        raise ConfigurationError("Cannot do it.", next_step=f"{len(environ)}")
-
-    error = raised(fail, environment())
+    monkeypatch.setenv(variable, "not \x07 right")
+    error = raised(read)
+    assert getattr(error, "variable", None) == variable
     assert [name for name, text in (*shown(error), *drawn(error)) if found_in(text)] == []
-
-
-@given(st.dictionaries(st.text(min_size=1), st.text()))
-def test_an_environment_reads_as_what_it_is_of(variables: dict[str, str]) -> None:
-    once = environment(variables)
-    assert environment(once) is once
-    assert {name: once[name] for name in once} == dict(once.items()) == variables
-    assert list(zip(once.keys(), once.values(), strict=True)) == list(variables.items())
-    assert len(once) == len(variables)
-    assert all(name in once and once.get(name) == value for name, value in variables.items())
-    assert once.get("=", "none") == variables.get("=", "none")
 
 
 names = st.text("abcdefghij_", min_size=1)
@@ -234,3 +239,58 @@ def test_a_chain_that_bites_its_tail_ends() -> None:
     first, second = ValueError("1"), ValueError("2")
     first.__cause__, second.__cause__ = second, first
     assert list(chain(first)) == [first, second]
+
+
+def fail_as_a_caller(text: str) -> None:
+    try:
+        raise LookupError("what led to it")
+    except LookupError:
+        raise KeyError(text)  # noqa: B904 - a context, not a cause
+
+
+@pytest.mark.parametrize("text", ["its own", CANARY])
+def test_an_exception_that_the_caller_is_handling_stays_as_it_is(text: str) -> None:
+    """The SDK's, which Python links to it, is veiled none the less."""
+    secret = Secret(CANARY, source="a test")
+    try:
+        fail_as_a_caller(text)
+    except KeyError as handled:
+        own, before = handled, handled.__traceback__
+        error = raised(report, secret)
+        assert list(chain(error)) == [error, error.__cause__]
+    assert isinstance(error.__cause__, ValueError)
+    assert error.__cause__.__traceback__ is None
+    assert error.__cause__.__context__ is own
+    assert own.__traceback__ is before
+    assert [frame.f_code.co_name for frame, _ in traceback.walk_tb(before)] == [
+        "test_an_exception_that_the_caller_is_handling_stays_as_it_is",
+        "fail_as_a_caller",
+    ]
+    assert isinstance(own.__context__, LookupError)
+    assert own.__context__.__traceback__ is not None
+    assert not hasattr(own, "__notes__")
+
+
+def test_an_exception_that_an_sdk_handled_is_no_callers() -> None:
+    """Its handler ended with the second exception, so only that may be the caller's."""
+    secret = Secret(CANARY, source="a test")
+
+    def call_twice() -> None:
+        try:
+            call_an_sdk(secret)
+        except ValueError:
+            raise TypeError("again")  # noqa: B904 - a context, not a cause
+
+    def fail() -> None:
+        try:
+            call_twice()
+        except TypeError as error:
+            failure = ConfigurationError("Cannot do it.", next_step="Else.")
+            failure.__cause__ = error
+        raise veiled(failure)
+
+    error = raised(fail)
+    assert error.__cause__ is not None
+    assert isinstance(error.__cause__.__context__, ValueError)
+    assert error.__cause__.__context__.__traceback__ is None
+    assert [name for name, text in shown(error) if found_in(text)] == []

@@ -6,10 +6,19 @@ import sys
 from collections.abc import Callable
 
 import pytest
+from support.canary import CANARY, found_in, shown
+from support.canary import chain as everything_behind
 from support.fake_plugins import GOOD, backend, registry
 
 import mellea_api
-from mellea_api import BackendNotFoundError, CredentialError, PluginError, Registry
+from mellea_api import (
+    BackendNotFoundError,
+    BackendUnavailableError,
+    CredentialError,
+    PluginError,
+    Registry,
+)
+from mellea_api._secrecy.veil import hide
 
 WritePlugin = Callable[[str], str]
 
@@ -167,3 +176,31 @@ def test_an_unknown_backend_is_the_same_error_everywhere() -> None:
             use("nothing", registry=empty)
     with pytest.raises(BackendNotFoundError):
         mellea_api.explain_options("nothing", {}, registry=empty)
+
+
+def test_what_the_caller_was_handling_keeps_its_frames_and_the_sdk_loses_its(
+    found: Callable[..., Registry],
+) -> None:
+    made = found(
+        """
+def call_sdk(key):
+    header = {"authorization": "Bearer " + key}
+    raise ConnectionRefusedError(f"refused with {len(header)} header")
+
+@hookimpl
+def list_models(request):
+    if request.live:
+        call_sdk(request.credential("api_key"))
+"""
+    )
+    fake = made.backend("fake")
+    try:
+        raise ValueError("the caller's")
+    except ValueError as error:
+        own, before = error, error.__traceback__
+        with pytest.raises(BackendUnavailableError) as caught:
+            fake.list_models(fake.target(), {"api_key": hide(CANARY)})
+    assert own.__traceback__ is before is not None
+    assert not hasattr(own, "__notes__")
+    assert own in everything_behind(caught.value)
+    assert [name for name, text in shown(caught.value) if found_in(text)] == []

@@ -7,10 +7,10 @@ what a caller passed by name, so that no frame of this library shows it. `plain`
 
 from __future__ import annotations
 
-import os
+import sys
 from collections.abc import Iterator, Mapping
-from traceback import walk_tb
-from typing import Any, Final, TypeVar, cast
+from traceback import walk_stack, walk_tb
+from typing import Any, Final, TypeVar
 
 from mellea_api._secrecy.secrets import Secret, redact
 
@@ -20,6 +20,7 @@ _OPEN: Final = (type(None), bool, int, float, Secret)
 _STACK: Final = "Stack, most recent call last:"
 _MOST_FRAMES: Final = 60
 """In one note; an endless recursion has a thousand."""
+_PACKAGE: Final = __name__.partition(".")[0]
 
 
 def veiled(error: Error) -> Error:
@@ -28,13 +29,16 @@ def veiled(error: Error) -> Error:
     The cost does not grow with what the variables hold: a prompt may be large, and an event loop
     may be waiting.
 
+    An exception that our caller was handling before it called us, and that Python links to ours,
+    stays as it is.
+
     Args:
         error: The exception, whose own text is masked already. It is changed in place.
     """
-    cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
-    if cause is None:
+    cause = error.__cause__ or _context(error)
+    if error.__cause__ is None and error.__suppress_context__:
         error.__context__ = None
-    elif shows_secret(cause):
+    elif cause is not None and shows_secret(cause):
         masked = RuntimeError(f"{type(cause).__name__}: {redact(str(cause))}")
         masked.__traceback__ = cause.__traceback__
         error.__cause__, error.__context__ = masked, None
@@ -51,13 +55,13 @@ def shows_secret(error: BaseException) -> bool:
 
 
 def chain(error: BaseException) -> Iterator[BaseException]:
-    """Yield an exception and those that it came from, outermost first."""
+    """Yield an exception and those that it came from, outermost first, up to our caller's."""
     seen: set[int] = set()
     current: BaseException | None = error
     while current is not None and id(current) not in seen:
         seen.add(id(current))
         yield current
-        current = current.__cause__ or current.__context__
+        current = current.__cause__ or _context(current)
 
 
 def _reachable(error: BaseException) -> Iterator[BaseException]:
@@ -70,9 +74,25 @@ def _reachable(error: BaseException) -> Iterator[BaseException]:
             continue
         seen.add(id(found))
         yield found
-        pending += (found.__cause__, found.__context__)
+        pending += (found.__cause__, _context(found))
         if isinstance(found, BaseExceptionGroup):
             pending += found.exceptions
+
+
+def _context(error: BaseException) -> BaseException | None:
+    """Return an exception's context, unless that is one that our caller is handling.
+
+    The frame that handles an exception is the first one in its traceback. It still runs, and is no
+    frame of this library, only if that exception is our caller's.
+    """
+    context = error.__context__
+    if context is None or context.__traceback__ is None:
+        return context
+    handler = context.__traceback__.tb_frame
+    if str(handler.f_globals.get("__name__")).partition(".")[0] == _PACKAGE:
+        return context
+    running = (frame for frame, _ in walk_stack(sys._getframe()))
+    return None if handler in running else context
 
 
 def _write_stack_down(error: BaseException) -> None:
@@ -119,57 +139,3 @@ def hide(argument: Any) -> Any:
 def plain(argument: Any) -> Any:
     """Return an argument as the caller passed it."""
     return argument.value if isinstance(argument, _Hidden) else argument
-
-
-class _Environment:
-    """Variables and their values, which no traceback shows.
-
-    It is no subclass of `Mapping`: error trackers write down the contents of those.
-    """
-
-    __slots__ = ("_of",)
-
-    def __init__(self, of: Mapping[str, str] | None) -> None:
-        self._of = _Hidden(of)
-
-    def _values(self) -> Mapping[str, str]:
-        of: Mapping[str, str] | None = self._of.value
-        return os.environ if of is None else of
-
-    def __getitem__(self, name: str) -> str:
-        return self._values()[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._values())
-
-    def __len__(self) -> int:
-        return len(self._values())
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._values()
-
-    def __repr__(self) -> str:
-        return "<environment>"
-
-    def get(self, name: str, default: str | None = None) -> str | None:
-        return self._values().get(name, default)
-
-    def keys(self) -> Any:
-        return self._values().keys()
-
-    def values(self) -> Any:
-        return self._values().values()
-
-    def items(self) -> Any:
-        return self._values().items()
-
-
-def environment(given: Mapping[str, str] | None = None) -> Mapping[str, str]:
-    """Return an environment so that no traceback shows its values.
-
-    Args:
-        given: The variables; None for those of the process, as they are when they are read.
-    """
-    found: Any = given
-    hides = isinstance(found, _Environment)
-    return cast("Mapping[str, str]", found if hides else _Environment(found))

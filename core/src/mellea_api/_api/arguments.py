@@ -34,15 +34,14 @@ def target_and_credentials(
         ModelNotFoundError: If a `ModelIdentifier` has no name for this backend.
     """
     fields = {field.name for field in backend.descriptor.credentials}
-    given = {
-        name: value for name, value in arguments.items() if name in fields and value is not None
-    }
-    settings = {
-        name: plain(value)
-        for name, value in arguments.items()
-        if name not in fields and name != "server"
-    }
-    server = plain(arguments.get("server"))
+    given: dict[str, Any] = {}
+    settings: dict[str, Any] = {}
+    for name, value in arguments.items():
+        if name not in fields:
+            settings[name] = plain(value)
+        elif value is not None:
+            given[name] = value
+    server = settings.pop("server", None)
     try:
         return backend.target(model_id, base_url, settings, server=server), given
     except MelleaAPIError as error:  # a misspelt api_key= is among the settings here

@@ -103,8 +103,8 @@ def start_session(
         session_arguments["allow_context_type_change"] = allow_context_type_change
     backend = given_or_shared(registry).backend(backend_name)
     # These would be taken for the arguments of `session_request`.
-    ours = ("backend", "context", "session_arguments")
-    refuse_unknown(backend.descriptor, [name for name in backend_kwargs if name in ours])
+    ours = {"backend", "context", "session_arguments"}
+    refuse_unknown(backend.descriptor, sorted(ours.intersection(backend_kwargs)))
     request = session_request(
         backend,
         model_id,

@@ -7,6 +7,7 @@ secret in its repr, and is safe to keep.
 from __future__ import annotations
 
 import copy
+import functools
 from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
 from fnmatch import fnmatchcase
@@ -97,16 +98,17 @@ class Target:
         Raises:
             KeyError: If the descriptor declares no such setting.
         """
-        declared = {one.name: one.default for one in self.descriptor.settings}
-        default = declared[name]
-        return self.settings.get(name, default)
+        for one in self.descriptor.settings:
+            if one.name == name:
+                return self.settings.get(name, one.default)
+        raise KeyError(name)
 
-    @property
+    @functools.cached_property
     def address(self) -> str | None:
         """The address that is called, or None if only the SDK knows it."""
         return self.base_url or self.descriptor.default_base_url
 
-    @property
+    @functools.cached_property
     def server(self) -> Server:
         """Whether the server is the provider's own or a compatible one."""
         if self.stated_server is not None:
@@ -120,7 +122,10 @@ class Target:
             host = urlsplit(address).hostname or ""
         except ValueError:
             host = ""
-        return "official" if any(fnmatchcase(host, pattern) for pattern in hosts) else "compatible"
+        for pattern in hosts:
+            if fnmatchcase(host, pattern):
+                return "official"
+        return "compatible"
 
     @property
     def servers(self) -> tuple[str, str]:
@@ -223,7 +228,7 @@ class ProviderRequest:
     def credential(self, name: str) -> str | None:
         """Return the value of a credential field, or None if there is none."""
         secret = self.credentials.get(name)
-        return secret.reveal() if secret else None
+        return None if secret is None else secret.reveal() or None
 
     def setting(self, name: str) -> Any:
         """Return the value of a setting that the descriptor declares, else its default."""
@@ -286,10 +291,12 @@ class SessionRequest(ProviderRequest):
         from mellea import MelleaSession
 
         target = self.target
-        declared = {one.name for one in target.descriptor.settings}
-        settings = {name: value for name, value in target.settings.items() if name not in declared}
-        named, open_ended = keyword_arguments(cls)
-        known = named.union(*(keyword_arguments(callee)[0] for callee in also))
+        settings = dict(target.settings)
+        for declared in target.descriptor.settings:
+            settings.pop(declared.name, None)
+        known, open_ended = keyword_arguments(cls)
+        for callee in also:
+            known |= keyword_arguments(callee)[0]
         limited = bool(also) or not open_ended
         if limited:
             refuse_unknown(target.descriptor, settings, known)

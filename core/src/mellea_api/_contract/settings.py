@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Final
 
@@ -48,6 +49,8 @@ def check_settings(descriptor: BackendDescriptor, settings: Mapping[str, Any]) -
     Raises:
         ConfigurationError: If a value has the wrong type, or a name is nearly another one.
     """
+    if not settings:
+        return
     declared = {setting.name: setting for setting in descriptor.settings}
     for name, value in settings.items():
         if name in declared:
@@ -76,7 +79,7 @@ def check_listing(descriptor: BackendDescriptor, settings: Iterable[str]) -> Non
                 )
 
 
-def check_arguments(descriptor: BackendDescriptor, settings: Iterable[str]) -> None:
+def check_arguments(descriptor: BackendDescriptor, settings: Collection[str]) -> None:
     """Refuse arguments of a session that neither the descriptor nor `arguments_of` knows.
 
     It imports Mellea's backend class, and so is done only where a session is created.
@@ -84,6 +87,8 @@ def check_arguments(descriptor: BackendDescriptor, settings: Iterable[str]) -> N
     Raises:
         ConfigurationError: If there is one.
     """
+    if not settings:
+        return
     import importlib
 
     listing = {setting.name for setting in descriptor.settings if setting.scope == "models"}
@@ -122,6 +127,7 @@ def refuse_unknown(
             )
 
 
+@functools.lru_cache(maxsize=64)
 def keyword_arguments(function: Callable[..., Any]) -> tuple[frozenset[str], bool]:
     """Return the names of a class's or function's arguments, and whether it takes any other."""
     import inspect

@@ -17,7 +17,7 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from mellea_api._contract.descriptor import CredentialField
@@ -98,8 +98,7 @@ def find_credential(
     """
     notes: list[str] = []
     try:
-        places = _values(target, field, given, vault, keyring, notes)
-        secret = next((value for value in places if value), None)
+        secret = _first_value(target, field, given, vault, keyring, notes)
     except UnusableFileError as error:
         return None, _malformed(field, error.source, str(error))
     if secret is None:
@@ -124,11 +123,12 @@ def from_arguments(target: Target, arguments: Mapping[str, Any]) -> dict[str, Se
     Raises:
         ConfigurationError: If an argument is not text.
     """
-    found = {
-        field.name: _from_argument(target, field, arguments.get(field.name))
-        for field in target.descriptor.credentials
-    }
-    return {name: secret for name, secret in found.items() if secret is not None}
+    found: dict[str, Secret] = {}
+    for field in target.descriptor.credentials:
+        given = arguments.get(field.name)
+        if given is not None:
+            found[field.name] = _from_argument(target, field, given)
+    return found
 
 
 def from_token_file(secret: Secret) -> bool:
@@ -139,60 +139,60 @@ def from_token_file(secret: Secret) -> bool:
     return secret.source.startswith(_TOKEN_FILE)
 
 
-def _values(
+def _first_value(
     target: Target,
     field: CredentialField,
     given: Any,
     vault: Vault | None,
     keyring: bool | None,
     notes: list[str],
-) -> Iterator[Secret | None]:
-    """Yield the value at each place; no variable here may hold it in the open."""
-
-    def secret(value: str, source: str) -> Secret:
-        return Secret(value, source=source, masked=field.secret)
-
-    yield _from_argument(target, field, given)
+) -> Secret | None:
+    """Return the value of the first place that has one; no variable may hold it in the open."""
+    secret: Secret | None = None if given is None else _from_argument(target, field, given)
+    if secret:
+        return secret
     for name, source, is_file in _set_variables(field):
         value = os.environ[name] if not is_file else read_file(os.environ[name].strip(), source)
-        yield secret(value, source)
+        secret = Secret(value, source=source, masked=field.secret)
         del value
-    if vault is not None:
-        yield vault(CredentialQuery(target=target, field=field))
-    kept = token_path(field.token_file)
+        if secret:
+            return secret
+    if vault is not None and (secret := vault(CredentialQuery(target=target, field=field))):
+        return secret
+    kept = token_path(field.token_file) if field.token_file else None
     if kept is not None:
+        source = f"{_TOKEN_FILE}{kept}"
         try:
-            yield secret(read_file(kept), f"{_TOKEN_FILE}{kept}")
+            return Secret(read_file(kept), source=source, masked=field.secret)
         except FileNotFoundError:
             pass  # nobody logged in
         except UnusableFileError as error:
-            notes.append(f"{_TOKEN_FILE}{kept}: {error}")
-    if not field.secret or not system_keyring.installed():
-        return
-    if keyring is False:
+            notes.append(f"{source}: {error}")
+    if not field.secret or keyring is None or not system_keyring.installed():
+        return None
+    if not keyring:
         notes.append("the keyring was not asked")
-    elif keyring:
-        try:
-            held = system_keyring.read(system_keyring.entry(target, field))
-            yield None if held is None else secret(held, "keyring")
-        except system_keyring.NoKeyringError:
-            pass
-        except system_keyring.KeyringUnusableError as error:
-            notes.append(f"the keyring {error}")
+        return None
+    try:
+        held = system_keyring.read(system_keyring.entry(target, field))
+        return Secret(held, source="keyring") if held and held.strip() else None
+    except system_keyring.NoKeyringError:
+        return None
+    except system_keyring.KeyringUnusableError as error:
+        notes.append(f"the keyring {error}")
+    return None
 
 
 def _set_variables(field: CredentialField) -> list[tuple[str, str, bool]]:
     """Return the variables that are set: name, words for a report, whether it names a file."""
-    texts = [name for name in field.variables if _is_set(name)]
-    files = [f"{name}_FILE" for name in field.variables if _is_set(f"{name}_FILE")]
-    return [
-        *((name, f"environment variable {name}", False) for name in texts),
-        *((n, f"file {shown_path(os.environ[n].strip())} ({n})", True) for n in files),
-    ]
-
-
-def _is_set(name: str) -> bool:
-    return bool(os.environ.get(name, "").strip())
+    texts, files = [], []
+    for name in field.variables:
+        if os.environ.get(name, "").strip():
+            texts.append((name, f"environment variable {name}", False))
+        path = os.environ.get(f"{name}_FILE", "").strip()
+        if path:
+            files.append((f"{name}_FILE", f"file {shown_path(path)} ({name}_FILE)", True))
+    return texts + files
 
 
 def _shadowed(field: CredentialField, source: str) -> tuple[str, ...]:
@@ -213,8 +213,8 @@ def _malformed(field: CredentialField, source: str, problem: str) -> CredentialF
     )
 
 
-def _from_argument(target: Target, field: CredentialField, given: Any) -> Secret | None:
-    if given is None or isinstance(given, Secret):
+def _from_argument(target: Target, field: CredentialField, given: Any) -> Secret:
+    if isinstance(given, Secret):
         return given
     if isinstance(plain(given), str):
         return Secret(plain(given), source="argument", masked=field.secret)

@@ -21,7 +21,6 @@ from mellea_api._contract.requests import (
     CredentialRequest,
     ErrorRequest,
     ModelsRequest,
-    ProviderRequest,
     SessionRequest,
     Target,
 )
@@ -110,16 +109,27 @@ async def _probe(request: CredentialRequest, **further: Any) -> None:
 
 async def _check_model(request: SessionRequest) -> None:
     """Check that the server is there, accepts the key, and has the model."""
-    target = request.target
+    target, official = request.target, _is_the_providers(request.target)
     try:
-        known = await _other_models(request)
+        async with clients.client(request) as client:
+            try:
+                found: Any = await client.models.retrieve(target.model_id)
+                if isinstance(getattr(found, "id", None), str):
+                    return
+                if official:
+                    raise AnswerError(f"{str(found)[:60]!r} is no model")
+            except openai.NotFoundError as error:
+                if official:
+                    raise
+                logger.debug("no answer for one model, asking for all: %s", said(error.message))
+            known = await _names(client)
     except (openai.PermissionDeniedError, openai.NotFoundError, openai.BadRequestError) as error:
         if isinstance(error, openai.NotFoundError) and error.code == "model_not_found":
             raise
         # A key may be allowed to generate and not to list; a server may lack the route.
         request.unchecked(said(error.message))
         return
-    if known is None or target.model_id in known:
+    if target.model_id in known:
         return
     if len(known) > 1:
         hint = "Use one of them, or check=False if the server takes other names too."
@@ -131,23 +141,6 @@ async def _check_model(request: SessionRequest) -> None:
         known[0] if known else "no models",
         target.model_id,
     )
-
-
-async def _other_models(request: ProviderRequest) -> list[str] | None:
-    """Return the models of a server; None if it says that it has the one in question."""
-    target, official = request.target, _is_the_providers(request.target)
-    async with clients.client(request) as client:
-        try:
-            found: Any = await client.models.retrieve(target.model_id)
-            if isinstance(getattr(found, "id", None), str):
-                return None
-            if official:
-                raise AnswerError(f"{str(found)[:60]!r} is no model")
-        except openai.NotFoundError as error:
-            if official:
-                raise
-            logger.debug("no answer for one model, asking for all: %s", said(error.message))
-        return await _names(client)
 
 
 async def _names(client: openai.AsyncOpenAI) -> list[str]:

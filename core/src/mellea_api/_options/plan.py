@@ -186,6 +186,8 @@ class Plan:
             None if some option needs more than to be checked and set under one key, or if its
             place is that of another one, holds it, or lies within it.
         """
+        if not defaults and not call:
+            return Recipe([], [])
         given = {self.spellings.get(spelling, ""): spelling for spelling in call}
         spelt = {**{name: name for name in defaults}, **given}
         entries = {

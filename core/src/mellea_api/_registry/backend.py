@@ -117,6 +117,8 @@ class Backend:
 
     def _check_described(self, descriptor: BackendDescriptor) -> BackendDescriptor:
         """Check the description of a target, which each look-up of options and keys reads."""
+        if descriptor is self.descriptor:
+            return descriptor  # it was checked as the plugin was loaded
         known = {field.name for field in self.descriptor.credentials}
         for kind, values in (
             (OptionRule, descriptor.options),
@@ -364,8 +366,10 @@ class Backend:
         """
         target = request.target
         if target.model_id:
+            if not self.descriptor.closed:
+                return request
             known = tuple(model.id for model in self.descriptor.models)
-            if self.descriptor.closed and target.model_id not in known:
+            if target.model_id not in known:
                 raise ModelNotFoundError(
                     f"The {self.name} backend has no model {target.model_id!r}.",
                     next_step=f"Use one of {', '.join(known)}.",

@@ -36,6 +36,7 @@ class BackendCredentials:
 
     def __init__(self, hooks: Hooks) -> None:
         self._hooks = hooks
+        self._has_vault = hooks.answering("find_credential") > 0
 
     def find(
         self, target: Target, arguments: Mapping[str, Any] | None, *, keyring: bool
@@ -48,7 +49,8 @@ class BackendCredentials:
             keyring: Whether the system's keyring may be asked for what no other place has.
         """
         given = {"base_url": target.base_url, **target.settings, **(arguments or {})}
-        return find_credentials(target, given, self._vault, keyring=keyring)
+        vault = self._vault if self._has_vault else None
+        return find_credentials(target, given, vault, keyring=keyring)
 
     def _vault(self, query: CredentialQuery) -> Secret | None:
         return self._hooks.ask("find_credential", Secret, request=query)
@@ -70,12 +72,9 @@ class BackendCredentials:
         error = credential_error(target, findings)
         if error is not None:
             raise error
-        optional = {
-            field.name for field in target.descriptor.credentials if field.required == "never"
-        }
-        for finding in findings:
+        for field, finding in zip(target.descriptor.credentials, findings, strict=True):
             if finding.status == "not-needed" and finding.reason:
-                level = logging.INFO if finding.name in optional else logging.WARNING
+                level = logging.INFO if field.required == "never" else logging.WARNING
                 logger.log(level, "no %s for %s: %s", finding.name, name, finding.reason)
         return secrets
 

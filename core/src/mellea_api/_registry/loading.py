@@ -147,7 +147,7 @@ def _with_deadline(function: Callable[..., Any]) -> Callable[..., Any]:
     def run(*arguments: Any) -> Any:
         current = asking.get() or Asking()
         seconds = current.timeout or _PATIENCE
-        return run_with_deadline(lambda: function(*arguments), seconds, current)
+        return run_with_deadline(functools.partial(function, *arguments), seconds, current)
 
     return run
 

@@ -12,11 +12,12 @@ from collections.abc import Iterator, Mapping
 from traceback import walk_stack, walk_tb
 from typing import Any, Final, TypeVar
 
+from attrs import frozen
+
 from mellea_api._secrecy.secrets import Secret, redact
 
 Error = TypeVar("Error", bound=BaseException)
 
-_OPEN: Final = (type(None), bool, int, float, Secret)
 _STACK: Final = "Stack, most recent call last:"
 _MOST_FRAMES: Final = 60
 """In one note; an endless recursion has a thousand."""
@@ -114,26 +115,30 @@ def _write_stack_down(error: BaseException) -> None:
     error.add_note(_STACK + "".join(lines))
 
 
+@frozen(eq=False, repr=False)
 class _Hidden:
     """An argument that may be a secret."""
 
-    __slots__ = ("value",)
-
-    def __init__(self, value: Any) -> None:
-        self.value = value
+    value: Any
 
     def __repr__(self) -> str:
         return f"<hidden {type(self.value).__name__}>"
 
 
+_SHOWN: Final = (type(None), bool, int, float, Secret, _Hidden)
+
+
 def hidden(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Hide the values of a caller's arguments: see `hide`."""
-    return {name: hide(value) for name, value in arguments.items()}
+    return {
+        name: value if isinstance(value, _SHOWN) else _Hidden(value)
+        for name, value in arguments.items()
+    }
 
 
 def hide(argument: Any) -> Any:
     """Wrap an argument so that no traceback shows its value, unless it cannot be a secret."""
-    return argument if isinstance(argument, (*_OPEN, _Hidden)) else _Hidden(argument)
+    return argument if isinstance(argument, _SHOWN) else _Hidden(argument)
 
 
 def plain(argument: Any) -> Any:

@@ -74,7 +74,7 @@ class Adoption:
         self.timeout = timeout
         self.run_id = run_id
         self.last: Rendered | None = None
-        self.user_options: dict[str, Any] = own(dict(options or {}))
+        self.user_options: dict[str, Any] = own(dict(options)) if options else {}
         self.stop_watching: Callable[[], object] = lambda: None
         self._translate = translate
         self._secrets = tuple(secrets)

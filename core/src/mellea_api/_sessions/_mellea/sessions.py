@@ -126,13 +126,11 @@ def prepare_start(request: SessionRequest) -> SessionRequest:
         ConfigurationError: If the installed Mellea lacks an argument that was given.
     """
     _import_mellea()
-    from mellea.stdlib.session import MelleaSession
-    from mellea.stdlib.session import start_session as original
+    from mellea.stdlib import session
 
-    known = set(inspect.signature(original).parameters)
-    known |= set(inspect.signature(MelleaSession).parameters)
     for name in request.session_arguments:
-        if name not in known:
+        takers = (session.start_session, session.MelleaSession)
+        if not any(name in inspect.signature(taker).parameters for taker in takers):
             raise ConfigurationError(
                 f"Cannot start the session: the installed Mellea {version()} has no {name}=.",
                 next_step=f"Upgrade it (pip install --upgrade mellea), or leave {name} out.",

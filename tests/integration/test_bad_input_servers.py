@@ -60,7 +60,7 @@ def raw(session: Any) -> str:
 
 def thunk_stream(session: Any) -> str:
     """As a program does that drives Mellea's own streaming."""
-    from mellea_api._sessions._mellea.conversation import send_message
+    from mellea_api._sessions._mellea.sessions import send_message
 
     async def read() -> str:
         thunk, _ = await send_message(session, "Hello!", {"stream": True})

@@ -20,7 +20,7 @@ pytest.importorskip("mellea_api_openai")
 
 import mellea_api
 from mellea_api import astream_chat, stream_chat
-from mellea_api._sessions._mellea.conversation import event_loop
+from mellea_api._sessions._mellea.sessions import event_loop
 from mellea_api._sessions.adoption import adoption_of
 
 Server = OllamaServer | OpenAIServer

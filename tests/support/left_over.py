@@ -29,7 +29,7 @@ def descriptors() -> Counter[str]:
 
 def tasks() -> int:
     """How many tasks Mellea's own event loop has."""
-    from mellea_api._sessions._mellea.conversation import event_loop
+    from mellea_api._sessions._mellea.sessions import event_loop
 
     return len(asyncio.all_tasks(event_loop()))
 

@@ -14,13 +14,13 @@ from collections.abc import AsyncGenerator, Coroutine, Generator, Mapping
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from mellea_api._options.plan import plan_for
-from mellea_api._sessions._mellea.conversation import event_loop, send_message
 from mellea_api._sessions._mellea.seams import (
     abort,
     astream_accumulates,
     generation_task,
     without_delay,
 )
+from mellea_api._sessions._mellea.sessions import event_loop, send_message
 from mellea_api._sessions.adoption import adoption_of
 from mellea_api._sessions.turns import session_turn
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import abc
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from typing import Any, ClassVar, cast
 
 from attrs import field, frozen
@@ -25,8 +25,7 @@ from mellea.backends.backend import FormatterBackend
 from mellea.formatters import TemplateFormatter
 
 from mellea_api._contract.errors import PluginError, RequestRefusedError
-from mellea_api._sessions._mellea.seams import raw_returns_usage, seams
-from mellea_api._sessions._mellea.thunk import wire_thunk
+from mellea_api._sessions._mellea.seams import raw_returns_usage, seams, wire_thunk
 
 
 @frozen
@@ -103,16 +102,20 @@ class TextBackend(FormatterBackend, abc.ABC):  # type: ignore[misc]
             told.insert(0, {"role": "system", "content": str(system)})
         return Prompt(tuple(told))
 
-    async def _chat(self, action: Any, context: Any, format: Any, options: Any) -> tuple[Any, Any]:
+    async def _chat(
+        self, action: Any, ctx: Any, *, format: Any = None, model_options: Any = None, **_: Any
+    ) -> tuple[Any, Any]:
         await self.do_generate_walk(action)
-        given = dict(options or {})
-        prompt = self._conversation(action, context, given)
-        thunk = self._start(action, context.view_for_generation(), given, prompt, format)
-        return thunk, context.add(action).add(thunk)
+        given = dict(model_options or {})
+        prompt = self._conversation(action, ctx, given)
+        thunk = self._start(action, ctx.view_for_generation(), given, prompt, format)
+        return thunk, ctx.add(action).add(thunk)
 
-    async def _raw(self, actions: Sequence[Any], format: Any, options: Any) -> list[Any]:
+    async def _raw(
+        self, actions: Any, ctx: Any, *, format: Any = None, model_options: Any = None, **_: Any
+    ) -> Any:
         await self.do_generate_walks(list(actions))
-        given = dict(options or {})
+        given = dict(model_options or {})
         results = []
         for action in actions:
             message = {"role": "user", "content": str(self.formatter.print(action))}
@@ -120,7 +123,7 @@ class TextBackend(FormatterBackend, abc.ABC):  # type: ignore[misc]
             results.append(self._start(action, None, given, prompt, format))
         for thunk in results:
             await thunk.avalue()
-        return results
+        return (results, None) if raw_returns_usage() else results
 
     def _start(
         self, action: Any, context: Any, options: dict[str, Any], prompt: Prompt, format: Any
@@ -193,33 +196,6 @@ class TextBackend(FormatterBackend, abc.ABC):  # type: ignore[misc]
         )
 
 
-# Mellea renamed the two methods that generate; each version finds its own here. A class that
-# overrode the public methods would be wrong for a newer Mellea.
-async def _from_context(
-    self: TextBackend,
-    action: Any,
-    ctx: Any,
-    *,
-    format: Any = None,
-    model_options: Any = None,
-    **_: Any,
-) -> Any:
-    return await self._chat(action, ctx, format, model_options)
-
-
-async def _from_raw(
-    self: TextBackend,
-    actions: Any,
-    ctx: Any,
-    *,
-    format: Any = None,
-    model_options: Any = None,
-    **_: Any,
-) -> Any:
-    results = await self._raw(actions, format, model_options)
-    return (results, None) if raw_returns_usage() else results
-
-
 async def _aclose(self: TextBackend) -> None:
     self.release()
 
@@ -228,6 +204,8 @@ if hasattr(FormatterBackend, "close"):
     # Not where Mellea has none: its sessions' cleanup would call it while others use the backend.
     setattr(TextBackend, "close", lambda self: self.release())  # noqa: B010
     setattr(TextBackend, "aclose", _aclose)  # noqa: B010
+# Mellea renamed the two methods that generate; each version finds its own here. A class that
+# overrode the public methods would be wrong for a newer Mellea.
 for _name, _endpoint in seams(FormatterBackend):
-    setattr(TextBackend, _name, _from_context if _endpoint == "chat" else _from_raw)
+    setattr(TextBackend, _name, TextBackend._chat if _endpoint == "chat" else TextBackend._raw)
 abc.update_abstractmethods(cast(Any, TextBackend))

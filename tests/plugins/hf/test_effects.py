@@ -430,9 +430,9 @@ def test_an_intrinsic_is_no_way_around_the_checks(
     assert report is not None
     assert report.wire["temperature"] == 0.5
     assert "chat_template_kwargs" in caplog.text
-    assert "not handed to an intrinsic" in caplog.text
+    assert "not passed on to an intrinsic" in caplog.text
     strict = mellea_api.start_session("hf", str(tiny), ctx=ChatContext(), unsupported="error")
-    with pytest.raises(mellea_api.OptionError, match="not handed to an intrinsic"):
+    with pytest.raises(mellea_api.OptionError, match="not passed on to an intrinsic"):
         act(strict, thinking=True)
 
 

@@ -230,7 +230,6 @@ def test_what_is_returned_may_be_changed() -> None:
             "conversion fails of 1 raised KeyError",
         ),
         (OptionRule(name="seed", chat="seed", convert=no_converted), "not a Converted"),
-        (OptionRule(name="seed", chat="seed", type="int"), "no type 'int'"),
     ],
 )
 def test_a_rule_that_cannot_be_applied_is_a_plugin_error(rule: OptionRule, words: str) -> None:

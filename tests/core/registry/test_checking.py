@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from support.fake_plugins import GOOD, backend, refused, registry
 
 from mellea_api import PluginError
+from mellea_api._contract.descriptor import OptionType
+from mellea_api._options.checks import CHECKS
 from mellea_api._registry.loading import check_plugin
-from mellea_api.plugin import hookimpl
+from mellea_api.plugin import CredentialField, OptionRule, hookimpl
 
 WritePlugin = Callable[[str], str]
 IMPORT = "from mellea_api import *\nfrom mellea_api.plugin import (BackendDescriptor, CredentialField, CredentialForm, CredentialQuery, ErrorRequest, OptionPatch, OptionRule, hookimpl)\n"
@@ -167,8 +169,11 @@ MADE = "BackendDescriptor(name={name}, summary='', default_model='m', contract_v
             "return " + MADE.format(name="name", version=0),
             "version 0 of the contract, and this mellea-api speaks version 2; upgrade dist-one",
         ),
-        ("return " + MADE.format(name="name", version="'one'"), "cannot be read: TypeError"),
-        ("return " + MADE.format(name="[]", version=2), "cannot be read: TypeError"),
+        (
+            "return " + MADE.format(name="name", version="'one'"),
+            "its contract_version is not a number",
+        ),
+        ("return " + MADE.format(name="[]", version=2), "its name is not text"),
         ("return BackendDescriptor(nam=name)", "describe_backend raised TypeError"),
     ],
 )
@@ -203,24 +208,33 @@ FIELD = "credentials=(CredentialField(name='key', {}),)"
 @pytest.mark.parametrize(
     ("facts", "reason"),
     [
-        ("summary=None", "its summary is no text"),
-        ("default_model=3", "its default_model is no text"),
-        ("default_model=''", "its default_model is empty"),
-        ("model_hint='use {it}'", "its model_hint holds braces with something else than {model}"),
-        ("models=('m',)", "'m' among its models is no ModelInfo with an id"),
-        ("credentials='key'", "'key' among its credentials is no CredentialField"),
+        ("summary=None", "its summary is not text"),
+        ("default_model=3", "its default_model is neither a name nor None"),
+        ("default_model=''", "its default_model is neither a name nor None"),
+        ("model_hint='use {it}'", "its model_hint has braces with something else than {model}"),
+        ("models=('m',)", "'m' among its models is not of the type ModelInfo"),
+        ("credentials='key'", "'key' among its credentials is not of the type CredentialField"),
         (
             FIELD.format("required='yes'"),
-            "'key' is required 'yes', and not always, official, never",
+            "'key': it is required 'yes', and not always, official or never",
         ),
-        (FIELD.replace("'key'", "'timeout'").format(""), "has the name of an argument of start_s"),
-        (FIELD.replace("'key'", "'api-key'").format(""), "has no name that an argument of start_s"),
+        (
+            FIELD.replace("'key'", "'timeout'").format(""),
+            "that is the name of an argument of start_s",
+        ),
+        (
+            FIELD.replace("'key'", "'api-key'").format(""),
+            "an argument of start_session cannot have that",
+        ),
         (
             FIELD.format("form=CredentialForm(pattern='(', words='', source='')"),
-            "the pattern of the credential field 'key' cannot be read: missing )",
+            "CredentialField 'key': its pattern cannot be read: missing )",
         ),
-        ("options=[{'name': 'x'}]", "{'name': 'x'} among its options is no OptionRule"),
-        ("options=(OptionRule(name=''),)", "an option rule has no name"),
+        (
+            "options=[{'name': 'x'}]",
+            "{'name': 'x'} among its options is not of the type OptionRule",
+        ),
+        ("options=(OptionRule(name=''),)", "it has no name"),
         (
             "options=(OptionRule(name='max_new_tokens', chat='n'),)",
             "'max_new_tokens' is never read, since that is a spelling of 'max_tokens': name it so",
@@ -229,11 +243,14 @@ FIELD = "credentials=(CredentialField(name='key', {}),)"
             RULE.replace("'n'", "{{'key': 'n'}}").format(""),
             "which is neither text nor a pair of texts",
         ),
-        (RULE.format("convert='effort'"), "converts with 'effort', which is no function"),
-        (RULE.format("type='int'"), "'max_tokens' is of type 'int'; there are any, boolean"),
-        (RULE.format("server='mine'"), "holds for the server 'mine'; there are official, compat"),
-        (RULE.format("mellea='newest'"), "holds from Mellea 'newest' on, which is no version"),
-        (RULE.format("minimum=5, maximum=3"), "takes at least 5 and at most 3, which nothing is"),
+        (RULE.format("convert='effort'"), "it converts with 'effort', which is not a function"),
+        (
+            RULE.format("type='int'"),
+            "OptionRule 'max_tokens': its type is 'int'; there are number, ",
+        ),
+        (RULE.format("server='mine'"), "is for the server 'mine'; not official, compat"),
+        (RULE.format("mellea='newest'"), "it needs Mellea 'newest', which is not a version"),
+        (RULE.format("minimum=5, maximum=3"), "no value is at least 5 and at most 3"),
         (RULE.format("requires={'seed': 1}"), "requires something else than tuples of values"),
     ],
 )
@@ -249,3 +266,14 @@ def test_all_that_is_wrong_with_a_description_is_named_at_once(write_plugin: Wri
     given = "return BackendDescriptor(name=name, summary=1, default_model='', models=[3])"
     text = str(refused(write_plugin, describing(given)))
     assert all(part in text for part in ("summary", "default_model", "3 among its models"))
+
+
+def test_what_cannot_be_meant_fails_in_the_line_that_says_it() -> None:
+    with pytest.raises(ValueError, match=r"OptionRule .seed.: .* not a version.*; no value is at"):
+        OptionRule(name="seed", mellea="newest", minimum=2, maximum=1)
+    with pytest.raises(ValueError, match="CredentialField 'timeout': that is the name of an arg"):
+        CredentialField(name="timeout")
+
+
+def test_there_is_a_check_for_each_type_of_an_option() -> None:
+    assert set(get_args(OptionType)) == set(CHECKS)

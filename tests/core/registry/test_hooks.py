@@ -115,7 +115,7 @@ def describe_backend(name, target):
     assert mellea_api.validate_credentials("fake", registry=made).status == "not-needed"
     report = mellea_api.validate_credentials("fake", "big", registry=made)
     assert (report.status, "BIG_KEY" in report.message) == ("missing", True)
-    with pytest.raises(PluginError, match="something else than OptionRule for a target"):
+    with pytest.raises(PluginError, match="not of the type OptionRule"):
         explain("fake", {}, "wrong", registry=made)
     with pytest.raises(PluginError, match="secret 'other_key'"):
         explain("fake", {}, "other", registry=made)
@@ -178,7 +178,7 @@ def test_hook_describe_backend_with_credentials_of_a_target(
     with pytest.raises(PluginError, match="secret 'other_key'"):
         mellea_api.validate_credentials("fake", registry=other)
     wrong = found(BY_TARGET + "def facts_of(target): return {'credentials': ('api_key',)}")
-    with pytest.raises(PluginError, match="something else than CredentialField"):
+    with pytest.raises(PluginError, match="not of the type CredentialField"):
         mellea_api.validate_credentials("fake", registry=wrong)
 
 
@@ -272,7 +272,7 @@ def test_hook_describe_backend_with_rules_of_a_target(found: Callable[..., Regis
     }
     assert places == {"temperature": "heat"}
     wrong = found(BY_TARGET + "def facts_of(target): return {'options': ['temperature']}")
-    with pytest.raises(PluginError, match="something else than OptionRule"):
+    with pytest.raises(PluginError, match="not of the type OptionRule"):
         mellea_api.explain_options("fake", {}, registry=wrong)
 
 

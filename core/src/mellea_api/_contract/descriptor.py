@@ -1,12 +1,15 @@
 """What a backend says about itself: plain frozen values, no behaviour and no network.
 
 A plugin's `describe_backend` returns a `BackendDescriptor`. Everything that must work without
-the backend's SDK (listing, explaining, checking credentials offline) reads only this.
+the backend's SDK (listing, explaining, checking credentials offline) reads only this. A value that
+cannot be meant is a `ValueError` where it is written: later, it would fail far from its cause, or
+be ignored.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, Literal, NamedTuple, get_args
 
 from attrs import field, frozen, has
@@ -21,6 +24,60 @@ Endpoint = Literal["chat", "completion"]
 
 Server = Literal["official", "compatible"]
 """Whether an address is the provider's own, or that of another server with its protocol."""
+
+OptionType = Literal[
+    "number",
+    "integer",
+    "boolean",
+    "text",
+    "texts",
+    "thinking",
+    "object",
+    "seconds",
+    "tools",
+    "tool_choice",
+    "any",
+]
+"""What the value of an option must be."""
+
+SETTING_TYPES: Final[Mapping[str, tuple[tuple[type, ...], str]]] = {
+    "text": ((str,), "text"),
+    "boolean": ((bool,), "True or False"),
+    "integer": ((int,), "an integer"),
+    "number": ((int, float), "a number"),
+    "any": ((object,), "any value"),
+}
+"""What the type of a `Setting` may be: the classes of its values, and words for them."""
+
+OUR_ARGUMENTS: Final = frozenset(
+    {
+        *("backend_name", "model_id", "ctx", "context_type", "model_options", "plugins"),
+        *("allow_context_type_change", "timeout", "unsupported", "unknown", "run_id", "registry"),
+        *("server", "session_arguments"),
+    }
+)
+"""Arguments of `start_session` that are not a backend's own."""
+
+
+class _Checked:
+    """A value with a name, which refuses at once what cannot be meant."""
+
+    __slots__ = ()
+    name: Any
+
+    def __attrs_post_init__(self) -> None:
+        problems = "; ".join(self._problems())
+        if problems:
+            raise ValueError(f"{type(self).__name__} {self.name!r}: {problems}")
+
+    def _problems(self) -> Iterator[str]:
+        raise NotImplementedError
+
+    def _problems_of_argument(self) -> Iterator[str]:
+        if not isinstance(self.name, str) or not self.name.isidentifier():
+            yield "an argument of start_session cannot have that name"
+        elif self.name in OUR_ARGUMENTS:
+            yield "that is the name of an argument of start_session, which it would never be given"
 
 
 class Place(NamedTuple):
@@ -40,7 +97,7 @@ class Place(NamedTuple):
 def _place(value: tuple[str, str] | str | None) -> Place | None:
     if isinstance(value, str):
         return Place(value, value)
-    # What is no pair stays as it is, for the check of the description to name.
+    # Anything else stays as it is: the rule names it.
     return Place(*value) if type(value) is tuple and len(value) == 2 else value  # type: ignore[return-value]
 
 
@@ -82,7 +139,7 @@ def _tuple(value: Any) -> tuple[Any, ...]:
 
 
 @frozen(kw_only=True)
-class OptionRule:
+class OptionRule(_Checked):
     """What one backend does with one option, under the conditions that the rule names.
 
     For each option and endpoint, the first rule in the descriptor whose conditions hold is the
@@ -129,7 +186,7 @@ class OptionRule:
     name: str
     chat: Place | None = field(default=None, converter=_place)
     completion: Place | None = field(default=None, converter=_place)
-    type: str | None = None
+    type: OptionType | None = None
     minimum: float | None = None
     maximum: float | None = None
     exclusive_minimum: bool = False
@@ -145,6 +202,27 @@ class OptionRule:
     reason: str = ""
     reserved: bool = False
     source: str = ""
+
+    def _problems(self) -> Iterator[str]:
+        if not self.name or not isinstance(self.name, str):
+            yield "it has no name"
+        for place in (self.chat, self.completion):
+            if place is not None and not isinstance(place, Place):
+                yield f"it is sent to {place!r}, which is neither text nor a pair of texts"
+        if self.convert is not None and not callable(self.convert):
+            yield f"it converts with {self.convert!r}, which is not a function"
+        if self.type is not None and self.type not in get_args(OptionType):
+            yield f"its type is {self.type!r}; there are {', '.join(get_args(OptionType))}"
+        if self.mellea is not None and not re.fullmatch(r"\d+(\.\d+)*", str(self.mellea)):
+            yield f"it needs Mellea {self.mellea!r}, which is not a version such as '0.7'"
+        low, high = self.minimum, self.maximum
+        if low is not None and high is not None and low > high:
+            yield f"no value is at least {low} and at most {high}"
+        requires: Any = self.requires
+        if not isinstance(requires, Mapping) or not all(
+            isinstance(values, tuple | list | frozenset | set) for values in requires.values()
+        ):
+            yield "it requires something else than tuples of values by name"
 
     @property
     def supported(self) -> bool:
@@ -223,7 +301,7 @@ class CredentialForm:
 
 
 @frozen(kw_only=True)
-class CredentialField:
+class CredentialField(_Checked):
     """One thing that a backend needs to know to be let in.
 
     Args:
@@ -254,9 +332,19 @@ class CredentialField:
     header: bool = False
     verbatim: bool = False
 
+    def _problems(self) -> Iterator[str]:
+        yield from self._problems_of_argument()
+        if self.required not in ("always", "official", "never"):
+            yield f"it is required {self.required!r}, and not always, official or never"
+        if self.form is not None:
+            try:
+                re.compile(self.form.pattern)
+            except (re.error, TypeError) as error:
+                yield f"its pattern cannot be read: {error}"
+
 
 @frozen(kw_only=True)
-class Setting:
+class Setting(_Checked):
     """One argument of `start_session`, or of `list_models`, that only this backend has.
 
     The core checks its type and its spelling; a hook reads it by `request.setting(name)`.
@@ -277,6 +365,12 @@ class Setting:
     choices: tuple[Any, ...] = field(default=(), converter=_tuple)
     help: str = ""
     scope: Literal["session", "models"] = "session"
+
+    def _problems(self) -> Iterator[str]:
+        yield from self._problems_of_argument()
+        for kind in str(self.type).split() or ("",):
+            if kind not in SETTING_TYPES:
+                yield f"its type is {kind!r}; there are {', '.join(SETTING_TYPES)}"
 
 
 @frozen(kw_only=True)
@@ -304,7 +398,7 @@ class ModelInfo:
 
 
 @frozen(kw_only=True)
-class BackendDescriptor:
+class BackendDescriptor(_Checked):
     """Everything about a backend that can be known without its SDK and without a network.
 
     Args:
@@ -368,6 +462,35 @@ class BackendDescriptor:
     model_identifier: str | None = None
     start_hint: str = "Check that the server is running and that its address is right."
     model_hint: str = "See `mellea-api models` for the models that are there."
+
+    def _problems(self) -> Iterator[str]:
+        for name in ("name", "summary", "implementation", "start_hint", "model_hint"):
+            if not isinstance(getattr(self, name), str):
+                yield f"its {name} is not text"
+        for name in ("sdk", "arguments_of", "list_variables", "base_url_variables"):
+            if not all(isinstance(one, str) for one in getattr(self, name)):
+                yield f"its {name} has something else than text"
+        if not isinstance(self.contract_version, int):
+            yield "its contract_version is not a number"
+        if self.default_model == "" or not isinstance(self.default_model, str | None):
+            yield "its default_model is neither a name nor None"
+        try:
+            str(self.model_hint).format(model="x")
+        except (LookupError, ValueError, AttributeError):
+            yield "its model_hint has braces with something else than {model} in them"
+        for name, kind in (
+            ("models", ModelInfo),
+            ("credentials", CredentialField),
+            ("settings", Setting),
+            ("options", OptionRule),
+        ):
+            for value in getattr(self, name):
+                if not isinstance(value, kind):
+                    yield f"{value!r} among its {name} is not of the type {kind.__name__}"
+        for rule in self.options:
+            if getattr(rule, "server", None) not in (None, *self.servers):
+                there = ", ".join(self.servers)
+                yield f"the rule for {rule.name!r} is for the server {rule.server!r}; not {there}"
 
     @property
     def servers(self) -> tuple[str, ...]:

@@ -7,17 +7,13 @@ import functools
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Final
 
-from mellea_api._contract.descriptor import BackendDescriptor, Setting
-from mellea_api._contract.errors import ConfigurationError
-
-OUR_ARGUMENTS: Final = frozenset(
-    {
-        *("backend_name", "model_id", "ctx", "context_type", "model_options", "plugins"),
-        *("allow_context_type_change", "timeout", "unsupported", "unknown", "run_id", "registry"),
-        *("server", "session_arguments"),
-    }
+from mellea_api._contract.descriptor import (
+    OUR_ARGUMENTS,
+    SETTING_TYPES,
+    BackendDescriptor,
+    Setting,
 )
-"""Arguments of `start_session` that are not a backend's own."""
+from mellea_api._contract.errors import ConfigurationError
 
 _MEANT: Final = {
     "model": "model_id",
@@ -27,16 +23,6 @@ _MEANT: Final = {
     "options": "model_options",
 }
 """Names that people give an argument of ours, in other libraries or by habit."""
-
-_TYPES: Final[Mapping[str, tuple[tuple[type, ...], str]]] = {
-    "text": ((str,), "text"),
-    "boolean": ((bool,), "True or False"),
-    "integer": ((int,), "an integer"),
-    "number": ((int, float), "a number"),
-    "any": ((object,), "any value"),
-}
-SETTING_TYPES: Final = tuple(_TYPES)
-"""What the type of a `Setting` may be."""
 
 
 def check_settings(descriptor: BackendDescriptor, settings: Mapping[str, Any]) -> None:
@@ -167,13 +153,13 @@ def _check(descriptor: BackendDescriptor, setting: Setting, value: Any) -> None:
         return
     kinds = setting.type.split()
     right = any(
-        isinstance(value, _TYPES[kind][0])
+        isinstance(value, SETTING_TYPES[kind][0])
         and (kind in ("boolean", "any") or not isinstance(value, bool))
         for kind in kinds
     )
     if right and (not setting.choices or value in setting.choices):
         return
-    wanted = " or ".join(_TYPES[kind][1] for kind in kinds)
+    wanted = " or ".join(SETTING_TYPES[kind][1] for kind in kinds)
     if setting.choices:
         wanted = f"one of {', '.join(map(str, setting.choices))}"
     raise ConfigurationError(

@@ -100,6 +100,7 @@ class OpenAICompatible(BackendDescriptor):
                 help=self.key_help,
             )
             object.__setattr__(self, "credentials", (field,))
+        super().__attrs_post_init__()
 
     @property
     def servers(self) -> tuple[str, ...]:

@@ -9,7 +9,6 @@ from typing import Any, Final
 from attrs import frozen
 
 from mellea_api._contract.descriptor import OptionRule
-from mellea_api._contract.errors import PluginError
 from mellea_api._options.canonical import CANONICAL, CanonicalOption
 from mellea_api._options.checks import CHECKS, Check, same, shown
 
@@ -59,16 +58,7 @@ class Limits:
         )
 
     def check(self) -> Check:
-        """Return a function that returns a value checked, or raises ValueError.
-
-        Raises:
-            PluginError: If there is no such type.
-        """
-        if self.type not in CHECKS:
-            raise PluginError(
-                f"Cannot read an option rule: there is no type {self.type!r}.",
-                next_step=f"The plugin's author can name one of {', '.join(sorted(CHECKS))}.",
-            )
+        """Return a function that returns a value checked, or raises ValueError."""
         convert = CHECKS[self.type]
         if not self.choices and self.minimum is self.maximum is self.max_items is None:
             return convert

@@ -12,10 +12,8 @@ from mellea_api._contract.descriptor import (
     CONTRACT_VERSION,
     OLDEST_CONTRACT,
     BackendDescriptor,
-    CredentialField,
     Endpoint,
     ModelInfo,
-    OptionRule,
 )
 from mellea_api._contract.errors import ConfigurationError, MelleaAPIError, ModelNotFoundError
 from mellea_api._contract.reports import CredentialReport, NormalizedOptions, OptionPatch
@@ -32,11 +30,11 @@ from mellea_api._contract.requests import (
 from mellea_api._contract.settings import check_arguments, check_listing, check_settings
 from mellea_api._credentials.judge import credential_error
 from mellea_api._models.known import complete, note_unchecked
+from mellea_api._options.canonical import CANONICAL, SPELLINGS
 from mellea_api._options.pipeline import OptionPipeline
 from mellea_api._options.plan import apply_rules
 from mellea_api._options.spelling import Unknown
 from mellea_api._registry.credentials import BackendCredentials
-from mellea_api._registry.describing import check_description
 from mellea_api._registry.discovery import EntryPoint
 from mellea_api._registry.hooks import Hooks
 from mellea_api._registry.loading import broken
@@ -75,14 +73,8 @@ class Backend:
         self.entry_point = entry_point
         self.names = frozenset((name, *names))
         self._hooks = Hooks(entry_point, plugin, extensions)
-        try:
-            self.descriptor = self._describe()
-            self._hooks.implemented_in(self.descriptor.implementation, self.descriptor.sdk)
-        except MelleaAPIError:
-            raise
-        except Exception as error:  # a description whose values are not what they should be
-            problem = f"its description cannot be read: {type(error).__name__}: {error}"
-            raise broken(entry_point, problem) from error
+        self.descriptor = self._describe()
+        self._hooks.implemented_in(self.descriptor.implementation, self.descriptor.sdk)
         self._credentials = BackendCredentials(self._hooks)
         self._reviewed = self._hooks.answering("review_options") > 0
         # More than the core's default: the descriptor alone does not decide.
@@ -95,41 +87,19 @@ class Backend:
         )
         if descriptor is None:
             raise self._hooks.blamed("describe_backend", "describe_backend returned None")
-        if target is not None:
-            return self._check_described(descriptor)
-        if not OLDEST_CONTRACT <= descriptor.contract_version <= CONTRACT_VERSION:
-            newer = descriptor.contract_version > CONTRACT_VERSION
-            raise broken(
-                self.entry_point,
-                f"it was written for version {descriptor.contract_version} of the contract, and "
-                f"this mellea-api speaks version {CONTRACT_VERSION}; upgrade "
-                + ("mellea-api" if newer else self.entry_point.distribution),
-            )
-        if descriptor.name not in self.names:
-            raise broken(
-                self.entry_point,
-                f"it is found as {self.name!r} and calls itself {descriptor.name!r}",
-            )
-        problems = list(check_description(descriptor))
-        if problems:
-            raise self._hooks.blamed("describe_backend", "; ".join(problems))
-        return descriptor
-
-    def _check_described(self, descriptor: BackendDescriptor) -> BackendDescriptor:
-        """Check the description of a target, which each look-up of options and keys reads."""
-        if descriptor is self.descriptor:
+        if target is not None and descriptor is self.descriptor:
             return descriptor  # it was checked as the plugin was loaded
-        known = {field.name for field in self.descriptor.credentials}
-        for kind, values in (
-            (OptionRule, descriptor.options),
-            (CredentialField, descriptor.credentials),
-            (ModelInfo, descriptor.models),
-        ):
-            if not all(isinstance(value, kind) for value in values):
+        for rule in descriptor.options:
+            if rule.name in SPELLINGS and rule.name not in CANONICAL:
                 raise self._hooks.blamed(
                     "describe_backend",
-                    f"describe_backend returned something else than {kind.__name__} for a target",
+                    f"the rule for {rule.name!r} is never read, since that is a spelling of "
+                    f"{SPELLINGS[rule.name]!r}: name it so",
                 )
+        if target is None:
+            self._check_identity(descriptor)
+            return descriptor
+        known = {field.name for field in self.descriptor.credentials}
         for field in descriptor.credentials:
             if field.secret and field.name not in known:
                 raise self._hooks.blamed(
@@ -139,6 +109,19 @@ class Backend:
                     "shown",
                 )
         return descriptor
+
+    def _check_identity(self, descriptor: BackendDescriptor) -> None:
+        if descriptor.name not in self.names:
+            problem = f"it is found as {self.name!r} and calls itself {descriptor.name!r}"
+            raise broken(self.entry_point, problem)
+        wanted = descriptor.contract_version
+        if not OLDEST_CONTRACT <= wanted <= CONTRACT_VERSION:
+            old = "mellea-api" if wanted > CONTRACT_VERSION else self.entry_point.distribution
+            raise broken(
+                self.entry_point,
+                f"it was written for version {wanted} of the contract, and this mellea-api speaks "
+                f"version {CONTRACT_VERSION}; upgrade {old}",
+            )
 
     def target(
         self,

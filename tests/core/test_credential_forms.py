@@ -12,11 +12,13 @@ from hypothesis import strategies as st
 from support.fake_options import described
 
 from mellea_api._credentials.judge import find_problem
-from mellea_api.plugin import CredentialField, CredentialForm, Target
+from mellea_api.plugin import CredentialField, Target
 
-FORM = CredentialForm(
-    pattern=r"sk-.{8,}", words="a key begins with sk-", source="its page", unless=("FAKE_ENDPOINT",)
-)
+FORM: Any = {
+    "pattern": r"sk-.{8,}",
+    "pattern_words": "a key begins with sk-",
+    "unless": ("FAKE_ENDPOINT",),
+}
 FIELD = CredentialField(name="api_key", variables=("FAKE_KEY",))
 PLAIN = CredentialField(name="project", variables=("FAKE_PROJECT",), secret=False)
 KEY = "sk-0123456789abcdefghij"
@@ -108,7 +110,7 @@ def test_a_document_is_taken_as_it_is() -> None:
 
 
 def test_a_form_holds_for_the_providers_own_server_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    field = evolve(FIELD, form=FORM)
+    field = evolve(FIELD, **FORM)
     other = "gateway-0123456789"
     assert wrong(KEY, field) is None
     assert wrong(other, field) == "a key begins with sk-"
@@ -128,7 +130,7 @@ def test_any_text_has_an_answer_that_does_not_show_it(
     value: str, secret: bool, base_url: str | None
 ) -> None:
     value = value.strip()
-    field = evolve(FIELD if secret else PLAIN, form=FORM)
+    field = evolve(FIELD if secret else PLAIN, **FORM)
     why = wrong(value, field, target(base_url))
     if why is not None:
         assert why

@@ -30,7 +30,7 @@ PROGRAMS = """
     __version__
 """
 AUTHORS = """
-    hookimpl BackendDescriptor OpenAICompatible CredentialField CredentialForm Setting ModelInfo
+    hookimpl BackendDescriptor OpenAICompatible CredentialField Setting ModelInfo
     OptionRule Converted TEXT_RULES MELLEA_RULES
     effort system_message tools_as_json unsaid with_logprobs
     TextBackend Prompt Target

@@ -29,7 +29,7 @@ from mellea_api.plugin import CredentialField, ErrorRequest, Target
 TARGET = Target(
     descriptor=described(
         "fake",
-        default_base_url="http://127.0.0.1:1/v1",
+        base_url="http://127.0.0.1:1/v1",
         credentials=(CredentialField(name="key", variables=("FAKE_KEY",), help="Ask Fred."),),
         model_hint="Fetch {model}.",
     ),

@@ -40,7 +40,7 @@ def describe_backend(name):
         ),
         models=(ModelInfo(id="tiny", default=True),),
         credentials=(CredentialField(name="api_key"),),
-        default_base_url="http://127.0.0.1:9",
+        base_url="http://127.0.0.1:9",
     )
 
 @hookimpl

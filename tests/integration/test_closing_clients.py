@@ -31,7 +31,7 @@ from mellea_api.plugin import TEXT_RULES, BackendDescriptor, hookimpl
 def describe_backend(name):
     return BackendDescriptor(
         name=name, summary="a fake", default_model="m", options=TEXT_RULES,
-        default_base_url="http://x", base_url_variables=("FAKE_URL",),
+        base_url="http://x", base_url_variables=("FAKE_URL",),
     )
 
 async def say_goodbye(client):

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
         BackendDescriptor,
         Converted,
         CredentialField,
-        CredentialForm,
         ModelInfo,
         OptionRule,
         Setting,
@@ -49,7 +48,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "_contract.descriptor": (
-        "BackendDescriptor Converted CredentialField CredentialForm ModelInfo OptionRule Setting"
+        "BackendDescriptor Converted CredentialField ModelInfo OptionRule Setting"
     ),
     "_contract.reports": "OptionPatch",
     "_openai_protocol.declaration": "OpenAICompatible",
@@ -71,7 +70,6 @@ __all__ = [
     "BackendDescriptor",
     "Converted",
     "CredentialField",
-    "CredentialForm",
     "CredentialQuery",
     "CredentialRequest",
     "ErrorRequest",

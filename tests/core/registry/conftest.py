@@ -17,7 +17,7 @@ from mellea_api import Registry
 _numbers = itertools.count()
 
 WritePlugin = Callable[..., str]
-IMPORT = "from mellea_api import *\nfrom mellea_api.plugin import (BackendDescriptor, CredentialField, CredentialForm, CredentialQuery, ErrorRequest, OptionPatch, OptionRule, hookimpl)\n"
+IMPORT = "from mellea_api import *\nfrom mellea_api.plugin import (BackendDescriptor, CredentialField, CredentialQuery, ErrorRequest, OptionPatch, OptionRule, hookimpl)\n"
 
 
 @pytest.fixture

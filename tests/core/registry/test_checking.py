@@ -15,7 +15,7 @@ from mellea_api._registry.loading import check_plugin
 from mellea_api.plugin import CredentialField, OptionRule, hookimpl
 
 WritePlugin = Callable[[str], str]
-IMPORT = "from mellea_api import *\nfrom mellea_api.plugin import (BackendDescriptor, CredentialField, CredentialForm, CredentialQuery, ErrorRequest, OptionPatch, OptionRule, hookimpl)\n"
+IMPORT = "from mellea_api import *\nfrom mellea_api.plugin import (BackendDescriptor, CredentialField, CredentialQuery, ErrorRequest, OptionPatch, OptionRule, hookimpl)\n"
 
 
 # --- the contract ------------------------------------------------------------------------------
@@ -227,7 +227,7 @@ FIELD = "credentials=(CredentialField(name='key', {}),)"
             "an argument of start_session cannot have that",
         ),
         (
-            FIELD.format("form=CredentialForm(pattern='(', words='', source='')"),
+            FIELD.format("pattern='('"),
             "CredentialField 'key': its pattern cannot be read: missing )",
         ),
         (

@@ -11,7 +11,7 @@ from support.fake_plugins import GOOD, backend, extension, registry
 from mellea_api import PluginError, explain_options, start_session
 
 WritePlugin = Callable[[str], str]
-IMPORT = "from mellea_api import *\nfrom mellea_api.plugin import (BackendDescriptor, CredentialField, CredentialForm, CredentialQuery, ErrorRequest, OptionPatch, OptionRule, hookimpl)\n"
+IMPORT = "from mellea_api import *\nfrom mellea_api.plugin import (BackendDescriptor, CredentialField, CredentialQuery, ErrorRequest, OptionPatch, OptionRule, hookimpl)\n"
 
 
 @pytest.mark.parametrize(

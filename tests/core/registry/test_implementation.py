@@ -226,8 +226,8 @@ def test_without_an_address_the_default_one_says_whose_server_it_is() -> None:
         )
         return Target(descriptor=about, model_id="m").server
 
-    assert server(default_base_url="https://api.fake.com/v1") == "official"
-    assert server(default_base_url="http://127.0.0.1:8080/v1") == "compatible"
+    assert server(base_url="https://api.fake.com/v1") == "official"
+    assert server(base_url="http://127.0.0.1:8080/v1") == "compatible"
     assert server() == "official"
 
 

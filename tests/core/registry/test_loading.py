@@ -21,7 +21,7 @@ import mellea_api
 from mellea_api import PluginError
 
 WritePlugin = Callable[[str], str]
-IMPORT = "from mellea_api import *\nfrom mellea_api.plugin import (BackendDescriptor, CredentialField, CredentialForm, CredentialQuery, ErrorRequest, OptionPatch, OptionRule, hookimpl)\n"
+IMPORT = "from mellea_api import *\nfrom mellea_api.plugin import (BackendDescriptor, CredentialField, CredentialQuery, ErrorRequest, OptionPatch, OptionRule, hookimpl)\n"
 
 
 # --- importing ---------------------------------------------------------------------------------

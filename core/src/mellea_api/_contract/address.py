@@ -54,7 +54,7 @@ def find_address(descriptor: BackendDescriptor, given: Any) -> tuple[str | None,
                 break
         else:
             return None, "default"
-    elif not descriptor.base_url_variables and descriptor.default_base_url is None:
+    elif not descriptor.base_url_variables and descriptor.base_url is None:
         raise ConfigurationError(
             f"Cannot use base_url={_perhaps(given)!r:.200}: the {descriptor.name} "
             "backend calls no server.",
@@ -72,7 +72,7 @@ def find_address(descriptor: BackendDescriptor, given: Any) -> tuple[str | None,
         f"Cannot use {name}={_perhaps(address)!r:.200} for the {descriptor.name} backend: "
         f"{problem}.",
         next_step="Give the server's address as text, such as "
-        f"{descriptor.default_base_url or 'http://127.0.0.1:8000/v1'}.",
+        f"{descriptor.base_url or 'http://127.0.0.1:8000/v1'}.",
         backend=descriptor.name,
         variable=None if source == "argument" else source,
     )

@@ -279,28 +279,6 @@ class OptionRule(_Checked):
 
 
 @frozen(kw_only=True)
-class CredentialForm:
-    """What a provider's own credentials look like, so that others are noticed before a call.
-
-    It holds only where the provider's own server is called (`official_hosts`): a gateway has
-    keys of its own.
-
-    Args:
-        pattern: A regular expression for the whole value. Let it match whatever the provider may
-            give out: what it does not match cannot be used.
-        words: What is said of a value that it does not match, after "cannot be used:".
-        source: Where that was read: the provider's page or SDK, with version or date.
-        unless: Environment variables of which each names another server than the provider's own,
-            and suspends the form where it is set.
-    """
-
-    pattern: str
-    words: str
-    source: str
-    unless: tuple[str, ...] = field(default=(), converter=_tuple)
-
-
-@frozen(kw_only=True)
 class CredentialField(_Checked):
     """One thing that a backend needs to know to be let in.
 
@@ -314,7 +292,13 @@ class CredentialField(_Checked):
         token_file: Where the provider's SDK keeps one in a file: paths in which `$NAME` stands
             for an environment variable. The first whose variables are all set is the one.
         entry: Its user name in the system's keyring; empty for `<backend>.<name>`.
-        form: What it looks like, if the provider says so.
+        pattern: A regular expression for the whole value, if the provider says what its own
+            credentials look like: what it does not match cannot be used. It holds only if the
+            provider's own server is called (`official_hosts`): a gateway has keys of its own.
+        pattern_words: What is said of a value that it does not match, after "cannot be used:".
+        pattern_source: Where that was read: the provider's page or SDK, with version or date.
+        unless: Environment variables that each name another server than the provider's own: if
+            one is set, the pattern does not hold.
         header: Whether the value goes into an HTTP header although it is no secret, and so can
             hold nothing but visible ASCII; of a secret that is taken for granted.
         verbatim: Whether the value may be any text, such as a JSON document, so that its
@@ -328,7 +312,10 @@ class CredentialField(_Checked):
     help: str = ""
     token_file: tuple[str, ...] = field(default=(), converter=_tuple)
     entry: str = ""
-    form: CredentialForm | None = None
+    pattern: str = ""
+    pattern_words: str = ""
+    pattern_source: str = ""
+    unless: tuple[str, ...] = field(default=(), converter=_tuple)
     header: bool = False
     verbatim: bool = False
 
@@ -336,11 +323,10 @@ class CredentialField(_Checked):
         yield from self._problems_of_argument()
         if self.required not in ("always", "official", "never"):
             yield f"it is required {self.required!r}, and not always, official or never"
-        if self.form is not None:
-            try:
-                re.compile(self.form.pattern)
-            except (re.error, TypeError) as error:
-                yield f"its pattern cannot be read: {error}"
+        try:
+            re.compile(self.pattern)
+        except (re.error, TypeError) as error:
+            yield f"its pattern cannot be read: {error}"
 
 
 @frozen(kw_only=True)
@@ -427,7 +413,7 @@ class BackendDescriptor(_Checked):
         list_variables: Further environment variables, as globs, that a list of the provider's
             models depends on, beside those of the address and the credentials.
         base_url_variables: Environment variables that name the server, in order.
-        default_base_url: The server that is called when none is named. A backend with neither
+        base_url: The server that is called when none is named. A backend with neither
             this nor variables calls no server, and `base_url=` is an error.
         full_base_url: Whether an address must begin with `http://` or `https://` and name a host;
             else the plugin makes of `localhost:8000` what it likes.
@@ -456,7 +442,7 @@ class BackendDescriptor(_Checked):
     listing_needs: Literal["always", "compatible", "never"] = "always"
     list_variables: tuple[str, ...] = field(default=(), converter=_tuple)
     base_url_variables: tuple[str, ...] = field(default=(), converter=_tuple)
-    default_base_url: str | None = None
+    base_url: str | None = None
     full_base_url: bool = False
     official_hosts: tuple[str, ...] = field(default=(), converter=_tuple)
     model_identifier: str | None = None

@@ -232,7 +232,7 @@ def timed_out(target: Asked, seconds: float | None) -> errors.RequestTimeoutErro
         seconds: The seconds that were allowed, if there was a limit.
     """
     about = target.descriptor
-    in_process = not about.base_url_variables and about.default_base_url is None
+    in_process = not about.base_url_variables and about.base_url is None
     who = f"The {about.name} backend" if in_process else _server(target)
     within = f" within {seconds:g} s" if seconds is not None else " in time"
     error = errors.RequestTimeoutError(
@@ -252,7 +252,7 @@ def said(text: object) -> str:
 
 
 def _address(target: Asked) -> str | None:
-    address = target.base_url or target.descriptor.default_base_url
+    address = target.address
     return address and shown_address(address)
 
 
@@ -265,7 +265,7 @@ def _proxy_of(target: Asked) -> str | None:
     """Return the environment variable with the proxy for a target's server, if there is one."""
     from urllib import request  # 20 ms, and hardly ever needed
 
-    address = target.base_url or target.descriptor.default_base_url or ""
+    address = target.address or ""
     try:
         parts = urlsplit(address if "//" in address else f"//{address}")
     except ValueError:

@@ -106,7 +106,7 @@ class Target:
     @functools.cached_property
     def address(self) -> str | None:
         """The address that is called, or None if only the SDK knows it."""
-        return self.base_url or self.descriptor.default_base_url
+        return self.base_url or self.descriptor.base_url
 
     @functools.cached_property
     def server(self) -> Server:

@@ -79,13 +79,12 @@ def _character(field: CredentialField, value: str) -> str | None:
 
 
 def _pattern(field: CredentialField, target: Target, value: str) -> str | None:
-    form = field.form
     # A gateway that somebody called official has keys of its own.
-    if form is None or evolve(target, stated_server=None).server != "official":
+    if not field.pattern or evolve(target, stated_server=None).server != "official":
         return None
-    if any(os.environ.get(variable) for variable in form.unless):
+    if any(os.environ.get(variable) for variable in field.unless):
         return None
-    return None if re.fullmatch(form.pattern, value, re.DOTALL) else form.words
+    return None if re.fullmatch(field.pattern, value, re.DOTALL) else field.pattern_words
 
 
 # ---- errors

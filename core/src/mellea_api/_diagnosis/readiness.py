@@ -224,7 +224,7 @@ class _Check:
         self.facts["model_id"] = target.model_id
         default = selection.model_variable or "the default"
         message = f"model {target.model_id} ({default if self.model_id is None else 'as given'})"
-        if address := target.base_url or target.descriptor.default_base_url:
+        if address := target.address:
             self.facts["base_url"] = shown_address(address)
             source = _PLACES.get(target.base_url_source, target.base_url_source)
             message += f" at {self.facts['base_url']} ({source})"

@@ -94,7 +94,7 @@ class ModelCache:
         descriptor = target.descriptor
         facts = [
             descriptor.name,
-            (target.base_url or descriptor.default_base_url or "").rstrip("/"),
+            (target.base_url or descriptor.base_url or "").rstrip("/"),
             target.server,
             dict(target.settings),
             {name: secret.reveal() for name, secret in credentials.items()},

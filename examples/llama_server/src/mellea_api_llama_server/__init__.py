@@ -5,7 +5,7 @@ from mellea_api.plugin import OpenAICompatible
 LLAMA_CPP = OpenAICompatible(
     name="llama-server",
     summary="The model that a llama.cpp server has loaded",
-    default_base_url="http://127.0.0.1:8080/v1",
+    base_url="http://127.0.0.1:8080/v1",
     base_url_variables="LLAMA_CPP_URL",
     key="LLAMA_API_KEY",
     server="llama.cpp",

@@ -14,7 +14,6 @@ from mellea_api import NormalizedOptions
 from mellea_api.plugin import (
     BackendDescriptor,
     CredentialField,
-    CredentialForm,
     OptionsRequest,
     Setting,
     hookimpl,
@@ -48,12 +47,10 @@ HF = BackendDescriptor(
             "~/.cache/huggingface/token",
         ),
         entry="hf.token",  # for its other name, huggingface, too
-        form=CredentialForm(
-            pattern="hf_.+",
-            words="it is not a token of Hugging Face, which begin with hf_",
-            source="https://huggingface.co/docs/hub/security-tokens (2025)",
-            unless="HF_ENDPOINT",  # mirrors have tokens of their own
-        ),
+        pattern="hf_.+",
+        pattern_words="it is not a token of Hugging Face, which begin with hf_",
+        pattern_source="https://huggingface.co/docs/hub/security-tokens (2025)",
+        unless="HF_ENDPOINT",  # mirrors have tokens of their own
     ),
     settings=(
         Setting(name="revision", help="A branch, tag or commit on the Hub; else the newest."),

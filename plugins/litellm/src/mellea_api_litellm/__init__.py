@@ -70,7 +70,7 @@ LITELLM = BackendDescriptor(
     models=models.CATALOGUE,
     listing_needs="never",
     list_variables=("*_API_KEY", "*_API_KEY_FILE", "*_API_BASE", "*_BASE_URL"),
-    default_base_url="",  # the route's own
+    base_url="",  # the route's own
     full_base_url=True,
     start_hint="Check the address (base_url=), and that a server is there.",
     model_hint="A model id is a route, provider/model; `mellea-api models litellm` shows those "

@@ -36,7 +36,7 @@ OLLAMA = BackendDescriptor(
     arguments_of="mellea.backends.ollama:OllamaModelBackend",
     list_variables="OLLAMA_API_KEY",  # the client sends it, if there is one
     base_url_variables="OLLAMA_HOST",
-    default_base_url="http://127.0.0.1:11434",
+    base_url="http://127.0.0.1:11434",
     model_identifier="ollama_name",
     start_hint="Start it with `ollama serve`, or point OLLAMA_HOST at a running one.",
     model_hint="Get it with `ollama pull {model}`, or pass pull=True.",

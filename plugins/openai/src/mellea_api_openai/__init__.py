@@ -5,7 +5,7 @@ OpenAI's models refuse which options, and `options` has OpenAI's own parameters.
 core's.
 """
 
-from mellea_api.plugin import CredentialField, CredentialForm, OpenAICompatible
+from mellea_api.plugin import CredentialField, OpenAICompatible
 from mellea_api_openai.families import FAMILY_RULES
 from mellea_api_openai.models import CATALOGUE
 from mellea_api_openai.options import OPENAI_RULES
@@ -15,7 +15,7 @@ __all__ = ["OPENAI"]
 OPENAI = OpenAICompatible(
     name="openai",
     summary="OpenAI, and any server that speaks its protocol",
-    default_base_url="https://api.openai.com/v1",
+    base_url="https://api.openai.com/v1",
     base_url_variables="OPENAI_BASE_URL",
     official_hosts=("api.openai.com", "*.api.openai.com"),
     server="openai",
@@ -30,13 +30,11 @@ OPENAI = OpenAICompatible(
             variables="OPENAI_API_KEY",
             required="official",
             help="Keys are made at https://platform.openai.com/api-keys.",
-            form=CredentialForm(
-                # Besides keys, OpenAI takes the tokens of its own logins, which are JWTs.
-                pattern=r"(?!sk-ant-|sk-or-)(sk|sess|ek|rk)[-_].+|eyJ.+",
-                words="it is no key of OpenAI's: those begin with sk-, and neither with "
-                "sk-ant- (Anthropic's) nor with sk-or- (OpenRouter's)",
-                source="https://platform.openai.com/docs/api-reference/authentication (2025)",
-            ),
+            # Besides keys, OpenAI takes the tokens of its own logins, which are JWTs.
+            pattern=r"(?!sk-ant-|sk-or-)(sk|sess|ek|rk)[-_].+|eyJ.+",
+            pattern_words="it is no key of OpenAI's: those begin with sk-, and neither with "
+            "sk-ant- (Anthropic's) nor with sk-or- (OpenRouter's)",
+            pattern_source="https://platform.openai.com/docs/api-reference/authentication (2025)",
         ),
         CredentialField(
             name="organization",

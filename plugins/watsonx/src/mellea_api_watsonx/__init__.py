@@ -61,7 +61,7 @@ WATSONX = BackendDescriptor(
     ),
     listing_needs="compatible",  # IBM Cloud lists its models for everybody
     base_url_variables="WATSONX_URL",
-    default_base_url="https://us-south.ml.cloud.ibm.com",
+    base_url="https://us-south.ml.cloud.ibm.com",
     official_hosts=OFFICIAL_HOSTS,
     model_identifier="watsonx_name",
     start_hint="Check the address (WATSONX_URL or base_url=), the network and its proxy "

@@ -55,7 +55,7 @@ def checked_url(target: Target, also: Iterable[str] = ()) -> str:
     Raises:
         ConfigurationError: If it is not an address of watsonx.ai; names the regions.
     """
-    given = (target.base_url or target.descriptor.default_base_url or "").strip()
+    given = (target.address or "").strip()
     url = given.rstrip("/")
     try:
         parts = urlsplit(url)

@@ -1,8 +1,8 @@
-"""The Ollama SDK, imported also where `OLLAMA_HOST` holds nothing that it can read.
+"""The Ollama SDK, imported also where the environment has a value that it cannot read.
 
-As it is imported it makes a client for its own shortcuts, and so reads the variable there and
-then: what is wrong with that, be it white space at its end, would be an error of every import,
-whatever address a session is given. Nobody here uses that client.
+As it is imported it makes an HTTP client for its own shortcuts, which nobody here uses. That
+client reads `OLLAMA_HOST` and the variables of certificates and proxies there and then. A wrong
+value is an error of the session whose own client reads it, not one of every import.
 """
 
 from __future__ import annotations
@@ -14,10 +14,14 @@ __all__ = ["ollama"]
 try:
     import ollama
 except Exception:
-    _host = os.environ.pop("OLLAMA_HOST", None)
-    if _host is None:
+    _hidden = {
+        name: os.environ.pop(name)
+        for name in list(os.environ)
+        if name == "OLLAMA_HOST" or name.startswith("SSL_CERT_") or name.lower().endswith("_proxy")
+    }
+    if not _hidden:
         raise
     try:
         import ollama
     finally:
-        os.environ["OLLAMA_HOST"] = _host
+        os.environ.update(_hidden)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import inspect
 import logging
 import os
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attrs import evolve
 
 from mellea_api._contract.errors import ConfigurationError
 from mellea_api._contract.requests import SessionRequest
+
+if TYPE_CHECKING:
+    import asyncio
 
 
 @functools.cache
@@ -223,6 +225,8 @@ def event_loop() -> asyncio.AbstractEventLoop:
     Raises:
         ConfigurationError: If the caller is running on that very loop, and would block it.
     """
+    import asyncio  # which the questions before a session do without
+
     from mellea.helpers import _run_async_in_thread
 
     async def running() -> asyncio.AbstractEventLoop:

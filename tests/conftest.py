@@ -25,7 +25,10 @@ pytest_plugins = ["support.fixtures"]
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-settings.register_profile("dev", deadline=None, max_examples=50)
+# On a busy machine it takes long to make any values.
+settings.register_profile(
+    "dev", deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow]
+)
 # The same examples in every run, so that a red build is red again; and more of them.
 settings.register_profile(
     "ci",

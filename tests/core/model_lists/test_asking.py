@@ -172,8 +172,8 @@ def test_one_that_fails_or_hangs_or_is_broken_stands_beside_the_others(
         stuck="\nimport time; time.sleep(60)\n",
     )
     began = time.monotonic()
-    listings = mellea_api.list_all_models(timeout=0.5, registry=made)
-    assert time.monotonic() - began < 20
+    listings = mellea_api.list_all_models(timeout=5, registry=made)
+    assert time.monotonic() - began < 40
     assert [listing.backend for listing in listings] == sorted(made.names())
     assert [model.id for model in one(listings).models or ()] == ["a", "b"]
     kinds = {listing.backend: type(listing.error) for listing in listings if listing.error}

@@ -48,7 +48,10 @@ def test_ollama_is_asked_for_its_models(ollama_server: OllamaServer) -> None:
 
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_server_that_misbehaves_has_a_status_and_a_reason(name: str) -> None:
-    check_fault(name, lambda url: probe("openai/tiny", base_url=url, api_key=KEY, timeout=0.5), KEY)
+    def ask(url: str, timeout: float) -> Any:
+        return probe("openai/tiny", base_url=url, api_key=KEY, timeout=timeout)
+
+    check_fault(name, ask, KEY)
 
 
 @pytest.mark.parametrize(

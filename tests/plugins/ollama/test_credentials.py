@@ -67,7 +67,7 @@ def test_a_key_goes_with_every_call_wherever_it_came_from(
 
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_server_that_misbehaves_has_a_status_and_a_reason(name: str) -> None:
-    check_fault(name, lambda url: probe(url, api_key=KEY, timeout=0.5), KEY)
+    check_fault(name, lambda url, timeout: probe(url, api_key=KEY, timeout=timeout), KEY)
 
 
 def test_a_server_that_wants_a_key_and_is_sent_none_says_what_is_missing() -> None:

@@ -88,7 +88,7 @@ def test_a_key_that_may_not_list_may_still_generate() -> None:
 
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_server_that_misbehaves_has_a_status_and_a_reason(name: str) -> None:
-    check_fault(name, lambda url: probe(url, api_key=KEY, timeout=0.5), KEY)
+    check_fault(name, lambda url, timeout: probe(url, api_key=KEY, timeout=timeout), KEY)
 
 
 def test_a_key_that_has_expired_is_said_to_have() -> None:

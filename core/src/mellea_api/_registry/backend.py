@@ -19,6 +19,7 @@ from mellea_api._contract.errors import ConfigurationError, MelleaAPIError, Mode
 from mellea_api._contract.reports import CredentialReport, NormalizedOptions, OptionPatch
 from mellea_api._contract.requests import (
     Asking,
+    CredentialRequest,
     ErrorRequest,
     ModelsRequest,
     OptionsRequest,
@@ -34,7 +35,7 @@ from mellea_api._options.canonical import CANONICAL, SPELLINGS
 from mellea_api._options.pipeline import OptionPipeline
 from mellea_api._options.plan import apply_rules
 from mellea_api._options.spelling import Unknown
-from mellea_api._registry.credentials import BackendCredentials
+from mellea_api._registry.credentials import find_for, probe_credentials, require
 from mellea_api._registry.discovery import EntryPoint
 from mellea_api._registry.hooks import Hooks
 from mellea_api._registry.loading import broken
@@ -75,7 +76,6 @@ class Backend:
         self._hooks = Hooks(entry_point, plugin, extensions)
         self.descriptor = self._describe()
         self._hooks.implemented_in(self.descriptor.implementation, self.descriptor.sdk)
-        self._credentials = BackendCredentials(self._hooks)
         self._reviewed = self._hooks.answering("review_options") > 0
         # More than the core's default: the descriptor alone does not decide.
         self._own_description = self._hooks.takes("describe_backend", "target")
@@ -264,7 +264,7 @@ class Backend:
             keyring: Whether the system's keyring may be asked for what is nowhere else; leave it
                 alone where nobody named this backend.
         """
-        return self._credentials.find(target, arguments, keyring=keyring)[0]
+        return find_for(self._hooks, target, arguments, keyring=keyring)[0]
 
     def validate_credentials(
         self,
@@ -287,9 +287,20 @@ class Backend:
             noted: Is told the error that a probe ended in: it may be about something else than
                 credentials, such as a model that is not there, which a report does not tell.
         """
-        return self._credentials.report(
-            target, arguments, probe=probe, timeout=timeout, keyring=keyring, noted=noted
+        secrets, findings = find_for(self._hooks, target, arguments, keyring=keyring)
+        # The provider is not asked where one is missing or malformed.
+        probe = probe and credential_error(target, findings) is None
+        request = CredentialRequest(
+            target=target, credentials=secrets, findings=findings, timeout=timeout, probe=probe
         )
+        report = (
+            probe_credentials(self._hooks, request, noted)
+            if probe
+            else self._hooks.ask("validate_credentials", CredentialReport, request=request)
+        )
+        if not isinstance(report, CredentialReport):
+            raise self._hooks.wrong("validate_credentials", report, "CredentialReport")
+        return report
 
     def list_models(
         self,
@@ -306,7 +317,7 @@ class Backend:
             ProviderError: If the provider was asked and could not be reached or refused.
         """
         check_listing(target.descriptor, target.settings)
-        secrets, findings = self._credentials.find(target, arguments, keyring=keyring and live)
+        secrets, findings = find_for(self._hooks, target, arguments, keyring=keyring and live)
         if live:
             needed = target.descriptor.listing_needs in ("always", target.server)
             error = credential_error(target, findings, needed=needed)
@@ -398,7 +409,7 @@ class Backend:
         Raises:
             CredentialError: If a needed one is missing or malformed.
         """
-        return self._credentials.required(target, arguments, self.name)
+        return require(self._hooks, target, arguments)
 
     def new_session(self, request: SessionRequest) -> Any:
         """Return the session that the plugin creates for a request with its credentials.

@@ -431,10 +431,25 @@ def test_a_module_that_is_not_there(write: Any) -> None:
     assert (mine.returncode, mine.stderr) == (real.returncode, real.stderr)
 
 
-def test_m_without_a_module_is_wrong_usage() -> None:
-    done = ours("-m")
-    assert done.returncode == 2
-    assert "'-m' requires an argument" in done.stderr
+@pytest.mark.parametrize("line", [("-m",), ("nothing.py",), ("-mthis",), (".",)], ids=" ".join)
+def test_what_cannot_be_run_is_told_as_python_tells_it(
+    write: Any, tmp_path: Path, line: tuple[str, ...]
+) -> None:
+    write("")
+    mine, real = ours(*line), python(*line)
+    assert (mine.returncode, mine.stdout, mine.stderr) == (
+        real.returncode,
+        real.stdout,
+        real.stderr,
+    )
+
+
+@pytest.mark.parametrize("line", [(), ("-O", "program.py"), ("--nothing", "program.py")])
+def test_flags_and_an_empty_line_are_wrong_usage(write: Any, line: tuple[str, ...]) -> None:
+    write("print('ran')")
+    done = ours(*line)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("Usage: mellea-api run")
 
 
 BELONGINGS = """
@@ -481,10 +496,3 @@ def test_ctrl_c_ends_the_program_as_under_python(write: Any) -> None:
         return process.returncode, err
 
     assert interrupted(*OURS, "program.py") == interrupted(sys.executable, "program.py")
-
-
-def test_a_program_that_cannot_be_opened_is_wrong_usage(write: Any, tmp_path: Path) -> None:
-    for line in (("nothing.py",), (str(tmp_path),), ()):
-        done = ours(*line)
-        assert done.returncode == 2
-        assert "Traceback" not in done.stderr

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mellea_api._cli.output import Output, command, printable
-from mellea_api._cli.values import parse_assignments
+from mellea_api._cli.values import parse_assignments, timeout_option
 from mellea_api._contract.errors import MelleaAPIError
 
 if TYPE_CHECKING:
@@ -35,12 +35,7 @@ if TYPE_CHECKING:
 )
 @click.option("--system", metavar="TEXT", help="The system prompt.")
 @click.option("--base-url", metavar="URL", help="The server.")
-@click.option(
-    "--timeout",
-    type=click.FloatRange(0, min_open=True),
-    metavar="SECONDS",
-    help="Time for each whole answer.",
-)
+@timeout_option("Time for each whole answer.", default=None)
 @click.option("--stream/--no-stream", default=True, help="Print the answer as it is written.")
 @click.option(
     "--unsupported",

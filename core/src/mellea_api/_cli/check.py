@@ -5,19 +5,12 @@ from __future__ import annotations
 import contextlib
 import io
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import click
 
 from mellea_api._cli.output import Columns, Output, command, exit_code
 from mellea_api._cli.values import timeout_option
-
-if TYPE_CHECKING:
-    from mellea_api._diagnosis.findings import BackendReadiness
-
-
-_WORST_FIRST: Final = (1, 4, 3)
-"""Exit codes: what a person must fix before what may fix itself."""
 
 _COLUMNS: Final[Columns] = {
     "backend": lambda row: row[0].backend,
@@ -70,51 +63,37 @@ def check(
         raise click.UsageError("Either name backends, or give --all.")
     if (model or base_url) and (everything or len(backends) > 1):
         raise click.UsageError("--model and --base-url need one backend.")
-    registry = shared_registry()
     # A plugin may print while it is imported: that belongs to neither the report nor the reason.
     with contextlib.redirect_stdout(io.StringIO()):
         report = check_readiness(
-            registry.distinct() if everything else list(backends) or None,
+            shared_registry().distinct() if everything else list(backends) or None,
             model,
             base_url=base_url,
             probe=probe,
             timeout=timeout,
             keyring=not everything,  # a keyring may ask a person: only for a backend that was named
-            registry=registry,
         )
-    codes = {_code(backend) for backend in report.backends}
-    code = next((code for code in _WORST_FIRST if code in codes), 0)
-    if not report.backends:
-        code = 1
-        output.nothing_installed()
+    failures = [[step for step in one.steps if step.error is not None] for one in report.backends]
+    codes = [exit_code(*(step.error for step in steps)) for steps in failures]
+    code = exit_code(*(step.error for steps in failures for step in steps))
     output.show(
         {
             "ready": report.ready,
-            "exit_code": code,
+            "exit_code": code if report.backends else 1,
             "probed": report.probed,
             "timeout": report.timeout,
             "backends": [
-                {"ready": one.ready, "exit_code": _code(one), **asdict(one, recurse=False)}
-                for one in report.backends
+                {"ready": one.ready, "exit_code": code, **asdict(one, recurse=False)}
+                for one, code in zip(report.backends, codes, strict=True)
             ],
         },
         ([(one, step) for one in report.backends for step in one.steps], _COLUMNS),
     )
-    if not output.as_json:
-        for backend in report.backends:
-            _explain(output, backend)
-    click.get_current_context().exit(code)
-
-
-def _code(backend: BackendReadiness) -> int:
-    codes = {exit_code(step.error) for step in backend.steps if step.error is not None}
-    return next((code for code in _WORST_FIRST if code in codes), 0)
-
-
-def _explain(output: Output, backend: BackendReadiness) -> None:
-    """Print the failure that the exit code comes from, for logs that keep standard error alone."""
-    for step in backend.steps:
-        if step.error is not None and exit_code(step.error) == _code(backend):
+    # The failure that the exit code comes from, for logs that keep standard error alone.
+    for one, worst, steps in zip(report.backends, codes, failures, strict=True):
+        for step in [step for step in steps if exit_code(step.error) == worst][:1]:
             reason = f"{step.message} {step.next_step}".strip()
-            output.note(f"not ready: {backend.backend}: {step.name}: {reason}")
-            return
+            output.remark(f"not ready: {one.backend}: {step.name}: {reason}")
+    if not report.backends:
+        output.nothing_installed()
+    click.get_current_context().exit(code if report.backends else 1)

@@ -34,34 +34,27 @@ def doctor(output: Output, timeout: float) -> None:
     The exit code is 1 if something failed. `mellea-api check --probe` says whether a server is
     there and accepts the credentials.
     """
+    from attrs import asdict
+
     from mellea_api._diagnosis.doctor import diagnose
 
     found = diagnose(timeout=timeout)
     code = 0 if found.healthy else 1
+
+    def names(row: Any) -> str:
+        return ", ".join((row.name, *row.aliases))
+
     output.show(
-        {
-            "healthy": found.healthy,
-            "exit_code": code,
-            "software": found.software,
-            "backends": found.backends,
-            "extensions": found.extensions,
-            "variables": found.variables,
-        },
+        {"healthy": found.healthy, "exit_code": code, **asdict(found, recurse=False)},
         (found.software, {"software": "name", "version": "version", "state": "state", **_RESULT}),
-        (found.backends, {"backend": _names, **_PLUGIN}),
-        (found.extensions, {"extension": _names, **_PLUGIN}),
+        (found.backends, {"backend": names, **_PLUGIN}),
+        (found.extensions, {"extension": names, **_PLUGIN}),
         (found.variables, {"variable": "name", "state": "state", **_RESULT}),
     )
-    if not output.as_json:
-        states = [row.state for row in found]
-        failures, warnings = states.count("failed"), states.count("warning")
-        output.line()
-        output.line(f"{_counted(failures, 'failure')}, {_counted(warnings, 'warning')}.")
+    states = [row.state for row in found]
+    failures, warnings = states.count("failed"), states.count("warning")
+    output.line(f"\n{_counted(failures, 'failure')}, {_counted(warnings, 'warning')}.")
     click.get_current_context().exit(code)
-
-
-def _names(row: Any) -> str:
-    return ", ".join((row.name, *row.aliases))
 
 
 def _counted(number: int, what: str) -> str:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Callable
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
-from mellea_api._cli.output import Output, plain_command
+from mellea_api._cli.output import Output, command
 from mellea_api._secrecy.secrets import Secret
 
 if TYPE_CHECKING:
@@ -23,6 +24,9 @@ _PATIENCE: Final = 60.0
 """Seconds for writing to a keyring: its owner may have to unlock it first."""
 _MOST: Final = 64 * 1024
 """Characters of a credential on the standard input."""
+_model_option = click.option(
+    "--model", "-m", metavar="MODEL", help="The model, if the fields follow it."
+)
 
 
 @click.group()
@@ -37,46 +41,34 @@ def keys() -> None:
 def _keyring_command(function: Function) -> Function:
     """Make a command that needs the keyring; its errors become the library's."""
 
-    @plain_command
+    @functools.partial(command, json_too=False)
     @functools.wraps(function)
     def run(*args: Any, **kwargs: Any) -> Any:
         from mellea_api._contract.errors import ConfigurationError
         from mellea_api._credentials import system_keyring
 
-        next_step = 'Run `pip install "mellea-api[keyring]"`.'
         try:
-            if not system_keyring.installed():
-                raise system_keyring.NoKeyringError(
-                    "cannot be used: the keyring library is not installed"
-                )
-            next_step = (
-                "Set the environment variable instead, or a file with <VARIABLE>_FILE; "
-                "`python -m keyring --list-backends` shows which keyrings there are."
-            )
             return function(*args, **kwargs)
-        except system_keyring.NoKeyringError as error:
-            failure = ConfigurationError(f"The keyring {error}.", next_step=next_step)
         except system_keyring.KeyringUnusableError as error:
-            next_step = "Unlock it, and try again."
+            if not system_keyring.installed():
+                next_step = 'Run `pip install "mellea-api[keyring]"`.'
+            elif isinstance(error, system_keyring.NoKeyringError):
+                next_step = (
+                    "Set the environment variable instead, or a file with <VARIABLE>_FILE; "
+                    "`python -m keyring --list-backends` shows which keyrings there are."
+                )
+            else:
+                next_step = "Unlock it, and try again."
             failure = ConfigurationError(f"The keyring {error}.", next_step=next_step)
         raise failure  # out here it has no context: frames of a keyring hold the secret
 
     return run  # type: ignore[return-value]
 
 
-def _for_one_field(function: Function) -> Function:
-    """Give a command the arguments that name a credential field."""
-    for decorate in (
-        click.option("--model", "-m", metavar="MODEL", help="The model, if the fields follow it."),
-        click.argument("field", required=False),
-        click.argument("backend"),
-    ):
-        function = decorate(function)
-    return function
-
-
 @keys.command("set")
-@_for_one_field
+@click.argument("backend")
+@click.argument("field", required=False)
+@_model_option
 @click.option("--base-url", metavar="URL", help="The server that it is for.")
 @_keyring_command
 def set_(
@@ -104,7 +96,7 @@ def set_(
 
 @keys.command("list")
 @click.argument("backend", required=False)
-@click.option("--model", "-m", metavar="MODEL", help="The model, if the fields follow it.")
+@_model_option
 @_keyring_command
 def list_(output: Output, backend: str | None, model: str | None) -> None:
     """List the secrets of BACKEND, or of all installed backends, and which the keyring holds.
@@ -118,7 +110,7 @@ def list_(output: Output, backend: str | None, model: str | None) -> None:
     if model is not None and backend is None:
         raise click.UsageError("--model needs BACKEND.")
     registry = shared_registry()
-    rows: dict[str, dict[str, str]] = {}  # by entry, which a backend and its aliases share
+    rows: dict[str, tuple[str, ...]] = {}  # by entry, which a backend and its aliases share
     for name in [backend] if backend is not None else registry.names():
         try:
             found = registry.backend(name)
@@ -133,20 +125,19 @@ def list_(output: Output, backend: str | None, model: str | None) -> None:
             entry = system_keyring.entry(target, field)
             if field.secret and entry not in rows:
                 value = system_keyring.read(entry)
-                rows[entry] = {
-                    "backend": target.backend,
-                    "field": field.name,
-                    "in the keyring": "no" if value is None else "yes",
-                    "value": "" if value is None else Secret(value, source="keyring").hint,
-                }
-    columns = {name: name for name in ("backend", "field", "in the keyring", "value")}
-    output.show({}, (rows.values(), columns))
+                held = "no" if value is None else "yes"
+                hint = "" if value is None else Secret(value, source="keyring").hint
+                rows[entry] = (target.backend, field.name, held, hint)
+    titles = ("backend", "field", "in the keyring", "value")
+    output.show({}, (rows.values(), {title: itemgetter(i) for i, title in enumerate(titles)}))
     if not rows:
         output.note("No backend has a secret that a keyring could hold.")
 
 
 @keys.command()
-@_for_one_field
+@click.argument("backend")
+@click.argument("field", required=False)
+@_model_option
 @_keyring_command
 def delete(output: Output, backend: str, field: str | None, model: str | None) -> None:
     """Delete the FIELD of BACKEND from the keyring."""
@@ -156,12 +147,8 @@ def delete(output: Output, backend: str, field: str | None, model: str | None) -
     target, chosen = _secret_field(backend, field, model)
     name = system_keyring.entry(target, chosen)
     if system_keyring.read(name) is None:
-        raise CredentialError(
-            f"The keyring holds no {name}.",
-            next_step=f"Store it with `mellea-api keys set {target.backend} {chosen.name}`.",
-            backend=target.backend,
-            field=chosen.name,
-        )
+        step = f"Store it with `mellea-api keys set {target.backend} {chosen.name}`."
+        raise CredentialError(f"The keyring holds no {name}.", next_step=step)
     system_keyring.delete(name, _PATIENCE)
     output.line(f"The keyring no longer holds {name}.")
 
@@ -174,16 +161,15 @@ def _secret_field(
 
     found = shared_registry().backend(backend)
     target = found.target(model, base_url)
-    secret = [field for field in target.descriptor.credentials if field.secret]
-    chosen = [field for field in secret if name in (None, field.name)]
-    if len(chosen) == 1:
-        return target, chosen[0]
-    names = ", ".join(field.name for field in secret)
+    secret = {field.name: field for field in target.descriptor.credentials if field.secret}
+    if name is None and len(secret) == 1:
+        (name,) = secret
+    if name in secret:
+        return target, secret[name]
     if not secret:
         raise click.UsageError(f"The {backend} backend has no secrets.")
-    raise click.UsageError(
-        f"Say which one: {names}." if name is None else f"{backend} has no secret {name}: {names}."
-    )
+    why = "Say which one" if name is None else f"{backend} has no secret {name}"
+    raise click.UsageError(f"{why}: {', '.join(secret)}.")
 
 
 def _read_value(name: str) -> str:

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import Final
 
 import click
 
 from mellea_api._cli.output import Columns, Output, command, exit_code
 from mellea_api._cli.values import parse_assignments, timeout_option
-
-if TYPE_CHECKING:
-    from mellea_api._contract.reports import ModelListing
-    from mellea_api._registry import Registry
 
 
 @click.command()
@@ -54,57 +50,39 @@ def models(
     if refresh and offline:
         raise click.UsageError("Give --refresh or --offline, not both.")
     arguments = parse_assignments(assignments)
-    if backend is None:
-        if base_url is not None:
-            raise click.UsageError("--base-url needs BACKEND: it is one backend's server.")
-        if arguments:
-            raise click.UsageError("--set needs BACKEND: it is one backend's argument.")
-    else:
-        _refuse(shared_registry(), backend, arguments)
-        arguments["base_url"] = base_url
+    if backend is None and (base_url is not None or arguments):
+        raise click.UsageError("--base-url and --set need BACKEND.")
+    if "base_url" in arguments:
+        raise click.UsageError("--set base_url= is not for this: use --base-url.")
+    if backend is not None:
+        for field in shared_registry().backend(backend).descriptor.credentials:
+            if field.secret and field.name in arguments:
+                raise click.UsageError(
+                    f"--set {field.name}= would show it to everybody on this machine. "
+                    f"Set {' or '.join(field.variables) or 'its environment variable'} instead."
+                )
     listings = list_all_models(
-        None if backend is None else [backend],
+        backend,
         freshness="live" if refresh else "offline" if offline else "cached",
         timeout=timeout,
-        arguments=None if backend is None else {backend: arguments},
+        arguments={backend: {"base_url": base_url, **arguments}} if backend is not None else None,
     )
-    _show(output, listings)
-    failures = [listing.error for listing in listings if listing.error is not None]
+    rows = [(listing, model) for listing in listings for model in listing.models or ()]
+    output.show({"backends": listings}, (rows, _COLUMNS))
+    failures = []
+    for listing in listings:
+        if listing.error is not None:
+            failures.append(listing.error)
+            output.trace(listing.error)
+            last = " The list is its last answer." if listing.models else ""
+            output.remark(f"{listing.backend}: {listing.error}{last}")
+        elif not listing.models:
+            output.remark(f"{listing.backend}: it has no models.")
+    if not listings:
+        output.nothing_installed()
     if failures and len(failures) == len(listings):
         codes = {exit_code(failure) for failure in failures}
         click.get_current_context().exit(codes.pop() if len(codes) == 1 else 1)
-
-
-def _refuse(registry: Registry, backend: str, settings: dict[str, Any]) -> None:
-    """Refuse options of this command and secrets in --set."""
-    for name in settings:
-        if name == "base_url":
-            raise click.UsageError("--set base_url= is not for this: use --base-url.")
-    for field in registry.backend(backend).descriptor.credentials:
-        if field.secret and field.name in settings:
-            raise click.UsageError(
-                f"--set {field.name}= would show it to everybody on this machine. "
-                f"Set {' or '.join(field.variables) or 'its environment variable'} instead."
-            )
-
-
-def _show(output: Output, listings: Sequence[ModelListing]) -> None:
-    rows = [(listing, model) for listing in listings for model in listing.models or ()]
-    output.show({"backends": listings}, (rows, _COLUMNS))
-    for listing in listings:
-        if listing.error is not None:
-            output.trace(listing.error)
-    if output.as_json:
-        return
-    for listing in listings:
-        if listing.error is not None:
-            output.note(f"{listing.backend}: {listing.error}")
-            if listing.models:
-                output.note(f"{listing.backend}: the list is its last answer.")
-        elif not listing.models:
-            output.note(f"{listing.backend}: it has no models.")
-    if not listings:
-        output.nothing_installed()
 
 
 def _ago(seconds: float) -> str:

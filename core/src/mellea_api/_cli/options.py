@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -49,6 +49,8 @@ def options(
 
     A VALUE is JSON, or else text. No server is asked, and no SDK is needed.
     """
+    from mellea_api._options.canonical import CANONICAL
+    from mellea_api._options.listing import list_options
     from mellea_api._registry.shared import shared_registry
 
     given = parse_assignments(assignments)
@@ -62,53 +64,19 @@ def options(
     }
     if given:
         report = found.explain(given, target, endpoint)
-        output.show({**about, "report": report}, (report.decisions, _decision_columns(verbose)))
-        if not output.as_json:
-            output.line()
-            output.line("payload:")
-            output.line(json.dumps(report.wire, indent=2, ensure_ascii=False))
+        columns = _DECISIONS | {"source": "source"} if verbose else _DECISIONS
+        output.show({**about, "report": report}, (report.decisions, columns))
+        payload = json.dumps(report.wire, indent=2, ensure_ascii=False)
+        output.line(f"\npayload:\n{payload}")
         return
-    from mellea_api._options.canonical import CANONICAL
-    from mellea_api._options.listing import list_options
-
     listed = list_options(target, endpoint)
-    rows = [
-        option for option in listed if verbose or option.supported or option.rule.name in CANONICAL
-    ]
+    rows = [one for one in listed if verbose or one.supported or one.rule.name in CANONICAL]
     options = [option.as_data() for option in listed]
-    output.show({**about, "options": options}, (rows, _option_columns(verbose)))
-    if not (verbose or output.as_json):
-        output.note(
+    output.show({**about, "options": options}, (rows, _OPTIONS | _MORE if verbose else _OPTIONS))
+    if not verbose:
+        output.remark(
             "-v also lists this provider's own options that are not supported, and sources."
         )
-
-
-def _decision_columns(verbose: bool) -> Columns:
-    columns: Columns = {
-        "option": lambda decision: f"{decision.spelling}={_shown(decision.value)}",
-        "outcome": "outcome",
-        "goes to": "wire",
-        "value sent": lambda decision: _shown(decision.sent) if decision.wire else "",
-        "why": "reason",
-    }
-    return {**columns, "source": "source"} if verbose else columns
-
-
-def _option_columns(verbose: bool) -> Columns:
-    columns: Columns = {
-        "option": lambda option: option.rule.name,
-        "type": lambda option: option.limits.type,
-        "range": lambda option: _range(option.limits),
-        "sent as": lambda option: (
-            option.wire or ("(see note)" if option.supported else "not supported")
-        ),
-        "note": _note,
-    }
-    also: Columns = {
-        "also": lambda option: ", ".join(option.spellings),
-        "source": lambda option: option.rule.source,
-    }
-    return {**columns, **also} if verbose else columns
 
 
 def _shown(value: Any) -> str:
@@ -116,18 +84,15 @@ def _shown(value: Any) -> str:
 
 
 def _range(limits: Limits) -> str:
-    parts = []
-    if limits.minimum is not None:
-        parts.append(f"{'above' if limits.exclusive_minimum else 'from'} {limits.minimum}")
-    if limits.maximum is not None:
-        parts.append(f"to {limits.maximum}")
-    if limits.choices:
-        parts.append(f"one of {', '.join(map(_shown, limits.choices))}")
-    if limits.special:
-        parts.append(f"or {', '.join(map(_shown, limits.special))}")
-    if limits.max_items is not None:
-        parts.append(f"at most {limits.max_items} items")
-    return " ".join(parts)
+    low, high = limits.minimum, limits.maximum
+    parts = (
+        "" if low is None else f"{'above' if limits.exclusive_minimum else 'from'} {low}",
+        "" if high is None else f"to {high}",
+        f"one of {', '.join(map(_shown, limits.choices))}" if limits.choices else "",
+        f"or {', '.join(map(_shown, limits.special))}" if limits.special else "",
+        "" if limits.max_items is None else f"at most {limits.max_items} items",
+    )
+    return " ".join(filter(None, parts))
 
 
 def _note(option: OptionListing) -> str:
@@ -137,3 +102,25 @@ def _note(option: OptionListing) -> str:
         for name, values in option.rule.requires.items()
     )
     return "; ".join(filter(None, (conditions, option.rule.reason or option.help)))
+
+
+_DECISIONS: Final[Columns] = {
+    "option": lambda decision: f"{decision.spelling}={_shown(decision.value)}",
+    "outcome": "outcome",
+    "goes to": "wire",
+    "value sent": lambda decision: _shown(decision.sent) if decision.wire else "",
+    "why": "reason",
+}
+_OPTIONS: Final[Columns] = {
+    "option": lambda option: option.rule.name,
+    "type": lambda option: option.limits.type,
+    "range": lambda option: _range(option.limits),
+    "sent as": lambda option: (
+        option.wire or ("(see note)" if option.supported else "not supported")
+    ),
+    "note": _note,
+}
+_MORE: Final[Columns] = {
+    "also": lambda option: ", ".join(option.spellings),
+    "source": lambda option: option.rule.source,
+}

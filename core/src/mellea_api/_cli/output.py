@@ -12,27 +12,29 @@ from typing import Any, Final, TypeVar
 
 import click
 
-from mellea_api._contract.errors import (
-    BackendUnavailableError,
-    CredentialError,
-    MelleaAPIError,
-    PermissionDeniedError,
-    RateLimitError,
-    RequestTimeoutError,
-)
+from mellea_api._contract import errors
 from mellea_api._secrecy.secrets import redact
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-_UNAVAILABLE: Final = (BackendUnavailableError, RequestTimeoutError, RateLimitError)
-_CREDENTIALS: Final = (CredentialError, PermissionDeniedError)
+_UNAVAILABLE: Final = (
+    errors.BackendUnavailableError,
+    errors.RequestTimeoutError,
+    errors.RateLimitError,
+)
+_CREDENTIALS: Final = (errors.CredentialError, errors.PermissionDeniedError)
 
 
-def exit_code(error: BaseException) -> int:
-    """Return the exit code that tells scripts what kind of error it was."""
-    if isinstance(error, _UNAVAILABLE):
-        return 3
-    return 4 if isinstance(error, _CREDENTIALS) else 1
+def exit_code(*failures: BaseException | None) -> int:
+    """Return the exit code that tells scripts what kind of error it was, 0 for none.
+
+    Of several, what a person must fix counts before what may pass.
+    """
+    codes = {
+        3 if isinstance(error, _UNAVAILABLE) else 4 if isinstance(error, _CREDENTIALS) else 1
+        for error in failures
+    }
+    return next((code for code in (1, 4, 3) if code in codes), 0)
 
 
 def printable(text: str) -> str:
@@ -43,7 +45,7 @@ def printable(text: str) -> str:
     )
 
 
-Columns = Mapping[str, str | Callable[[Any], Any]]
+Columns = dict[str, str | Callable[[Any], Any]]
 """The columns of a table: for each title, the attribute or key of a row, or a function of it."""
 
 
@@ -87,12 +89,19 @@ class Output:
 
             return converter().unstructure(value)
 
-        unicode = _speaks_unicode()
+        encoding = getattr(sys.stdout, "encoding", None) or ""
+        unicode = encoding.lower().replace("-", "") == "utf8"
         click.echo(json.dumps(value, indent=indent, ensure_ascii=not unicode, default=plain))
 
     def line(self, text: str = "") -> None:
-        """Print a line of the result."""
-        click.echo(printable(text))
+        """Print a line of the result; JSON goes without it."""
+        if not self.as_json:
+            click.echo(printable(text))
+
+    def remark(self, text: str) -> None:
+        """Print a line beside the result that JSON has in it."""
+        if not self.as_json:
+            self.note(text)
 
     def nothing_installed(self) -> None:
         """Say that there is no backend."""
@@ -112,7 +121,8 @@ class Output:
         shown = [i for i in range(len(titles)) if any(row[i] for row in rows)]
         titles = [titles[i] for i in shown]
         rows = [[row[i] for i in shown] for row in rows]
-        if not sys.stdout.isatty() or os.environ.get("NO_COLOR") or _is_dumb():
+        dumb = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+        if dumb or not sys.stdout.isatty():
             lines = [titles, *rows]
             widths = [max(len(line[i]) for line in lines) for i in range(len(titles))]
             for line in lines:
@@ -134,13 +144,22 @@ class Output:
         if self.debug:
             click.echo(redact("".join(traceback.format_exception(error))), err=True, nl=False)
 
-    def error(self, error: BaseException) -> None:
+    def error(self, error: Exception) -> None:
         """Print an error: for people on standard error, for programs as the result."""
         self.trace(error)
+        if not isinstance(error, errors.MelleaAPIError):
+            reason = f"{type(error).__name__}: {error}".rstrip(".")
+            step = "This is unexpected; --debug shows where it happened."
+            error = errors.MelleaAPIError(f"{reason}.", next_step=step)
         if self.as_json:
-            self.data({"error": error if isinstance(error, MelleaAPIError) else _foreign(error)})
+            self.data({"error": error})
+            return
+        problems = getattr(error, "problems", None) or ()
+        if len(problems) < 2:
+            self.note(f"Error: {error}")
         else:
-            self.note(f"Error: {_message(error)}")
+            listed = "".join(f"\n  {problem.path} {problem.message}" for problem in problems)
+            self.note(f"Error: {error.reason.partition(': ')[0]}:{listed}\n{error.next_step}")
 
 
 def _cell(row: Any, column: str | Callable[[Any], Any]) -> str:
@@ -151,38 +170,6 @@ def _cell(row: Any, column: str | Callable[[Any], Any]) -> str:
     return " ".join(printable("" if value is None else str(value)).split())
 
 
-def _message(error: BaseException) -> str:
-    if not isinstance(error, MelleaAPIError):
-        facts = _foreign(error)
-        return f"{facts['reason']} {facts['next_step']}"
-    problems = getattr(error, "problems", None) or ()
-    if len(problems) < 2:
-        return str(error)
-    listed = "".join(f"\n  {problem.path} {problem.message}" for problem in problems)
-    return f"{error.reason.partition(': ')[0]}:{listed}\n{error.next_step}"
-
-
-def _foreign(error: BaseException) -> dict[str, Any]:
-    """Return an exception of another library in the shape of one of ours."""
-    reason = redact(f"{type(error).__name__}: {error}".rstrip(".")) + "."
-    next_step = "This is unexpected; --debug shows where it happened."
-    return {
-        "type": type(error).__name__,
-        "message": f"{reason} {next_step}",
-        "reason": reason,
-        "next_step": next_step,
-        "backend": None,
-    }
-
-
-def _speaks_unicode() -> bool:
-    return (getattr(sys.stdout, "encoding", "") or "").lower().replace("-", "") == "utf8"
-
-
-def _is_dumb() -> bool:
-    return os.environ.get("TERM") == "dumb"
-
-
 def _open_what_is_closed() -> None:
     """Open all three streams: Python has None for those that a daemon or a shell closed."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
@@ -191,14 +178,8 @@ def _open_what_is_closed() -> None:
             setattr(sys, name, nothing)
 
 
-def command(function: Function) -> Function:
+def command(function: Function, *, json_too: bool = True) -> Function:
     """Give a command `--json` and `--debug`, an `Output` as first argument, and exit codes."""
-    json_flag = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
-    return json_flag(plain_command(function))
-
-
-def plain_command(function: Function) -> Function:
-    """Do the same as `command`, without `--json`."""
 
     @click.option("--debug", is_flag=True, help="Show tracebacks of errors.")
     @functools.wraps(function)
@@ -219,4 +200,5 @@ def plain_command(function: Function) -> Function:
             output.error(error)
             context.exit(exit_code(error))
 
-    return run  # type: ignore[return-value]
+    json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+    return json_option(run) if json_too else run  # type: ignore[return-value]

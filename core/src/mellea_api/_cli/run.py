@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import Final
 
 import click
 
@@ -15,19 +15,17 @@ _EXECVE: Final = os.name == "posix"
 
 
 class _RunCommand(click.Command):
-    """Leaves everything after the program's name to the program."""
+    """Leaves the whole line to Python, but for a request for help."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        if args and args[0].startswith("-m") and args != ["-m"]:
-            end = 2 if args[0] == "-m" else 1
-            args = [*args[:end], "--", *args[end:]]
-        return super().parse_args(ctx, args)
+        ours = args[:1] in ([], ["-h"], ["--help"])
+        return super().parse_args(ctx, args if ours else ["--", *args])
 
 
-@click.command(cls=_RunCommand, context_settings={"allow_interspersed_args": False})
-@click.option("-m", "module", metavar="MODULE", help="Run a module, as python -m does.")
+@click.command(cls=_RunCommand)
+@click.option("-m", metavar="MODULE", expose_value=False, help="Run a module, as python -m does.")
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="PROGRAM.py [ARGS]...")
-def run(module: str | None, arguments: Sequence[str]) -> None:
+def run(arguments: Sequence[str]) -> None:
     """Run PROGRAM.py as Python would, with all installed backends behind `start_session`.
 
     For that program and the Python processes that it starts, `mellea.start_session`,
@@ -35,40 +33,21 @@ def run(module: str | None, arguments: Sequence[str]) -> None:
     model options mean the same on every backend. Unknown options are passed on to the provider.
     The program's arguments, exit code and tracebacks are its own.
     """
-    if module is not None:
-        _become("-m", module, *arguments)
     if not arguments:
         raise click.UsageError("Name a program, or a module with -m.")
-    path = arguments[0]
-    try:
-        with open(path, "rb"):
-            pass
-    except OSError as error:
-        raise click.UsageError(
-            f"Cannot open {os.path.abspath(path)!r}: {error.strerror}."
-        ) from None
-    _become("--", *arguments)
-
-
-def _become(*arguments: str) -> NoReturn:
-    """Replace this process by a Python that runs our `sitecustomize` before the program."""
-    environment = _environment()
-    site = str(Path(__file__).parent / "_site")
+    first = arguments[0]
+    if first.startswith("-") and first != "--" and not first.startswith("-m"):
+        raise click.NoSuchOption(first)  # Python's own flags are those of this process
+    # Python's -E, and -I with it, would ignore our PYTHONPATH too: what they ignore is taken out
+    # instead.
+    ignored = "PYTHON" if sys.flags.ignore_environment else "\0"
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(ignored)}
+    site = str(Path(__file__).parent / "_site")  # our `sitecustomize`, which runs first
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, (site, environment.get("PYTHONPATH"))))
     command = [sys.executable, *_flags(), *arguments]
     if _EXECVE:
         os.execve(sys.executable, command, environment)
     sys.exit(_exit_code_of(command, environment))
-
-
-def _environment() -> dict[str, str]:
-    """Return the program's environment.
-
-    Python's -E, and -I with it, would ignore our PYTHONPATH too: what they ignore is taken out
-    instead.
-    """
-    ignored = "PYTHON" if sys.flags.ignore_environment else "\0"
-    return {name: value for name, value in os.environ.items() if not name.startswith(ignored)}
 
 
 def _flags() -> list[str]:

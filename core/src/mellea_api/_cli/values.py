@@ -9,31 +9,28 @@ from typing import Any
 import click
 
 
-class _Seconds(click.FloatRange):
-    """Refuses "nan" and times beyond any clock, which click's range takes."""
+def seconds(text: Any) -> float:
+    """Return a number of seconds above 0.
 
-    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
-        from mellea_api._api.arguments import LONGEST
+    Raises:
+        click.BadParameter: If it is no such number, or beyond any clock.
+    """
+    from mellea_api._api.arguments import LONGEST
 
-        found = super().convert(value, param, ctx)
-        if not found <= LONGEST:
-            self.fail(f"{value} is not a number of seconds up to a year.", param, ctx)
-        return found
+    if not 0 < float(text) <= LONGEST:
+        raise click.BadParameter(f"{text} is not a number of seconds above 0, a year at most.")
+    return float(text)
 
 
-def timeout_option(help: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Return the option `--timeout SECONDS`, above 0 and by default 10.
+def timeout_option(help: str, default: float | None = 10.0) -> Callable[[Any], Any]:
+    """Return the option `--timeout SECONDS`.
 
     Args:
         help: What the time is for: a sentence.
+        default: The time if none is given; None for no limit.
     """
     return click.option(
-        "--timeout",
-        type=_Seconds(0, min_open=True),
-        default=10.0,
-        show_default=True,
-        metavar="SECONDS",
-        help=help,
+        "--timeout", type=seconds, default=default, show_default=True, metavar="SECONDS", help=help
     )
 
 
@@ -57,12 +54,8 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
             raise click.UsageError(f"{assignment!r} is not NAME=VALUE.")
         if name in found:
             raise click.UsageError(f"The option {name!r} is given twice.")
-        found[name] = _value(text)
+        try:
+            found[name] = json.loads(text)
+        except (ValueError, RecursionError):
+            found[name] = text
     return found
-
-
-def _value(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return text

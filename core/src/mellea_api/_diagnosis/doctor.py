@@ -65,11 +65,11 @@ def diagnose(*, timeout: float = 10.0) -> Diagnosis:
     )
 
 
-def _masked(rows: Iterable[Row]) -> list[Row]:
+def _masked(rows: Iterable[Row]) -> tuple[Row, ...]:
     """Mask whatever may be a secret in texts that came from elsewhere."""
-    return [
+    return tuple(
         evolve(row, message=redact(row.message), next_step=redact(row.next_step)) for row in rows
-    ]
+    )
 
 
 # --------------------------------------------------------------------------------------- software
@@ -169,7 +169,7 @@ def _try(records: Sequence[PluginRecord], timeout: float) -> _Trial:
     record = records[0]
     plugin = PluginFinding(
         name=record.name,
-        aliases=[other.name for other in records[1:]],
+        aliases=tuple(other.name for other in records[1:]),
         distribution=record.distribution,
         version=record.version,
         state="skipped" if record.state == "disabled" else "failed",

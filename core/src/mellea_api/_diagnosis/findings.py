@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import Any, Final, Literal
+from collections.abc import Iterator
+from typing import Final, Literal
 
-from attrs import field, frozen
+from attrs import frozen
 
 from mellea_api._api.environment import DEFAULT_BACKEND
 from mellea_api._contract.errors import MelleaAPIError
@@ -16,10 +16,6 @@ INSTALL: Final = f"Install one: pip install {KNOWN_DISTRIBUTIONS[DEFAULT_BACKEND
 """What to do where no backend is installed."""
 State = Literal["ok", "warning", "failed", "skipped"]
 """`warning`: it works, and somebody should look. `skipped`: not checked, or switched off."""
-
-
-def _tuple(value: Iterable[Any]) -> tuple[Any, ...]:
-    return tuple(value)
 
 
 @frozen(kw_only=True)
@@ -70,7 +66,7 @@ class PluginFinding(Finding):
     """
 
     distribution: str = ""
-    aliases: tuple[str, ...] = field(default=(), converter=_tuple)
+    aliases: tuple[str, ...] = ()
     contract_version: int | None = None
     load_ms: float | None = None
 
@@ -94,7 +90,7 @@ class BackendReadiness:
     version: str = ""
     model_id: str | None = None
     base_url: str | None = None
-    steps: tuple[Finding, ...] = field(default=(), converter=_tuple)
+    steps: tuple[Finding, ...] = ()
     credentials: CredentialReport | None = None
 
     @property
@@ -113,7 +109,7 @@ class Readiness:
         timeout: Seconds that were allowed for all of them.
     """
 
-    backends: tuple[BackendReadiness, ...] = field(converter=_tuple)
+    backends: tuple[BackendReadiness, ...]
     probed: bool
     timeout: float
 
@@ -135,10 +131,10 @@ class Diagnosis:
             reads, or whose name begins with `MELLEA_` and is probably misspelt.
     """
 
-    software: tuple[Finding, ...] = field(converter=_tuple)
-    backends: tuple[PluginFinding, ...] = field(converter=_tuple)
-    extensions: tuple[PluginFinding, ...] = field(converter=_tuple)
-    variables: tuple[Finding, ...] = field(converter=_tuple)
+    software: tuple[Finding, ...]
+    backends: tuple[PluginFinding, ...]
+    extensions: tuple[PluginFinding, ...]
+    variables: tuple[Finding, ...]
 
     @property
     def healthy(self) -> bool:

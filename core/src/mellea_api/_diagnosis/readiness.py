@@ -18,20 +18,8 @@ from attrs import define, evolve, field
 
 from mellea_api._api.environment import RuntimeEnvironment
 from mellea_api._api.selection import Selection, backend_name, blame, select
+from mellea_api._contract import errors
 from mellea_api._contract.address import shown_address
-from mellea_api._contract.errors import (
-    AnswerError,
-    BackendUnavailableError,
-    ConfigurationError,
-    CredentialError,
-    MelleaAPIError,
-    ModelNotFoundError,
-    PermissionDeniedError,
-    PluginError,
-    ProviderError,
-    RateLimitError,
-    RequestTimeoutError,
-)
 from mellea_api._contract.refusals import completed, timed_out
 from mellea_api._diagnosis.findings import BackendReadiness, Finding, Readiness, State
 from mellea_api._diagnosis.variables import first_set, secrets_of, variables_of
@@ -44,7 +32,12 @@ if TYPE_CHECKING:
     from mellea_api._registry import Backend, Registry
 
 
-_DOWN: Final = (BackendUnavailableError, RequestTimeoutError, RateLimitError, AnswerError)
+_DOWN: Final = (
+    errors.BackendUnavailableError,
+    errors.RequestTimeoutError,
+    errors.RateLimitError,
+    errors.AnswerError,
+)
 _PLACES: Final = {"argument": "as given", "default": "the default"}
 
 
@@ -99,15 +92,15 @@ def check_readiness(
     names = [backends] if isinstance(backends, str) else backends
     checks = {name: check(name=name) for name in names}
     call_each({name: check.run for name, check in checks.items()}, timeout, "mellea-api-check-")
-    reports = [check.report(timeout) for check in checks.values()]
+    reports = tuple(check.report(timeout) for check in checks.values())
     return Readiness(backends=reports, probed=probe, timeout=timeout)
 
 
-def _environment() -> tuple[RuntimeEnvironment, ConfigurationError | None]:
+def _environment() -> tuple[RuntimeEnvironment, errors.ConfigurationError | None]:
     """Read the environment; if a value cannot be used, leave out those that may be wrong."""
     try:
         return RuntimeEnvironment.read(), None
-    except ConfigurationError as error:
+    except errors.ConfigurationError as error:
         backend, model_id = (
             os.environ.get(name, "").strip() for name in ("MELLEA_BACKEND", "MELLEA_MODEL_ID")
         )
@@ -124,7 +117,7 @@ class _Check:
     name: str
     registry: Registry
     environment: RuntimeEnvironment
-    problem: ConfigurationError | None
+    problem: errors.ConfigurationError | None
     model_id: Any
     base_url: str | None
     probe: bool
@@ -157,15 +150,15 @@ class _Check:
     def report(self, timeout: float) -> BackendReadiness:
         """Return what is known. A step that is not done failed, because it is late."""
         done, steps, doing = self.done, list(self.steps), self.doing
-        if not done and self.target is not None:
-            steps.append(_failed(doing, timed_out(self.target, timeout)))
-        elif not done:
-            late = self._plugin_error(
-                f"The plugin of the backend {self.name!r} was not ready within {timeout:g} s.",
-                "See with `mellea-api doctor` how long it takes to load, or give more --timeout.",
-            )
+        late: errors.MelleaAPIError = self._plugin_error(
+            f"The plugin of the backend {self.name!r} was not ready within {timeout:g} s.",
+            "See with `mellea-api doctor` how long it takes to load, or give more --timeout.",
+        )
+        if self.target is not None:
+            late = timed_out(self.target, timeout)
+        if not done:
             steps.append(_failed(doing, late))
-        return BackendReadiness(backend=self.name, steps=steps, **self.facts)
+        return BackendReadiness(backend=self.name, steps=tuple(steps), **self.facts)
 
     # --- what the steps need
 
@@ -175,7 +168,7 @@ class _Check:
         self.doing = name
         try:
             yield
-        except MelleaAPIError as error:
+        except errors.MelleaAPIError as error:
             self._fail(self.doing, error)
         except BaseException as error:  # in a thread nobody else would report it
             failure = self._plugin_error(
@@ -185,14 +178,14 @@ class _Check:
             )
             self._fail(self.doing, failure)
 
-    def _plugin_error(self, reason: str, next_step: str) -> PluginError:
-        return PluginError(reason, next_step=next_step, backend=self.name, plugin=self.name)
+    def _plugin_error(self, reason: str, next_step: str) -> errors.PluginError:
+        return errors.PluginError(reason, next_step=next_step, backend=self.name, plugin=self.name)
 
     def _add(self, name: str, state: State, message: str, next_step: str = "") -> None:
         message = " ".join(redact(message).split())
         self.steps.append(Finding(name=name, state=state, message=message, next_step=next_step))
 
-    def _fail(self, name: str, error: MelleaAPIError, variable: str = "") -> None:
+    def _fail(self, name: str, error: errors.MelleaAPIError, variable: str = "") -> None:
         self.steps.append(_failed(name, error, variable))
 
     @property
@@ -205,7 +198,7 @@ class _Check:
 
     def _load(self) -> Backend:
         named = self.name == self.environment.backend
-        with blame("MELLEA_BACKEND" if named else None, MelleaAPIError):
+        with blame("MELLEA_BACKEND" if named else None, errors.MelleaAPIError):
             backend = self.registry.backend(self.name)
         self._add("plugin", "ok", f"{backend.entry_point.distribution} is loaded")
         fields = [field for field in backend.descriptor.credentials if field.secret]
@@ -254,20 +247,23 @@ class _Check:
 
     def _credentials(self, backend: Backend, target: Target) -> bool:
         """Check the credentials; return whether the next steps can be taken."""
-        errors: list[MelleaAPIError] = []
+        noted: list[errors.MelleaAPIError] = []
         report = backend.validate_credentials(
             target,
             probe=self.probe,
             timeout=self._seconds_left,
             keyring=self.keyring,
-            noted=errors.append,
+            noted=noted.append,
         )
         self.facts["credentials"] = report
-        kinds = {"unreachable": BackendUnavailableError, "forbidden": PermissionDeniedError}
-        kind: type[ProviderError] = kinds.get(report.status, CredentialError)
+        kinds = {
+            "unreachable": errors.BackendUnavailableError,
+            "forbidden": errors.PermissionDeniedError,
+        }
+        kind: type[errors.ProviderError] = kinds.get(report.status, errors.CredentialError)
         # A plugin's own report is the error that a session would end in.
-        errors.append(kind(report.message, next_step="", backend=report.backend))
-        error = errors[0]
+        noted.append(kind(report.message, next_step="", backend=report.backend))
+        error = noted[0]
         sources = "".join(f" ({one.name} from {one.source})" for one in report.fields if one.source)
         if report.status == "unreachable":
             message = f"the server could not be asked about them{sources}"
@@ -278,7 +274,7 @@ class _Check:
             fields = target.descriptor.credentials
             names = (v for one in fields if one.name in malformed for v in variables_of(one))
             self._fail("credentials", error, first_set(names))
-        elif isinstance(error, ModelNotFoundError):
+        elif isinstance(error, errors.ModelNotFoundError):
             message = f"they could not be tried without the model{sources}"
             self._add("credentials", "skipped", message)
             self._fail("model", error)
@@ -293,12 +289,12 @@ class _Check:
         self.doing = "server"
         try:
             listed = backend.list_models(target, timeout=self._seconds_left, keyring=self.keyring)
-        except CredentialError as error:
+        except errors.CredentialError as error:
             self._fail("credentials", error)
             return
         except _DOWN:
             raise
-        except ProviderError as error:  # also where a key may generate, and not list
+        except errors.ProviderError as error:  # also where a key may generate, and not list
             self._add("server", "ok", "it answers")
             self._add("model", "skipped", error.reason)
             return
@@ -315,10 +311,10 @@ class _Check:
             message = f"the server lists {live[0]}, and may answer to {wanted} with it"
             self._add("model", "warning", message)
         else:
-            self._fail("model", completed(ModelNotFoundError(known=live), target))
+            self._fail("model", completed(errors.ModelNotFoundError(known=live), target))
 
 
-def _failed(name: str, error: MelleaAPIError, variable: str = "") -> Finding:
+def _failed(name: str, error: errors.MelleaAPIError, variable: str = "") -> Finding:
     error = copy.copy(error)  # masks what was no secret yet when it was made, and has no cause
     return Finding(
         name=name,

@@ -59,8 +59,7 @@ if TYPE_CHECKING:
     from mellea_api._contract.requests import SessionRequest
     from mellea_api._diagnosis.doctor import diagnose
     from mellea_api._diagnosis.readiness import check_readiness
-    from mellea_api._registry.registry import Registry
-    from mellea_api._registry.shared import refresh, shared_registry
+    from mellea_api._registry.registry import Registry, refresh, shared_registry
     from mellea_api._secrecy.logs import current_run_id
     from mellea_api._secrecy.secrets import Secret
     from mellea_api._sessions._mellea.sampling import sampling_errors
@@ -89,8 +88,7 @@ _HOMES = {
     "_contract.requests": "SessionRequest",
     "_diagnosis.doctor": "diagnose",
     "_diagnosis.readiness": "check_readiness",
-    "_registry.registry": "Registry",
-    "_registry.shared": "refresh shared_registry",
+    "_registry.registry": "Registry refresh shared_registry",
     "_secrecy.logs": "current_run_id",
     "_secrecy.secrets": "Secret",
     "_sessions._mellea.sampling": "sampling_errors",

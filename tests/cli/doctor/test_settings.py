@@ -11,7 +11,8 @@ from support.fake_plugins import GOOD, backend, extension
 from support.reports import SECRET, row
 
 from mellea_api._diagnosis.variables import Reads, variable_findings
-from mellea_api._registry import Registry, Settings
+from mellea_api._registry.discovery import Settings
+from mellea_api._registry.registry import Registry
 
 
 def test_two_distributions_with_one_name_are_an_error_until_one_is_preferred(

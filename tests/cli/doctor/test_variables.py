@@ -15,7 +15,8 @@ from support.reports import SECRET, row
 
 from mellea_api._api.environment import VARIABLES
 from mellea_api._diagnosis.variables import Reads, secrets_of, variable_findings
-from mellea_api._registry import Registry, Settings
+from mellea_api._registry.discovery import Settings
+from mellea_api._registry.registry import Registry
 
 OTHER_SECRET = "another-canary-of-which-only-the-plugin-knows"
 

@@ -24,7 +24,7 @@ from mellea_api import (
     hookspecs,
 )
 from mellea_api._options.listing import list_options
-from mellea_api._registry import Backend
+from mellea_api._registry.backend import Backend
 from mellea_api.plugin import ErrorRequest
 
 WritePlugin = Callable[[str], str]

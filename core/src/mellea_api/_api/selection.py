@@ -17,7 +17,8 @@ from mellea_api._api.functions import session_request
 from mellea_api._contract.errors import BackendNotFoundError, MelleaAPIError, OptionError
 from mellea_api._contract.requests import SessionRequest
 from mellea_api._options.spelling import overlay
-from mellea_api._registry import Backend, Registry
+from mellea_api._registry.backend import Backend
+from mellea_api._registry.registry import Registry
 
 
 @frozen

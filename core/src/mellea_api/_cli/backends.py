@@ -15,7 +15,7 @@ def backends(output: Output) -> None:
     Nothing is imported. The state is found, disabled or conflict; a plugin that cannot be used is
     in the list with its reason. `mellea-api doctor` shows which plugins load.
     """
-    from mellea_api._registry.shared import shared_registry
+    from mellea_api._registry.registry import shared_registry
 
     registry = shared_registry()
     names = ("name", "state", "distribution", "version", "summary", "reason")

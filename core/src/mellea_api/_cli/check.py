@@ -57,7 +57,7 @@ def check(
     from attrs import asdict
 
     from mellea_api._diagnosis.readiness import check_readiness
-    from mellea_api._registry.shared import shared_registry
+    from mellea_api._registry.registry import shared_registry
 
     if everything and backends:
         raise click.UsageError("Either name backends, or give --all.")

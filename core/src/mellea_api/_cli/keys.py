@@ -105,7 +105,7 @@ def list_(output: Output, backend: str | None, model: str | None) -> None:
     """
     from mellea_api._contract.errors import MelleaAPIError
     from mellea_api._credentials import system_keyring
-    from mellea_api._registry.shared import shared_registry
+    from mellea_api._registry.registry import shared_registry
 
     if model is not None and backend is None:
         raise click.UsageError("--model needs BACKEND.")
@@ -157,7 +157,7 @@ def _secret_field(
     backend: str, name: str | None, model: str | None, base_url: str | None = None
 ) -> tuple[Target, CredentialField]:
     """Return the target and its secret field of this name, or its only one."""
-    from mellea_api._registry.shared import shared_registry
+    from mellea_api._registry.registry import shared_registry
 
     found = shared_registry().backend(backend)
     target = found.target(model, base_url)

@@ -45,7 +45,7 @@ def models(
     last answer. The exit code is 0 if at least one answered.
     """
     from mellea_api._api.functions import list_all_models
-    from mellea_api._registry.shared import shared_registry
+    from mellea_api._registry.registry import shared_registry
 
     if refresh and offline:
         raise click.UsageError("Give --refresh or --offline, not both.")

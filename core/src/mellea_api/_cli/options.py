@@ -51,7 +51,7 @@ def options(
     """
     from mellea_api._options.canonical import CANONICAL
     from mellea_api._options.listing import list_options
-    from mellea_api._registry.shared import shared_registry
+    from mellea_api._registry.registry import shared_registry
 
     given = parse_assignments(assignments)
     found = shared_registry().backend(backend)

@@ -38,7 +38,7 @@ def start_session(
     """Start a session on any installed backend, in place of Mellea's own function."""
     from mellea_api._api import functions as api
     from mellea_api._api.environment import DEFAULT_BACKEND
-    from mellea_api._registry.shared import shared_registry
+    from mellea_api._registry.registry import shared_registry
     from mellea_api._secrecy.logs import logger
 
     name = DEFAULT_BACKEND if backend_name is None else backend_name

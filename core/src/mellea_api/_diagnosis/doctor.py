@@ -16,10 +16,15 @@ from mellea_api._diagnosis.apart import FailedApartError, NotStartedError, call_
 from mellea_api._diagnosis.findings import INSTALL, Diagnosis, Finding, PluginFinding, State
 from mellea_api._diagnosis.readiness import check_readiness
 from mellea_api._diagnosis.variables import Reads, read_by, secrets_of, variable_findings
-from mellea_api._registry import PluginRecord, Registry, Settings
-from mellea_api._registry.discovery import EXTENSIONS, EntryPoint, installed_entry_points
+from mellea_api._registry.discovery import (
+    EXTENSIONS,
+    EntryPoint,
+    PluginRecord,
+    Settings,
+    installed_entry_points,
+)
 from mellea_api._registry.loading import broken, load_plugin
-from mellea_api._registry.registry import KNOWN_DISTRIBUTIONS
+from mellea_api._registry.registry import KNOWN_DISTRIBUTIONS, Registry
 from mellea_api._secrecy.secrets import redact
 
 Row = TypeVar("Row", bound=Finding)

@@ -29,7 +29,8 @@ from mellea_api._secrecy.veil import hide
 
 if TYPE_CHECKING:
     from mellea_api._contract.requests import Target
-    from mellea_api._registry import Backend, Registry
+    from mellea_api._registry.backend import Backend
+    from mellea_api._registry.registry import Registry
 
 
 _DOWN: Final = (
@@ -72,7 +73,7 @@ def check_readiness(
             plugins is malformed.
     """
     from mellea_api._api.arguments import seconds
-    from mellea_api._registry.shared import given_or_shared
+    from mellea_api._registry.registry import given_or_shared
 
     timeout = seconds(timeout) or 10.0
     environment, problem = _environment()

@@ -21,7 +21,7 @@ from mellea_api._secrecy.secrets import Secret
 
 if TYPE_CHECKING:
     from mellea_api._contract.descriptor import BackendDescriptor, CredentialField
-    from mellea_api._registry import Registry
+    from mellea_api._registry.registry import Registry
 
 
 _SECRETIVE: Final = re.compile(

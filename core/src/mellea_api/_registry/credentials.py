@@ -41,7 +41,8 @@ def find_for(
         return hooks.ask("find_credential", Secret, request=query)
 
     given = {"base_url": target.base_url, **target.settings, **(arguments or {})}
-    return find_credentials(target, given, vault, keyring=keyring)
+    asked = vault if hooks.answering("find_credential") else None
+    return find_credentials(target, given, asked, keyring=keyring)
 
 
 def require(hooks: Hooks, target: Target, arguments: Mapping[str, Any]) -> dict[str, Secret]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import difflib
+import importlib
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
@@ -199,3 +200,41 @@ class Registry:
         }
         plugin = load_plugin(entry)
         return Backend(record.name, entry, plugin, names, load_extensions(self.extensions()))
+
+
+_shared: list[Registry] = []
+"""The registry that the functions of `mellea_api` share, once somebody asked for it."""
+_sharing = threading.Lock()
+
+
+def shared_registry() -> Registry:
+    """Return the registry that the functions of `mellea_api` use, discovered on first use.
+
+    Raises:
+        ConfigurationError: If an environment variable about plugins is malformed.
+    """
+    with _sharing:
+        if not _shared:
+            _shared.append(Registry.discover())
+        return _shared[0]
+
+
+def given_or_shared(registry: Registry | None) -> Registry:
+    """Return the registry that a caller gave, else the shared one.
+
+    Raises:
+        ConfigurationError: As `shared_registry` raises.
+    """
+    return shared_registry() if registry is None else registry
+
+
+def refresh() -> Registry:
+    """Discover anew what is installed, for this and all later calls; return the new registry.
+
+    Sessions that are running keep what they have, and a plugin that was imported stays what it
+    was: a plugin that was upgraded meanwhile needs a new process.
+    """
+    importlib.invalidate_caches()  # what was installed within the clock tick of the last look
+    with _sharing:  # one after the other: an older view must not replace a newer one
+        _shared[:] = [Registry.discover()]
+        return _shared[0]

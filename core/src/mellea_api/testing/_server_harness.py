@@ -12,8 +12,8 @@ from unittest import mock
 
 import mellea_api
 from mellea_api._options.listing import OptionListing, list_options
-from mellea_api._registry import Registry
 from mellea_api._registry.backend import Backend
+from mellea_api._registry.registry import Registry
 from mellea_api.testing.contract import registry_without_extensions
 from mellea_api.testing.loopback import Asked, LoopbackServer, Reply
 

@@ -10,8 +10,8 @@ from typing import Any, Final
 from attrs import asdict, frozen
 
 from mellea_api._diagnosis.apart import FailedApartError, NotStartedError, call_apart
-from mellea_api._registry import Registry, Settings
-from mellea_api._registry.discovery import BACKENDS, EntryPoint
+from mellea_api._registry.discovery import BACKENDS, EntryPoint, Settings
+from mellea_api._registry.registry import Registry
 
 _CORES: Final = frozenset(
     {

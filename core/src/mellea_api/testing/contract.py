@@ -33,8 +33,9 @@ from mellea_api._options.listing import list_options
 from mellea_api._options.pipeline import OptionPipeline
 from mellea_api._options.plan import plan_for
 from mellea_api._options.spelling import canonicalise, merge
-from mellea_api._registry import Registry, Settings
 from mellea_api._registry.backend import Backend
+from mellea_api._registry.discovery import Settings
+from mellea_api._registry.registry import Registry
 from mellea_api.testing.apart import ask_apart
 from mellea_api.testing.strategies import invalid_values, option_dicts, spelled
 

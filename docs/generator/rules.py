@@ -10,7 +10,7 @@ import attrs
 from generator.markdown import code
 from generator.signatures import value_text
 from mellea_api._options.canonical import CANONICAL
-from mellea_api._options.checks import THINKING_LEVELS
+from mellea_api._options.limits import THINKING_LEVELS
 from mellea_api._options.shared_rules import unsaid
 from mellea_api.plugin import OptionRule
 

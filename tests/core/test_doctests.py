@@ -21,6 +21,6 @@ def test_the_examples_of_a_module_are_true(name: str) -> None:
 
 def test_there_are_examples() -> None:
     finder = doctest.DocTestFinder()
-    from mellea_api._options import paths
+    from mellea_api._options import rules
 
-    assert any(found.examples for found in finder.find(paths))
+    assert any(found.examples for found in finder.find(rules))

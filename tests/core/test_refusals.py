@@ -73,7 +73,7 @@ KINDS = [
         (
             OptionError(problems=[OptionProblem("stop[1]", "must be text")]),
             (
-                "Cannot use the model options for the fake backend: stop[1] must be text. "
+                "Cannot use the model options for fake model 'small': stop[1] must be text. "
                 "`mellea-api options fake` shows what it takes."
             ),
         ),

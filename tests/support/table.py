@@ -21,8 +21,7 @@ from mellea_api._contract.descriptor import OptionRule
 from mellea_api._contract.errors import OptionError
 from mellea_api._contract.requests import Target
 from mellea_api._options.canonical import CANONICAL
-from mellea_api._options.checks import THINKING_LEVELS
-from mellea_api._options.limits import Limits, common_check
+from mellea_api._options.limits import THINKING_LEVELS, Limits, common_check
 from mellea_api._options.plan import plan_for
 from mellea_api._options.rules import why_not
 

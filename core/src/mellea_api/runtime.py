@@ -20,7 +20,7 @@ from mellea_api._api.owned import OpenSession, OpenSessions
 from mellea_api._api.selection import Selection, backend_name, blame, select
 from mellea_api._contract.errors import ConfigurationError, ModelNotFoundError
 from mellea_api._contract.requests import Policy
-from mellea_api._options.paths import own
+from mellea_api._options.rules import own
 from mellea_api._registry.registry import Registry, given_or_shared
 from mellea_api._secrecy.logs import logger, under_run
 from mellea_api._secrecy.veil import hidden, hide

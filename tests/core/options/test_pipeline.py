@@ -18,7 +18,8 @@ from support.fake_options import (
     target,
 )
 
-from mellea_api import OptionError, PluginError
+from mellea_api import NormalizedOptions, OptionError, PluginError
+from mellea_api._contract.requests import OptionsRequest
 from mellea_api._options.pipeline import OptionPipeline
 from mellea_api._options.spelling import overlay
 from mellea_api.plugin import OptionRule
@@ -62,6 +63,14 @@ def test_the_policy_of_a_call_wins_over_that_of_the_defaults_and_of_the_session(
         session.render({"min_p": 0.1}, "chat")
     session.render({"min_p": 0.1, "unsupported": "drop"}, "chat")
     assert not caplog.records
+
+
+def test_an_error_of_a_plugin_that_lists_no_problems_comes_through() -> None:
+    def normalize(request: OptionsRequest) -> NormalizedOptions:
+        raise OptionError("The route is unknown.", next_step="Name another.")
+
+    with pytest.raises(OptionError, match="The route is unknown"):
+        OptionPipeline(target(), normalize=normalize).render({"seed": 1}, "chat")
 
 
 @pytest.mark.parametrize("value", ["ignore", None, 1, ["warn"]])

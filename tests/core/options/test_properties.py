@@ -14,10 +14,12 @@ from support.fake_options import DESCRIPTOR, RULES, described, target
 
 from mellea_api import OptionError
 from mellea_api._contract.descriptor import Endpoint
+from mellea_api._contract.reports import NormalizedOptions
+from mellea_api._contract.requests import OptionsRequest
 from mellea_api._options.canonical import CANONICAL
-from mellea_api._options.checks import CHECKS
+from mellea_api._options.limits import CHECKS
 from mellea_api._options.pipeline import OptionPipeline
-from mellea_api._options.plan import plan_for
+from mellea_api._options.plan import apply_rules, plan_for
 from mellea_api._options.spelling import canonicalise, merge
 from mellea_api.plugin import OptionRule, Target
 from mellea_api.testing.strategies import (
@@ -43,6 +45,10 @@ def outcome(pipeline: OptionPipeline, options: Any, endpoint: Endpoint = "chat")
     except OptionError as error:
         return "refused", {problem.message for problem in error.problems or ()}
     return rendered.options, rendered.report.wire
+
+
+def rendered(target: Target, options: Any) -> NormalizedOptions:
+    return apply_rules(OptionsRequest(target=target, endpoint="chat", options=options))
 
 
 def leaves(wire: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
@@ -234,7 +240,7 @@ def test_what_is_sent_is_what_the_report_says_wherever_options_go(
             for name in chosen
         }
         try:
-            expected = plan_for(target, "chat").report(options).options
+            expected = rendered(target, options).options
         except OptionError:
             with pytest.raises(OptionError):
                 session.render(options, "chat")
@@ -324,7 +330,7 @@ def test_what_passes_is_in_range(name: str, data: st.DataObject) -> None:
     canonical = CANONICAL[name]
     value = data.draw(valid_values(name) | invalid_values(name))
     try:
-        sent = plan_for(described(OptionRule(name=name, chat=name)), "chat").report({name: value})
+        sent = rendered(described(OptionRule(name=name, chat=name)), {name: value})
     except OptionError:
         return
     number = sent.wire[name]

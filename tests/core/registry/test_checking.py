@@ -10,7 +10,7 @@ from support.fake_plugins import GOOD, backend, refused, registry
 
 from mellea_api import PluginError
 from mellea_api._contract.descriptor import OptionType
-from mellea_api._options.checks import CHECKS
+from mellea_api._options.limits import CHECKS
 from mellea_api._registry.loading import check_plugin
 from mellea_api.plugin import CredentialField, OptionRule, hookimpl
 

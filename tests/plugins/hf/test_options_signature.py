@@ -17,9 +17,10 @@ from mellea_api._contract.errors import OptionError
 from mellea_api._contract.reports import NormalizedOptions
 from mellea_api._contract.requests import OptionsRequest, Target
 from mellea_api._options.canonical import CANONICAL, SPELLINGS
-from mellea_api._options.checks import CHECKS
+from mellea_api._options.limits import CHECKS
+from mellea_api._options.plan import apply_rules
 from mellea_api_hf.models import CATALOGUE
-from mellea_api_hf.options import RULES, SAMPLING, normalize
+from mellea_api_hf.options import RULES, SAMPLING, with_sampling
 
 DESCRIPTOR = BackendDescriptor(
     name="hf", summary="", default_model=CATALOGUE[0].id, options=RULES, models=CATALOGUE
@@ -30,7 +31,8 @@ def render(
     options: dict[str, Any], *, endpoint: Endpoint = "chat", mellea: str = "0.8.0"
 ) -> NormalizedOptions:
     target = Target(descriptor=DESCRIPTOR, model_id="tiny", mellea_version=mellea)
-    return normalize(OptionsRequest(target=target, endpoint=endpoint, options=options))
+    request = OptionsRequest(target=target, endpoint=endpoint, options=options)
+    return with_sampling(apply_rules(request))
 
 
 def rules_for(parameter: str) -> list[OptionRule]:

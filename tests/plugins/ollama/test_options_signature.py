@@ -14,10 +14,10 @@ from support.ollama_schema import OPTION_TYPES, REQUEST_FIELDS
 from mellea_api._contract.descriptor import BackendDescriptor, Endpoint, OptionRule
 from mellea_api._contract.errors import OptionError
 from mellea_api._contract.reports import NormalizedOptions
-from mellea_api._contract.requests import Target
+from mellea_api._contract.requests import OptionsRequest, Target
 from mellea_api._options.canonical import CANONICAL, INTERNAL, SPELLINGS
-from mellea_api._options.checks import CHECKS
-from mellea_api._options.plan import Plan
+from mellea_api._options.limits import CHECKS
+from mellea_api._options.plan import apply_rules
 from mellea_api_ollama.models import CATALOGUE
 from mellea_api_ollama.options import LIFTED, RULES
 
@@ -72,7 +72,7 @@ def in_options() -> dict[str, OptionRule]:
 def render(endpoint: Endpoint = "chat", mellea: str = "0.8.0", **options: Any) -> NormalizedOptions:
     descriptor = BackendDescriptor(name="ollama", summary="", default_model="m", options=RULES)
     target = Target(descriptor=descriptor, model_id="m", mellea_version=mellea)
-    return Plan(target, endpoint).report(options)
+    return apply_rules(OptionsRequest(target=target, endpoint=endpoint, options=options))
 
 
 class TestNothingIsForgotten:

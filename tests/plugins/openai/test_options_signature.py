@@ -23,7 +23,7 @@ from mellea_api._contract.errors import OptionError
 from mellea_api._contract.reports import NormalizedOptions
 from mellea_api._contract.requests import OptionsRequest, Target
 from mellea_api._options.canonical import CANONICAL, SPELLINGS
-from mellea_api._options.checks import CHECKS, THINKING_LEVELS
+from mellea_api._options.limits import CHECKS, THINKING_LEVELS
 from mellea_api._options.plan import apply_rules
 from mellea_api_openai import OPENAI
 from mellea_api_openai.families import FAMILIES

@@ -25,14 +25,13 @@ from mellea_api._contract.errors import OptionError
 from mellea_api._contract.reports import NormalizedOptions
 from mellea_api._contract.requests import OptionsRequest, Target
 from mellea_api._options.canonical import CANONICAL, SPELLINGS
-from mellea_api._options.checks import CHECKS, THINKING_LEVELS
+from mellea_api._options.limits import CHECKS, THINKING_LEVELS
 from mellea_api._options.plan import apply_rules
 from mellea_api.testing import option_dicts
-from mellea_api_watsonx import describe_backend
+from mellea_api_watsonx import WATSONX as DESCRIPTOR
 from mellea_api_watsonx.models import CATALOGUE
 from mellea_api_watsonx.options import RULES
 
-DESCRIPTOR = describe_backend("watsonx")
 PARAMETERS_OF: dict[Endpoint, Any] = {"chat": TextChatParameters, "completion": TextGenParameters}
 TYPES = {endpoint: get_type_hints(kind) for endpoint, kind in PARAMETERS_OF.items()}
 CALLS: dict[Endpoint, tuple[Any, ...]] = {

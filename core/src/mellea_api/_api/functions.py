@@ -13,7 +13,7 @@ from mellea_api._contract.reports import CredentialReport, ModelListing, Normali
 from mellea_api._contract.requests import Freshness, Policy, SessionRequest
 from mellea_api._contract.settings import refuse_unknown
 from mellea_api._credentials.find import from_arguments
-from mellea_api._options.paths import own
+from mellea_api._options.rules import own
 from mellea_api._options.spelling import Unknown
 from mellea_api._registry.registry import Registry, given_or_shared
 from mellea_api._secrecy.veil import hidden, hide

@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
+import shlex
 from collections.abc import Mapping
 from typing import Any, Final, Protocol, TypeVar
 from urllib.parse import urlsplit
@@ -71,8 +72,8 @@ _SENTENCES: Final[Mapping[type[errors.MelleaAPIError], tuple[str, str]]] = {
     ),
     errors.ProviderError: ("{server} did not do what it was asked{why}.", ""),
     errors.OptionError: (
-        "Cannot use the model options for the {backend} backend{why}.",
-        "`mellea-api options {backend}` shows what it takes.",
+        "Cannot use the model options for {backend} model {model!r}{why}.",
+        "`mellea-api options {backend}{of_model}` shows what it takes.",
     ),
     errors.ConfigurationError: ("Cannot use the {backend} backend like this{why}.", "Correct it."),
     errors.PluginError: (
@@ -282,9 +283,9 @@ def _sentence(error: errors.MelleaAPIError, target: Asked) -> tuple[str, str]:
     reason, step = next(_SENTENCES[kind] for kind in type(error).__mro__ if kind in _SENTENCES)
     status = getattr(error, "status", None)
     words = said(error.reason).rstrip(". -")
-    if isinstance(error, errors.OptionError) and error.problems:
-        listed = "; ".join(f"{problem.path} {problem.message}" for problem in error.problems)
-        words = f"{words}; {listed}" if words else listed
+    if isinstance(error, errors.OptionError):
+        listed = [f"{problem.path} {problem.message}" for problem in error.problems or ()]
+        words = "; ".join(filter(None, (words, *listed)))
     if status is not None and not getattr(error, "known", None):
         words = f"{words} (HTTP {status})" if words else f"HTTP {status}"
     descriptor = target.descriptor
@@ -294,6 +295,9 @@ def _sentence(error: errors.MelleaAPIError, target: Asked) -> tuple[str, str]:
         "model": target.model_id,
         "model_hint": descriptor.model_hint.format(model=target.model_id),
         "why": f": {words}" if words else "",
+        "of_model": ""
+        if target.model_id == descriptor.default_model
+        else f" --model {shlex.quote(target.model_id)}",
     }
     if isinstance(error, errors.ModelNotFoundError):
         names = ", ".join((error.known or ())[:_MOST_MODELS])
@@ -307,7 +311,8 @@ def _sentence(error: errors.MelleaAPIError, target: Asked) -> tuple[str, str]:
         variables = error.variables or ("the credentials",)
         where = next((item.help for item in descriptor.credentials if item.name == error.field), "")
         values["key"] = f"Check {variables[0]}. {where}".strip()
-    return reason.format_map(values), step.format_map(values)
+    sentence = reason.format_map(values)
+    return sentence[:-1] if sentence.endswith("?.") else sentence, step.format_map(values)
 
 
 def _redirected(

@@ -11,13 +11,13 @@ from typing import Final
 from attrs import frozen
 
 
-@frozen(kw_only=True)
+@frozen
 class CanonicalOption:
     """One common option.
 
     Args:
         name: Its canonical name.
-        type: What its value must be: a name in `mellea_api._options.checks.CHECKS`.
+        type: What its value must be: a name in `mellea_api._options.limits.CHECKS`.
         help: What it does, with its unit: for people.
         minimum: Least value, inclusive unless `exclusive_minimum`.
         maximum: Greatest value, inclusive.
@@ -37,17 +37,17 @@ class CanonicalOption:
 
 _OPTIONS: Final = (
     CanonicalOption(
-        name="temperature",
-        type="number",
+        "temperature",
+        "number",
+        "Randomness of sampling; 0 always takes the likeliest token.",
         minimum=0,
         maximum=2,
-        help="Randomness of sampling; 0 always takes the likeliest token.",
     ),
     CanonicalOption(
-        name="max_tokens",
-        type="integer",
+        "max_tokens",
+        "integer",
+        "Most tokens to generate.",
         minimum=1,
-        help="Most tokens to generate.",
         spellings=(
             "@@@max_new_tokens@@@",
             "max_new_tokens",
@@ -57,114 +57,103 @@ _OPTIONS: Final = (
         ),
     ),
     CanonicalOption(
-        name="top_p",
-        type="number",
+        "top_p",
+        "number",
+        "Sample from the likeliest tokens whose probabilities add up to this.",
         minimum=0,
         maximum=1,
         exclusive_minimum=True,
-        help="Sample from the likeliest tokens whose probabilities add up to this.",
     ),
     CanonicalOption(
-        name="stop",
-        type="texts",
-        help="Texts at which generation ends; they are not part of the answer.",
+        "stop",
+        "texts",
+        "Texts at which generation ends; they are not part of the answer.",
         spellings=("@@@stop_sequences@@@", "stop_sequences", "stop_strings"),
     ),
     CanonicalOption(
-        name="top_k",
-        type="integer",
-        minimum=1,
-        help="Sample from this many of the likeliest tokens.",
+        "top_k", "integer", "Sample from this many of the likeliest tokens.", minimum=1
     ),
     CanonicalOption(
-        name="min_p",
-        type="number",
+        "min_p",
+        "number",
+        "Leave out tokens less likely than this share of the likeliest one.",
         minimum=0,
         maximum=1,
-        help="Leave out tokens less likely than this share of the likeliest one.",
     ),
     CanonicalOption(
-        name="seed",
-        type="integer",
+        "seed",
+        "integer",
+        "Start of the random numbers: the same seed gives the same answer.",
         minimum=0,
-        help="Start of the random numbers: the same seed gives the same answer.",
         spellings=("@@@seed@@@", "random_seed"),
     ),
     CanonicalOption(
-        name="presence_penalty",
-        type="number",
+        "presence_penalty",
+        "number",
+        "Above 0: less of what was said at all. 0 is neutral.",
         minimum=-2,
         maximum=2,
-        help="Above 0: less of what was said at all. 0 is neutral.",
     ),
     CanonicalOption(
-        name="frequency_penalty",
-        type="number",
+        "frequency_penalty",
+        "number",
+        "Above 0: less of what was said often. 0 is neutral.",
         minimum=-2,
         maximum=2,
-        help="Above 0: less of what was said often. 0 is neutral.",
     ),
     CanonicalOption(
-        name="repetition_penalty",
-        type="number",
+        "repetition_penalty",
+        "number",
+        "Factor against tokens that were seen; 1 is neutral.",
         minimum=0,
         exclusive_minimum=True,
-        help="Factor against tokens that were seen; 1 is neutral.",
         spellings=("repeat_penalty",),
     ),
     CanonicalOption(
-        name="system_prompt",
-        type="text",
-        help="Instruction that stands before the conversation.",
+        "system_prompt",
+        "text",
+        "Instruction that stands before the conversation.",
         spellings=("@@@system_prompt@@@", "system"),
     ),
     CanonicalOption(
-        name="context_window",
-        type="integer",
+        "context_window",
+        "integer",
+        "Tokens that the model can see at once, prompt and answer together.",
         minimum=1,
-        help="Tokens that the model can see at once, prompt and answer together.",
         spellings=("@@@context_window@@@", "num_ctx", "n_ctx"),
     ),
     CanonicalOption(
-        name="thinking",
-        type="thinking",
-        help="Whether, or how hard, the model reasons before it answers.",
+        "thinking",
+        "thinking",
+        "Whether, or how hard, the model reasons before it answers.",
         spellings=("@@@thinking@@@", "think", "reasoning_effort"),
     ),
     CanonicalOption(
-        name="stream",
-        type="boolean",
-        help="Whether the answer arrives piece by piece.",
+        "stream",
+        "boolean",
+        "Whether the answer arrives piece by piece.",
         spellings=("@@@stream@@@",),
     ),
     CanonicalOption(
-        name="stream_timeout",
-        type="seconds",
-        help="Seconds to wait for each piece of a streamed answer.",
+        "stream_timeout",
+        "seconds",
+        "Seconds to wait for each piece of a streamed answer.",
         spellings=("@@@stream_timeout@@@",),
     ),
     CanonicalOption(
-        name="tools",
-        type="tools",
-        help="Tools that the model may ask to be called.",
+        "tools",
+        "tools",
+        "Tools that the model may ask to be called.",
         spellings=("@@@tools@@@", "functions"),
     ),
+    CanonicalOption("tool_choice", "tool_choice", "Whether, and which, tool must be called."),
+    CanonicalOption("logprobs", "boolean", "Whether to return the log probability of each token."),
     CanonicalOption(
-        name="tool_choice",
-        type="tool_choice",
-        help="Whether, and which, tool must be called.",
-    ),
-    CanonicalOption(
-        name="logprobs",
-        type="boolean",
-        help="Whether to return the log probability of each token.",
-    ),
-    CanonicalOption(
-        name="top_logprobs",
-        type="integer",
+        "top_logprobs",
+        "integer",
+        "How many of the likeliest tokens to return with their log probabilities.",
         minimum=0,
         maximum=20,
-        help="How many of the likeliest tokens to return with their log probabilities.",
     ),
 )
 

@@ -7,50 +7,25 @@ supported.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from attrs import evolve
 
 from mellea_api._contract.descriptor import Endpoint
-from mellea_api._contract.errors import OptionError, OptionProblem
+from mellea_api._contract.errors import OptionError, OptionProblem, PluginError
+from mellea_api._contract.refusals import completed
 from mellea_api._contract.reports import NormalizedOptions, OptionDecision, OptionPatch
-from mellea_api._contract.requests import OptionsRequest, Policy, Target
-from mellea_api._options.checks import shown
-from mellea_api._options.patches import apply_patches
-from mellea_api._options.paths import own
-from mellea_api._options.plan import Plan, Recipe, option_error, plan_for, spelled, table_order
+from mellea_api._contract.requests import OptionsRequest, Origin, Policy, Target
+from mellea_api._options.limits import CHECKS, same, shown
+from mellea_api._options.plan import Recipe, apply_rules, plan_for, spelled, table_order
+from mellea_api._options.rules import own
 from mellea_api._options.spelling import Given, Unknown, canonicalise, merge
 from mellea_api._secrecy.logs import logger
 
 _MOST_SHAPES: Final = 512
-
-
-def _with_removed(
-    report: NormalizedOptions, given: Given, request: OptionsRequest
-) -> NormalizedOptions:
-    """Add to a report what an extension took out, which the backend never saw."""
-    removed = [
-        OptionDecision(
-            name=name,
-            spelling=spelled(given.origins.get(name), name),
-            outcome="patched",
-            value=value,
-            origin="extension",
-            reason=request.origins[name].note,
-        )
-        for name, value in given.values.items()
-        if name not in request.options
-    ]
-    if not removed:
-        return report
-    decisions = sorted((*report.decisions, *removed), key=lambda found: table_order(found.name))
-    return evolve(report, decisions=decisions)
-
-
-def _copied(request: OptionsRequest) -> OptionsRequest:
-    """Copy a request, so that nobody else sees what a hook changes."""
-    return evolve(request, options=own(dict(request.options)), origins=dict(request.origins))
+_ACTIONS: Final = ("set", "cap", "remove", "forbid")
 
 
 class Rendered:
@@ -110,7 +85,6 @@ class OptionPipeline:
         self._normalize = normalize
         self._asks_hooks = review is not None or normalize is not None
         self._warned: dict[tuple[str, str], OptionDecision] = {}
-        self._plans = {"chat": plan_for(target, "chat")}
         self.defaults = Given()
 
     def set_defaults(self, options: Mapping[str, Any]) -> None:
@@ -127,7 +101,8 @@ class OptionPipeline:
         Raises:
             OptionError: If they cannot be used.
         """
-        given = canonicalise(options, self._plan("chat"), source="default", unknown=self.unknown)
+        plan = plan_for(self.target, "chat")
+        given = canonicalise(options, plan, source="default", unknown=self.unknown)
         self.render(None, "chat", given)
         return given
 
@@ -172,7 +147,7 @@ class OptionPipeline:
                         given[name] = own(given[name])
                     return Rendered(sent, lambda: self._report(defaults, given, endpoint)[0])
         report, policy = self._report(defaults, call, endpoint)
-        self._apply_policy(report.decisions, policy or self.policy)
+        self._apply_policy(report.decisions, policy)
         return Rendered(own(dict(report.options)), report)
 
     def _remember(self, defaults: Given, shape: tuple[Any, ...]) -> Recipe | None:
@@ -180,22 +155,16 @@ class OptionPipeline:
         endpoint, *call = shape
         recipe = None
         if not defaults.problems:
-            recipe = self._plan(endpoint).recipe(defaults.values, call)
+            recipe = plan_for(self.target, endpoint).recipe(defaults.values, call)
         if len(defaults.recipes) >= _MOST_SHAPES:
             defaults.recipes.clear()
         defaults.recipes[shape] = recipe
         return recipe
 
-    def _plan(self, endpoint: Endpoint) -> Plan:
-        plan = self._plans.get(endpoint)
-        if plan is None:
-            plan = self._plans[endpoint] = plan_for(self.target, endpoint)
-        return plan
-
     def _report(
         self, defaults: Given, call: Mapping[str, Any], endpoint: Endpoint
-    ) -> tuple[NormalizedOptions, Policy | None]:
-        plan = self._plan(endpoint)
+    ) -> tuple[NormalizedOptions, Policy]:
+        plan = plan_for(self.target, endpoint)
         given = merge(defaults, canonicalise(call, plan, unknown=self.unknown))
         request = OptionsRequest(
             target=self.target, endpoint=endpoint, options=given.values, origins=given.origins
@@ -207,29 +176,25 @@ class OptionPipeline:
             if self._normalize is not None and not problems:
                 report = self._normalize(_copied(request))
             else:
-                report = plan.report(request.options, request.origins)
+                report = apply_rules(request)
         except OptionError as error:
-            problems += error.problems or ()
+            if not error.problems:
+                raise
+            problems += error.problems
         if problems:
-            raise self._error(problems, plan.what)
-        return _with_removed(report, given, request), given.policy
-
-    def _error(self, problems: Iterable[OptionProblem], what: str = "") -> OptionError:
-        target = self.target
-        own = target.model_id != target.descriptor.default_model
-        return option_error(target.backend, problems, what, model=target.model_id if own else "")
+            raise completed(OptionError(problems=problems), self.target)
+        return _with_removed(report, given, request), given.policy or self.policy
 
     def _apply_policy(self, decisions: Iterable[OptionDecision], policy: Policy) -> None:
         dropped = [decision for decision in decisions if decision.outcome == "dropped"]
         if not dropped or policy == "drop":
             return
         if policy == "error":
-            raise self._error(
-                [
-                    OptionProblem(decision.spelling, f"is not supported: {decision.reason}")
-                    for decision in dropped
-                ]
-            )
+            problems = [
+                OptionProblem(decision.spelling, f"is not supported: {decision.reason}")
+                for decision in dropped
+            ]
+            raise completed(OptionError(problems=problems), self.target)
         for decision in dropped:
             once = (decision.name, decision.reason)
             if self._warned.setdefault(once, decision) is decision:  # in one step, for threads
@@ -241,3 +206,103 @@ class OptionPipeline:
                     shown(decision.value),
                     decision.reason,
                 )
+
+
+def _with_removed(
+    report: NormalizedOptions, given: Given, request: OptionsRequest
+) -> NormalizedOptions:
+    """Add to a report what an extension took out, which the backend never saw."""
+    removed = [
+        OptionDecision(
+            name=name,
+            spelling=spelled(given.origins.get(name), name),
+            outcome="patched",
+            value=value,
+            origin="extension",
+            reason=request.origins[name].note,
+        )
+        for name, value in given.values.items()
+        if name not in request.options
+    ]
+    if not removed:
+        return report
+    decisions = sorted((*report.decisions, *removed), key=lambda found: table_order(found.name))
+    return evolve(report, decisions=decisions)
+
+
+def _copied(request: OptionsRequest) -> OptionsRequest:
+    """Copy a request, so that nobody else sees what a hook changes."""
+    return evolve(request, options=own(dict(request.options)), origins=dict(request.origins))
+
+
+def apply_patches(
+    request: OptionsRequest, answers: Iterable[Sequence[OptionPatch] | None]
+) -> OptionsRequest:
+    """Apply the patches of all extensions, in the order of their answers.
+
+    Args:
+        request: Canonical options.
+        answers: Each extension's patches.
+
+    Raises:
+        OptionError: If a patch forbids an option that was given.
+        PluginError: If an extension returns anything but patches.
+    """
+    values = dict(request.options)
+    origins = dict(request.origins)
+    forbidden: list[OptionProblem] = []
+    for answer in answers:
+        for patch in answer or ():
+            _check(patch)
+            given = values.get(patch.name)
+            spelling = spelled(origins.get(patch.name), patch.name)
+            if patch.action == "forbid":
+                if given is not None:
+                    forbidden.append(OptionProblem(spelling, f"is forbidden: {patch.reason}"))
+                continue
+            wanted = _wanted(patch, given)
+            if same(wanted, given):
+                continue
+            before = "not given" if given is None else f"was {shown(given)}"
+            note = f"{before}; {patch.action} by an extension: {patch.reason}"
+            values[patch.name] = wanted
+            origins[patch.name] = Origin(spelling, "extension", note)
+    if forbidden:
+        raise OptionError(problems=forbidden)
+    return evolve(
+        request,
+        options={name: value for name, value in values.items() if value is not None},
+        origins=origins,
+    )
+
+
+def _wanted(patch: OptionPatch, given: Any) -> Any:
+    if patch.action == "remove":
+        return None
+    if patch.action == "cap":
+        # A negative number means "no limit" to a backend that takes one (Ollama's -1). What is
+        # no number is capped too: nobody knows what a backend would make of it.
+        number = _number(given)
+        return given if number is not None and 0 <= number <= patch.value else patch.value
+    return patch.value
+
+
+def _number(value: Any) -> float | None:
+    for kind in ("number", "integer"):  # an integer of any make is no number to Python
+        with contextlib.suppress(ValueError):
+            return float(CHECKS[kind](value))
+    return None
+
+
+def _check(patch: Any) -> None:
+    wrong = f"{shown(patch)}, which is no OptionPatch with a reason"
+    if isinstance(patch, OptionPatch) and patch.action in _ACTIONS:
+        words: tuple[Any, Any] = (patch.name, patch.reason)
+        if patch.action == "cap" and _number(patch.value) is None:
+            wrong = f"{shown(patch)}, which caps at no number"
+        elif all(isinstance(word, str) and word.strip() for word in words):
+            return
+    raise PluginError(
+        f"An extension's review_options returned {wrong}.",
+        next_step="Fix or uninstall the extension; `mellea-api backends` lists those installed.",
+    )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import itertools
-import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -12,13 +11,12 @@ from attrs import evolve
 
 from mellea_api._contract.descriptor import Endpoint, OptionRule, Place
 from mellea_api._contract.errors import OptionError, OptionProblem
+from mellea_api._contract.refusals import completed
 from mellea_api._contract.reports import NormalizedOptions
 from mellea_api._contract.requests import OptionsRequest, Origin, Target
 from mellea_api._options.canonical import CANONICAL, INTERNAL, SPELLINGS
-from mellea_api._options.checks import Check
-from mellea_api._options.limits import Limits, common_check
-from mellea_api._options.paths import PathTakenError
-from mellea_api._options.rules import EXTRA, Entry, Step, why_not
+from mellea_api._options.limits import Check, Limits, common_check
+from mellea_api._options.rules import EXTRA, Entry, PathTakenError, Step, why_not
 from mellea_api._options.shared_rules import ONE_ANSWER
 
 _IMMUTABLE: Final = frozenset({"number", "integer", "boolean", "text", "thinking", "seconds"})
@@ -54,12 +52,36 @@ def apply_rules(request: OptionsRequest) -> NormalizedOptions:
     """Render options by the descriptor's rules, with the full report.
 
     Args:
-        request: Canonical options for a target and endpoint.
+        request: Canonical options; one without an origin counts as given in the call.
 
     Raises:
         OptionError: If an option cannot be sent as it was given; lists all problems.
     """
-    return plan_for(request.target, request.endpoint).report(request.options, request.origins)
+    plan = plan_for(request.target, request.endpoint)
+    result: dict[str, Any] = {}
+    wire: dict[str, Any] = {}
+    decisions = []
+    problems: list[OptionProblem] = []
+    for name in sorted(request.options, key=table_order):
+        origin = request.origins.get(name, _GIVEN)
+        spelling = spelled(origin, name)
+        try:
+            step = plan.step(name, request.options)
+            step.send(result, wire)
+        except PathTakenError as taken:
+            problems.append(
+                OptionProblem(spelling, f"would be sent to {taken} as well as another option")
+            )
+        except ValueError as error:
+            item, bracket, message = str(error).partition("] ")  # "[2] must be text"
+            inside = bracket and item.startswith("[")
+            path = f"{spelling}{item}]" if inside else spelling
+            problems.append(OptionProblem(path, message if inside else str(error)))
+        else:
+            decisions.append(step.decision(name, spelling, origin))
+    if problems:
+        raise completed(OptionError(problems=problems), request.target)
+    return NormalizedOptions(options=result, wire=wire, decisions=decisions)
 
 
 def plan_for(target: Target, endpoint: Endpoint) -> Plan:
@@ -137,44 +159,6 @@ class Plan:
         entry = self._find(name, {name: value})
         return entry is not None and entry.native is not None
 
-    def report(
-        self, options: Mapping[str, Any], origins: Mapping[str, Origin] | None = None
-    ) -> NormalizedOptions:
-        """Render options, with a decision for each, and all problems at once.
-
-        Args:
-            options: Values by canonical name, nothing None.
-            origins: Where each came from; unnamed ones count as given in the call.
-
-        Raises:
-            OptionError: If any option cannot be sent as it was given.
-        """
-        origins = origins or {}
-        result: dict[str, Any] = {}
-        wire: dict[str, Any] = {}
-        decisions = []
-        problems: list[OptionProblem] = []
-        for name in sorted(options, key=table_order):
-            origin = origins.get(name, _GIVEN)
-            spelling = spelled(origin, name)
-            try:
-                step = self._step(name, options)
-                step.send(result, wire)
-            except PathTakenError as taken:
-                problems.append(
-                    OptionProblem(spelling, f"would be sent to {taken} as well as another option")
-                )
-            except ValueError as error:
-                item, bracket, message = str(error).partition("] ")  # "[2] must be text"
-                inside = bracket and item.startswith("[")
-                path = f"{spelling}{item}]" if inside else spelling
-                problems.append(OptionProblem(path, message if inside else str(error)))
-            else:
-                decisions.append(step.decision(name, spelling, origin))
-        if problems:
-            raise option_error(self.backend, problems, self.what)
-        return NormalizedOptions(options=result, wire=wire, decisions=decisions)
-
     def recipe(self, defaults: Iterable[str], call: Sequence[str]) -> Recipe | None:
         """Return how to render options without a report, whatever their values.
 
@@ -211,7 +195,7 @@ class Plan:
             ],
         )
 
-    def _step(self, name: str, options: Mapping[str, Any]) -> Step:
+    def step(self, name: str, options: Mapping[str, Any]) -> Step:
         """Return what becomes of one of some options.
 
         Raises:
@@ -241,33 +225,6 @@ class Plan:
             if not entry.rule.requires or entry.holds(options):
                 return entry
         return None
-
-
-def option_error(
-    backend: str, problems: Iterable[OptionProblem], what: str = "", *, model: str = ""
-) -> OptionError:
-    """Return the one error that lists all problems of some options.
-
-    Args:
-        backend: The backend's name.
-        problems: All of them.
-        what: What it is that the options cannot be used for.
-        model: The model, where it is not the backend's default one.
-    """
-    found = tuple(problems)
-    listed = "; ".join(f"{problem.path} {problem.message}" for problem in found)
-    of_model = f" --model {shlex.quote(model)}" if model else ""
-    return OptionError(
-        f"Cannot use the model options for {what or f'the {backend} backend'}: "
-        f"{listed}{_full_stop(listed)}",
-        next_step=f"`mellea-api options {backend}{of_model}` shows what it takes.",
-        backend=backend,
-        problems=found,
-    )
-
-
-def _full_stop(text: str) -> str:
-    return "" if text.endswith(("?", ".")) else "."
 
 
 def _describe(target: Target, endpoint: Endpoint) -> str:

@@ -11,19 +11,20 @@ from attrs import field, frozen
 from mellea_api._contract.errors import OptionProblem
 from mellea_api._contract.requests import Origin, Policy, Target
 from mellea_api._options.canonical import INTERNAL
-from mellea_api._options.checks import same, shown, shown_error
-from mellea_api._options.paths import own
+from mellea_api._options.limits import same, shown, shown_error
 from mellea_api._options.plan import Plan, Recipe, plan_for
-from mellea_api._options.rules import EXTRA
+from mellea_api._options.rules import EXTRA, own
 
 Unknown = Literal["error", "pass"]
-
 
 _POLICIES: Final[tuple[Policy, ...]] = get_args(Policy)
 
 
 _CREDENTIAL: Final = (
     "is a credential, and reports show options: give {name}= to start_session, or set its variable"
+)
+_OF_MELLEA: Final = (
+    "is a name of Mellea's own, which no provider knows; give it beside the other options"
 )
 _LONGEST_NAME: Final = 60
 
@@ -67,18 +68,10 @@ def canonicalise(
         source: Whether these are the session's defaults or a call's options.
         unknown: What to do with a name that means nothing here.
     """
-    if not isinstance(options, Mapping):
-        problem = OptionProblem("model_options", f"must be a dict, not {shown(options)}")
-        return Given(problems=(problem,))
-    try:
-        items = list(options.items())
-    except Exception as error:  # a mapping of any make
-        problem = OptionProblem("model_options", f"cannot be read: {shown_error(error)}")
-        return Given(problems=(problem,))
     groups: dict[str, list[tuple[str, Any]]] = {}
     problems: list[OptionProblem] = []
     policy: Policy | None = None
-    for key, value in items:
+    for key, value in _items("model_options", options, problems):
         if not isinstance(key, str):
             problems.append(OptionProblem(shown(key), "is not text, and names of options are"))
         elif key == "unsupported":
@@ -89,10 +82,14 @@ def canonicalise(
                     OptionProblem(key, f"must be one of {', '.join(_POLICIES)}, not {shown(value)}")
                 )
         elif key == "extra":
-            if value is None:
-                continue
-            for name, item in _extra(value, plan, problems):
-                groups.setdefault(EXTRA + name, []).append((f"extra[{name!r}]", item))
+            for name, item in _items(key, {} if value is None else value, problems):
+                path = f"extra[{name!r}]"
+                if name in plan.secrets:
+                    problems.append(OptionProblem(path, _CREDENTIAL.format(name=name)))
+                elif name.startswith("@@@"):
+                    problems.append(OptionProblem(path, _OF_MELLEA))
+                else:
+                    groups.setdefault(EXTRA + name, []).append((path, item))
         elif key in plan.spellings:
             groups.setdefault(plan.spellings[key], []).append((key, value))
         elif key in plan.secrets:
@@ -117,27 +114,18 @@ def canonicalise(
     return Given(values, origins, policy, tuple(problems))
 
 
-def _extra(value: Any, plan: Plan, problems: list[OptionProblem]) -> list[tuple[str, Any]]:
-    """Return the names and values inside `extra`, and add what is wrong to the problems."""
+def _items(path: str, given: Any, problems: list[OptionProblem]) -> list[tuple[Any, Any]]:
+    """Return the names and values of a dict of a user, and add what is wrong to the problems."""
     try:
-        items = list(value.items()) if isinstance(value, Mapping) else None
-    except Exception:
-        items = None
-    if items is None or not all(isinstance(name, str) and name for name, _ in items):
-        problems.append(OptionProblem("extra", f"must be a dict of options, not {shown(value)}"))
+        items = list(given.items()) if isinstance(given, Mapping) else None
+    except Exception as error:  # a mapping of any make
+        problems.append(OptionProblem(path, f"cannot be read: {shown_error(error)}"))
         return []
-    for name, _ in items:
-        if name.startswith("@@@"):
-            problems.append(
-                OptionProblem(
-                    f"extra[{name!r}]",
-                    "is a name of Mellea's own, which no provider knows; "
-                    "give it beside the other options",
-                )
-            )
-        elif name in plan.secrets:
-            problems.append(OptionProblem(f"extra[{name!r}]", _CREDENTIAL.format(name=name)))
-    return [item for item in items if not item[0].startswith("@@@") and item[0] not in plan.secrets]
+    named = path != "extra" or all(isinstance(name, str) and name for name, _ in items or ())
+    if items is None or not named:
+        problems.append(OptionProblem(path, f"must be a dict of options, not {shown(given)}"))
+        return []
+    return items
 
 
 def _settle(name: str, given: list[tuple[str, Any]]) -> tuple[str, Any, str]:

@@ -19,11 +19,10 @@ from hypothesis import strategies as st
 
 from mellea_api._contract.descriptor import BackendDescriptor, Endpoint, OptionRule
 from mellea_api._contract.errors import OptionError
-from mellea_api._contract.requests import Target
+from mellea_api._contract.requests import OptionsRequest, Target
 from mellea_api._options.canonical import CANONICAL
-from mellea_api._options.checks import THINKING_LEVELS, same
-from mellea_api._options.limits import Limits
-from mellea_api._options.plan import Plan, plan_for
+from mellea_api._options.limits import THINKING_LEVELS, Limits, same
+from mellea_api._options.plan import apply_rules, plan_for
 
 _LEAST_INTEGER: Final = -(2**63)
 _GREATEST_INTEGER: Final = 2**64 - 1
@@ -196,7 +195,7 @@ def option_dicts(
         target: The model and server; None for the default model.
         max_size: The greatest number of options.
     """
-    plan = _plan(descriptor, endpoint, target)
+    target = target or _default(descriptor)
     reserved = {rule.name for rule in descriptor.options if rule.reserved}
     rules: dict[str, list[OptionRule | None]] = {name: [None] for name in CANONICAL}
     for rule in descriptor.options:
@@ -209,7 +208,7 @@ def option_dicts(
         options[name] = draw(valid_values(name, draw(st.sampled_from(rules[name]))))
     while True:
         try:
-            plan.report(options)
+            apply_rules(OptionsRequest(target=target, endpoint=endpoint, options=options))
         except OptionError as error:
             # Leave out what a conversion refuses, or what does not go with another option.
             paths = [problem.path for problem in error.problems or ()]
@@ -240,7 +239,7 @@ def spelled(
         descriptor: The backend, whose native names are spellings too.
         target: The model and server; None for the default model.
     """
-    plan = _plan(descriptor, "chat", target)
+    plan = plan_for(target or _default(descriptor), "chat")
     written: dict[str, Any] = {}
     for name in draw(st.permutations(sorted(options))):
         known = [name, *(key for key, meant in plan.spellings.items() if meant == name)]
@@ -251,7 +250,5 @@ def spelled(
     return written
 
 
-def _plan(descriptor: BackendDescriptor, endpoint: Endpoint, target: Target | None) -> Plan:
-    if target is None:
-        target = Target(descriptor=descriptor, model_id=descriptor.default_model or "")
-    return plan_for(target, endpoint)
+def _default(descriptor: BackendDescriptor) -> Target:
+    return Target(descriptor=descriptor, model_id=descriptor.default_model or "")

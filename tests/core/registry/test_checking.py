@@ -61,7 +61,7 @@ BOTH = DESCRIBE + CREATE
         (DESCRIBE + CREATE.replace("request", "**kw"), "create_session takes '**kw'"),
         (
             DESCRIBE + CREATE.replace("request", "request=None"),
-            "create_session: request has a default, and would never be given a value",
+            "create_session takes 'request=None'; its parameters are (request), without defaults",
         ),
         (
             BOTH + "@hookimpl\nasync def translate_error(request): ...",
@@ -77,13 +77,13 @@ BOTH = DESCRIBE + CREATE
         ),
         (
             DESCRIBE + "def create_session(request): ...",
-            "create_session has no mark; mark it with @hookimpl from mellea_api",
+            "create_session has no mark of mellea_api; mark it with @hookimpl",
         ),
         (
             "import pluggy\nother = pluggy.HookimplMarker('llm')\n"
             + DESCRIBE
             + CREATE.replace("@hookimpl", "@other"),
-            "create_session is marked for 'llm'; mark it with @hookimpl from mellea_api",
+            "create_session has no mark of mellea_api; mark it with @hookimpl from mellea_api.plugin",
         ),
         (
             BOTH + "@hookimpl(wrapper=True)\ndef list_models(request): ...",

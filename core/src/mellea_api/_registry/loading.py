@@ -251,10 +251,7 @@ def _check_unmarked(name: str, function: Callable[..., Any]) -> Iterator[str]:
     # A plugin may import functions of this library that are named as hooks are (`list_models`).
     ours = (getattr(function, "__module__", None) or "").partition(".")[0] == "mellea_api"
     if name in _SPECS and not ours:
-        # A built-in function that a module imported has no attributes of its own.
-        foreign = [mark for mark in getattr(function, "__dict__", ()) if mark.endswith("_impl")]
-        whose = f"is marked for {foreign[0].removesuffix('_impl')!r}" if foreign else "has no mark"
-        yield f"{name} {whose}; mark it with @hookimpl from mellea_api"
+        yield f"{name} has no mark of mellea_api; mark it with @hookimpl from mellea_api.plugin"
 
 
 def _check_hook(
@@ -263,18 +260,20 @@ def _check_hook(
     wraps = options.get("wrapper") or options.get("hookwrapper")
     is_async = inspect.iscoroutinefunction(function)
     if inspect.isasyncgenfunction(function) or (is_async and (wraps or hook not in ASYNC)):
-        allowed_async = f"; {', '.join(ASYNC)} may be, without yield"
-        yield f"{hook} is async{allowed_async}"
+        yield f"{hook} is async; {', '.join(ASYNC)} may be, without yield"
         return
-    allowed = list(inspect.signature(_SPECS[hook]).parameters)
-    for parameter in inspect.signature(function).parameters.values():
-        if parameter.name not in allowed or parameter.kind in (
-            parameter.VAR_KEYWORD,
-            parameter.VAR_POSITIONAL,
+    allowed = inspect.signature(_SPECS[hook]).parameters
+    for name, parameter in inspect.signature(function).parameters.items():
+        # Pluggy gives nothing to a parameter with a default, nor to `*args` and `**kw`.
+        if (
+            name not in allowed
+            or parameter.default is not parameter.empty
+            or str(parameter)[0] == "*"
         ):
-            yield f"{hook} takes {str(parameter)!r}; its parameters are ({', '.join(allowed)})"
-        elif parameter.default is not parameter.empty:
-            yield f"{hook}: {parameter.name} has a default, and would never be given a value"
+            yield (
+                f"{hook} takes {str(parameter)!r}; its parameters are ({', '.join(allowed)}), "
+                "without defaults"
+            )
     if wraps and not inspect.isgeneratorfunction(function):
         yield f"{hook} is a wrapper that never yields"
     elif extension and not wraps and hook not in ADDITIVE:

@@ -129,9 +129,9 @@ def test_outside_a_hook_nothing_happens() -> None:
 @pytest.mark.parametrize(
     ("facts", "reason"),
     [
-        ("name='api-key'", "has no name that an argument of start_session can have"),
-        ("name='timeout'", "has the name of an argument of start_session"),
-        ("name='x', type='bool'", "is of type 'bool'; there are text, boolean, integer"),
+        ("name='api-key'", "an argument of start_session cannot have that name"),
+        ("name='timeout'", "that is the name of an argument of start_session"),
+        ("name='x', type='bool'", "its type is 'bool'; there are text, boolean, integer"),
     ],
 )
 def test_a_setting_that_cannot_be_meant_is_refused(

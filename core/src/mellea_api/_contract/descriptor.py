@@ -134,7 +134,8 @@ class Converted:
         return cls(NOTHING, reason=reason, **further)
 
 
-def _tuple(value: Any) -> tuple[Any, ...]:
+def as_tuple(value: Any) -> tuple[Any, ...]:
+    """Return several values as a tuple, and one alone as a tuple of it."""
     return (value,) if isinstance(value, str) or has(type(value)) else tuple(value)
 
 
@@ -191,11 +192,11 @@ class OptionRule(_Checked):
     maximum: float | None = None
     exclusive_minimum: bool = False
     max_items: int | None = None
-    choices: tuple[Any, ...] = field(default=(), converter=_tuple)
-    special: tuple[Any, ...] = field(default=(), converter=_tuple)
+    choices: tuple[Any, ...] = field(default=(), converter=as_tuple)
+    special: tuple[Any, ...] = field(default=(), converter=as_tuple)
     convert: Callable[[Any], Converted] | None = None
-    models: tuple[str, ...] = field(default=(), converter=_tuple)
-    not_models: tuple[str, ...] = field(default=(), converter=_tuple)
+    models: tuple[str, ...] = field(default=(), converter=as_tuple)
+    not_models: tuple[str, ...] = field(default=(), converter=as_tuple)
     server: str | None = None
     requires: Mapping[str, tuple[Any, ...]] = field(factory=dict)
     mellea: str | None = None
@@ -306,16 +307,16 @@ class CredentialField(_Checked):
     """
 
     name: str
-    variables: tuple[str, ...] = field(default=(), converter=_tuple)
+    variables: tuple[str, ...] = field(default=(), converter=as_tuple)
     secret: bool = True
     required: Literal["always", "official", "never"] = "always"
     help: str = ""
-    token_file: tuple[str, ...] = field(default=(), converter=_tuple)
+    token_file: tuple[str, ...] = field(default=(), converter=as_tuple)
     entry: str = ""
     pattern: str = ""
     pattern_words: str = ""
     pattern_source: str = ""
-    unless: tuple[str, ...] = field(default=(), converter=_tuple)
+    unless: tuple[str, ...] = field(default=(), converter=as_tuple)
     header: bool = False
     verbatim: bool = False
 
@@ -348,7 +349,7 @@ class Setting(_Checked):
     name: str
     type: str = "text"
     default: Any = None
-    choices: tuple[Any, ...] = field(default=(), converter=_tuple)
+    choices: tuple[Any, ...] = field(default=(), converter=as_tuple)
     help: str = ""
     scope: Literal["session", "models"] = "session"
 
@@ -430,21 +431,21 @@ class BackendDescriptor(_Checked):
     summary: str
     default_model: str | None = None
     implementation: str = ""
-    sdk: tuple[str, ...] = field(default=(), converter=_tuple)
+    sdk: tuple[str, ...] = field(default=(), converter=as_tuple)
     contract_version: int = CONTRACT_VERSION
-    credentials: tuple[CredentialField, ...] = field(default=(), converter=_tuple)
-    settings: tuple[Setting, ...] = field(default=(), converter=_tuple)
-    arguments_of: tuple[str, ...] = field(default=(), converter=_tuple)
-    options: tuple[OptionRule, ...] = field(default=(), converter=_tuple)
-    models: tuple[ModelInfo, ...] = field(default=(), converter=_tuple)
+    credentials: tuple[CredentialField, ...] = field(default=(), converter=as_tuple)
+    settings: tuple[Setting, ...] = field(default=(), converter=as_tuple)
+    arguments_of: tuple[str, ...] = field(default=(), converter=as_tuple)
+    options: tuple[OptionRule, ...] = field(default=(), converter=as_tuple)
+    models: tuple[ModelInfo, ...] = field(default=(), converter=as_tuple)
     closed: bool = False
-    filtered: tuple[str, ...] = field(default=("content_filter",), converter=_tuple)
+    filtered: tuple[str, ...] = field(default=("content_filter",), converter=as_tuple)
     listing_needs: Literal["always", "compatible", "never"] = "always"
-    list_variables: tuple[str, ...] = field(default=(), converter=_tuple)
-    base_url_variables: tuple[str, ...] = field(default=(), converter=_tuple)
+    list_variables: tuple[str, ...] = field(default=(), converter=as_tuple)
+    base_url_variables: tuple[str, ...] = field(default=(), converter=as_tuple)
     base_url: str | None = None
     full_base_url: bool = False
-    official_hosts: tuple[str, ...] = field(default=(), converter=_tuple)
+    official_hosts: tuple[str, ...] = field(default=(), converter=as_tuple)
     model_identifier: str | None = None
     start_hint: str = "Check that the server is running and that its address is right."
     model_hint: str = "See `mellea-api models` for the models that are there."

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from attrs import field, frozen
 
-from mellea_api._contract.descriptor import ModelInfo
+from mellea_api._contract.descriptor import ModelInfo, as_tuple
 from mellea_api._contract.errors import MelleaAPIError
 
 Outcome = Literal["kept", "renamed", "converted", "passed", "patched", "dropped", "rejected"]
@@ -68,10 +68,6 @@ class OptionDecision:
     source: str = ""
 
 
-def _decisions(value: Iterable[OptionDecision]) -> tuple[OptionDecision, ...]:
-    return tuple(value)
-
-
 @frozen(kw_only=True)
 class NormalizedOptions:
     """Options as one backend takes them, and how they came to be so.
@@ -84,7 +80,7 @@ class NormalizedOptions:
 
     options: Mapping[str, Any] = field(factory=dict)
     wire: Mapping[str, Any] = field(factory=dict)
-    decisions: tuple[OptionDecision, ...] = field(default=(), converter=_decisions)
+    decisions: tuple[OptionDecision, ...] = field(default=(), converter=as_tuple)
 
     def decision(self, name: str) -> OptionDecision | None:
         """Return what became of an option by its canonical name, or None if it was not given."""
@@ -132,10 +128,6 @@ class CredentialFinding:
     reason: str = ""
 
 
-def _findings(value: Iterable[CredentialFinding]) -> tuple[CredentialFinding, ...]:
-    return tuple(value)
-
-
 @frozen(kw_only=True)
 class CredentialReport:
     """Whether a backend can be used with the credentials that are there.
@@ -150,7 +142,7 @@ class CredentialReport:
 
     backend: str
     status: CredentialStatus
-    fields: tuple[CredentialFinding, ...] = field(default=(), converter=_findings)
+    fields: tuple[CredentialFinding, ...] = field(default=(), converter=as_tuple)
     message: str = ""
     checked: bool = False
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -18,7 +18,13 @@ from attrs import evolve, field, fields_dict, frozen
 
 from mellea_api._contract import refusals
 from mellea_api._contract.address import shown_address
-from mellea_api._contract.descriptor import BackendDescriptor, CredentialField, Endpoint, Server
+from mellea_api._contract.descriptor import (
+    BackendDescriptor,
+    CredentialField,
+    Endpoint,
+    Server,
+    as_tuple,
+)
 from mellea_api._contract.errors import ProviderError
 from mellea_api._contract.portable import request_state, target_state
 from mellea_api._contract.reports import (
@@ -330,10 +336,6 @@ class SessionRequest(ProviderRequest):
     __setstate__ = _set_state
 
 
-def _findings(value: Iterable[CredentialFinding]) -> tuple[CredentialFinding, ...]:
-    return tuple(value)
-
-
 @frozen(kw_only=True)
 class CredentialRequest(ProviderRequest):
     """A question about a backend's credentials.
@@ -347,7 +349,7 @@ class CredentialRequest(ProviderRequest):
         timeout: Seconds allowed for that call.
     """
 
-    findings: tuple[CredentialFinding, ...] = field(default=(), converter=_findings)
+    findings: tuple[CredentialFinding, ...] = field(default=(), converter=as_tuple)
     probe: bool = False
     timeout: float = 10.0
 

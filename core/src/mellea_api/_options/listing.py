@@ -23,18 +23,15 @@ class OptionListing:
         spellings: Other names under which the option is taken here.
         wire: Its place in the provider's JSON; empty if nothing is sent, or not in one place.
             None if it is not supported.
-
-    Attributes:
-        limits: What its value must be.
     """
 
     rule: OptionRule
     spellings: tuple[str, ...]
     wire: str | None
-    limits: Limits = attrs.field(init=False)
 
-    @limits.default
-    def _limits_of_rule(self) -> Limits:
+    @property
+    def limits(self) -> Limits:
+        """What its value must be."""
         return Limits.of(self.rule)
 
     @property

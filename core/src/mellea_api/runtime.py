@@ -87,8 +87,7 @@ class MelleaRuntime:
         self._registry = registry
         self._environment = RuntimeEnvironment.read()
         self._run_id = checked_run_id(run_id) or self._environment.run_id
-        self._timeout = timeout
-        self._unsupported = unsupported
+        self._common = {"timeout": timeout, "unsupported": unsupported, "run_id": self._run_id}
         self._options = _own_options(model_options)
         self._switching = threading.Lock()
         name = backend_name(backend, self._environment)
@@ -301,11 +300,7 @@ class MelleaRuntime:
 
     @contextlib.contextmanager
     def _call(self) -> Iterator[MelleaSession]:
-        with (
-            self._counted() as found,
-            found.adoption.within_call(),
-            under_run(self._run_id),
-        ):
+        with self._counted() as found, found.adoption.within_call(), under_run(self._run_id):
             yield found.session
 
     @contextlib.contextmanager
@@ -329,22 +324,11 @@ class MelleaRuntime:
             yield
 
     def _wanted(
-        self,
-        name: str,
-        model_id: Any,
-        options: Mapping[str, Any],
-        arguments: Mapping[str, Any],
+        self, name: str, model_id: Any, options: Mapping[str, Any], arguments: Mapping[str, Any]
     ) -> Selection:
+        registry = given_or_shared(self._registry)
         return select(
-            given_or_shared(self._registry),
-            self._environment,
-            name,
-            model_id,
-            options,
-            timeout=self._timeout,
-            unsupported=self._unsupported,
-            run_id=self._run_id,
-            **arguments,
+            registry, self._environment, name, model_id, options, **self._common, **arguments
         )
 
     def _keep(self, wanted: Selection, arguments: Mapping[str, Any]) -> None:
@@ -355,8 +339,7 @@ class MelleaRuntime:
     def _build(self, wanted: Selection, context: Any) -> MelleaSession:
         request = evolve(wanted.request, context=context)
         with blame(wanted.model_variable, ModelNotFoundError):
-            session: MelleaSession = wanted.backend.create_session(request)
-        return session
+            return wanted.backend.create_session(request)
 
 
 def _own_options(options: Any) -> Any:

@@ -118,8 +118,7 @@ def start_session(
         registry=registry,
         **backend_kwargs,
     )
-    session: MelleaSession = backend.create_session(request)
-    return session
+    return backend.create_session(request)
 
 
 def build_session(request: SessionRequest, *, registry: Registry | None = None) -> MelleaSession:
@@ -134,9 +133,7 @@ def build_session(request: SessionRequest, *, registry: Registry | None = None) 
     Raises:
         MelleaAPIError: As `start_session` raises.
     """
-    found = given_or_shared(registry).backend(request.target.backend)
-    session: MelleaSession = found.create_session(request)
-    return session
+    return given_or_shared(registry).backend(request.target.backend).create_session(request)
 
 
 def session_request(

@@ -91,22 +91,21 @@ def _with_options(
     request: SessionRequest, backend: Backend, environment: RuntimeEnvironment
 ) -> SessionRequest:
     """Add the environment's options; given options win, one by one."""
-    if environment.model_options:
-        pipeline = backend.pipeline(request.target, policy="drop", unknown=request.unknown)
-        with blame("MELLEA_MODEL_OPTIONS", OptionError):
-            pipeline.set_defaults(environment.model_options)
-        merged = overlay(environment.model_options, request.options, request.target)
+    options = environment.model_options
+    if not options:
+        return request
+    target, unknown = request.target, request.unknown
+    with blame("MELLEA_MODEL_OPTIONS", OptionError):
+        backend.pipeline(target, policy="drop", unknown=unknown).set_defaults(options)
+        merged = overlay(options, request.options, target)
         if request.policy == "error":  # to say where an unsupported option comes from
             used = {
                 name: value
-                for name, value in environment.model_options.items()
+                for name, value in options.items()
                 if name in merged and name not in request.options
             }
-            pipeline = backend.pipeline(request.target, policy="error", unknown=request.unknown)
-            with blame("MELLEA_MODEL_OPTIONS", OptionError):
-                pipeline.set_defaults(used)
-        request = evolve(request, options=merged)
-    return request
+            backend.pipeline(target, policy="error", unknown=unknown).set_defaults(used)
+    return evolve(request, options=merged)
 
 
 @contextlib.contextmanager

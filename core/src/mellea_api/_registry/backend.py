@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attrs import evolve
 
@@ -42,6 +42,9 @@ from mellea_api._registry.loading import broken
 from mellea_api._secrecy.secrets import Secret
 from mellea_api._secrecy.veil import hide, veiled
 from mellea_api._sessions._mellea.sessions import model_name, version
+
+if TYPE_CHECKING:
+    from mellea import MelleaSession
 
 
 class Backend:
@@ -385,7 +388,7 @@ class Backend:
         named = evolve(target, descriptor=self.descriptor, model_id=there[0].id)
         return evolve(request, target=self.with_rules(named))
 
-    def create_session(self, request: SessionRequest) -> Any:
+    def create_session(self, request: SessionRequest) -> MelleaSession:
         """Open a session: see `mellea_api._sessions.open`.
 
         Args:

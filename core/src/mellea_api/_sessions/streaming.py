@@ -72,8 +72,9 @@ async def astream_chat(
                     yield text
             session.ctx = context
         finally:
-            if not thunk.is_computed():
-                await _stop(thunk)
+            task = generation_task(thunk)
+            if abort(thunk, RuntimeError("the generation was stopped")) and task is not None:
+                await asyncio.wait({task}, timeout=_STOPPING)
 
 
 def stream_chat(
@@ -145,9 +146,3 @@ def _streamed(session: Any, given: Any) -> Any:
     plan = plan_for(adoption.pipeline.target, "chat")
     said = any(plan.spellings.get(name) == "stream" for name in options)
     return options if said or not plan.takes("stream", True) else {**options, "stream": True}
-
-
-async def _stop(thunk: Any) -> None:
-    task = generation_task(thunk)
-    if abort(thunk, RuntimeError("the generation was stopped")) and task is not None:
-        await asyncio.wait({task}, timeout=_STOPPING)

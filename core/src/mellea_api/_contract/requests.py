@@ -7,7 +7,6 @@ secret in its repr, and is safe to keep.
 from __future__ import annotations
 
 import copy
-import functools
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from fnmatch import fnmatchcase
@@ -109,12 +108,12 @@ class Target:
                 return self.settings.get(name, one.default)
         raise KeyError(name)
 
-    @functools.cached_property
+    @property
     def address(self) -> str | None:
         """The address that is called, or None if only the SDK knows it."""
         return self.base_url or self.descriptor.base_url
 
-    @functools.cached_property
+    @property
     def server(self) -> Server:
         """Whether the server is the provider's own or a compatible one."""
         if self.stated_server is not None:

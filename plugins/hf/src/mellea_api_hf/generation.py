@@ -245,14 +245,7 @@ def unheard(names: list[str], why: str, instead: str, model_id: str, policy: str
         OptionError: Under the policy `error`.
     """
     if policy == "error":
-        problems = tuple(OptionProblem(name, why) for name in names)
-        raise OptionError(
-            f"Cannot use the model options for hf model {model_id!r}: "
-            + "; ".join(f"{problem.path} {problem.message}" for problem in problems)
-            + ".",
-            next_step=f"{instead[0].upper()}{instead[1:]}.",
-            problems=problems,
-        )
+        raise OptionError(problems=[OptionProblem(name, f"{why}; {instead}") for name in names])
     if policy == "warn" and (model_id, why, *names) not in _warned:
         _warned.add((model_id, why, *names))
         logger.warning("%s: %s %s; %s.", model_id, ", ".join(names), why, instead)

@@ -293,8 +293,9 @@ def _texts(result: Any) -> Iterator[tuple[str, str]]:
         kind = type(value).__name__
         yield f"repr of {kind}", repr(value)
         yield f"str of {kind}", str(value)
-        # Mellea's own objects hold the key that they call with.
-        ours = type(value).__module__.partition(".")[0] == "mellea_api"
+        # Mellea's own objects hold the key that they call with, also where we subclass them.
+        packages = [cls.__module__.partition(".")[0] for cls in type(value).__mro__]
+        ours = packages[0] == "mellea_api" and "mellea" not in packages
         for name, part in vars(value).items() if ours and hasattr(value, "__dict__") else ():
             yield f"{kind}.{name}", repr(part)
         ways: dict[str, Callable[[Any], Any]] = {

@@ -12,8 +12,6 @@ from collections.abc import Iterator, Mapping
 from traceback import walk_stack, walk_tb
 from typing import Any, Final, TypeVar
 
-from attrs import frozen
-
 from mellea_api._secrecy.secrets import Secret, redact
 
 Error = TypeVar("Error", bound=BaseException)
@@ -115,11 +113,13 @@ def _write_stack_down(error: BaseException) -> None:
     error.add_note(_STACK + "".join(lines))
 
 
-@frozen(eq=False, repr=False)
 class _Hidden:
-    """An argument that may be a secret."""
+    """An argument that may be a secret. It is no attrs class: rich shows the fields of those."""
 
-    value: Any
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
 
     def __repr__(self) -> str:
         return f"<hidden {type(self.value).__name__}>"

@@ -55,7 +55,7 @@ def unsaid(value: object) -> Converted:
 
 
 _TEXT: Final = "mellea_api._sessions.text_backend.TextBackend"
-_BACKENDS: Final = "mellea 0.3.0 to 0.8.0, backends/{openai,watsonx,huggingface,litellm}.py"
+_BACKENDS: Final = "mellea 0.3.0 to 0.8.0, the classes in mellea/backends"
 _STREAM_TIMEOUT: Final = "mellea 0.7.0, backends/model_options.py"
 
 TEXT_RULES: Final[tuple[OptionRule, ...]] = (

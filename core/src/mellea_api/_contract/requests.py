@@ -63,6 +63,18 @@ def _names(settings: Mapping[str, Any]) -> str:
     return f"<{', '.join(settings) or 'none'}>"
 
 
+def _is_official(target: Target) -> bool:
+    """Return whether an address is the provider's own, by its host."""
+    hosts, address = target.descriptor.official_hosts, target.address
+    if not hosts or not address:
+        return True
+    try:
+        host = urlsplit(address if "//" in address else f"//{address}").hostname or ""
+    except ValueError:
+        return False
+    return any(fnmatchcase(host, pattern) for pattern in hosts)
+
+
 def _set_state(self: Any, state: dict[str, Any]) -> None:
     for name, value in state.items():
         object.__setattr__(self, name, value)
@@ -91,6 +103,14 @@ class Target:
     stated_server: str | None = None
     settings: Mapping[str, Any] = field(factory=dict, repr=_names)
     mellea_version: str = ""
+    _servers: tuple[Server, str] = field(init=False, eq=False, repr=False)
+
+    @_servers.default
+    def _find_servers(self) -> tuple[Server, str]:
+        stated = self.stated_server
+        official = _is_official(self) if stated is None else stated == "official"
+        kind: Server = "official" if official else "compatible"
+        return kind, self.descriptor.dialect(stated or kind)
 
     @property
     def backend(self) -> str:
@@ -116,26 +136,12 @@ class Target:
     @property
     def server(self) -> Server:
         """Whether the server is the provider's own or a compatible one."""
-        if self.stated_server is not None:
-            return "official" if self.stated_server == "official" else "compatible"
-        hosts = self.descriptor.official_hosts
-        address = self.address
-        if not hosts or not address:
-            return "official"
-        address = address if "//" in address else f"//{address}"
-        try:
-            host = urlsplit(address).hostname or ""
-        except ValueError:
-            host = ""
-        for pattern in hosts:
-            if fnmatchcase(host, pattern):
-                return "official"
-        return "compatible"
+        return self._servers[0]
 
     @property
     def servers(self) -> tuple[str, str]:
         """The names under which option rules speak of the server: its kind, and its dialect."""
-        return self.server, self.descriptor.dialect(self.stated_server or self.server)
+        return self._servers
 
     def __copy__(self) -> Target:
         return self  # frozen; a pickle would refuse an address with a password

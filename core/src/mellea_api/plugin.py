@@ -6,45 +6,40 @@ too. Each name is loaded when it is first used, so that `TextBackend` alone impo
 
 from __future__ import annotations
 
+from mellea_api._face import loader, names_of
+
 # Type checkers take it for `typing.TYPE_CHECKING`; importing typing would cost more than the rest.
 TYPE_CHECKING = False
 
 if TYPE_CHECKING:
-    from typing import Any
-
-    from mellea_api._contract.descriptor import (
-        BackendDescriptor,
-        Converted,
-        CredentialField,
-        ModelInfo,
-        OptionRule,
-        Setting,
-    )
-    from mellea_api._contract.reports import OptionPatch
-    from mellea_api._contract.requests import (
-        CredentialQuery,
-        CredentialRequest,
-        ErrorRequest,
-        ModelsRequest,
-        OptionsRequest,
-        SessionRequest,
-        Target,
-    )
-    from mellea_api._openai_protocol.declaration import OpenAICompatible
-    from mellea_api._options.shared_rules import (
-        MELLEA_RULES,
-        TEXT_RULES,
-        effort,
-        system_message,
-        tools_as_json,
-        unsaid,
-        with_logprobs,
-    )
-    from mellea_api._provider.answers import reading_answer, whole
-    from mellea_api._provider.http import careful
-    from mellea_api._sessions.text_backend import Prompt, TextBackend
-    from mellea_api.hookspecs import hookimpl
-
+    from mellea_api._contract.descriptor import BackendDescriptor as BackendDescriptor
+    from mellea_api._contract.descriptor import Converted as Converted
+    from mellea_api._contract.descriptor import CredentialField as CredentialField
+    from mellea_api._contract.descriptor import ModelInfo as ModelInfo
+    from mellea_api._contract.descriptor import OptionRule as OptionRule
+    from mellea_api._contract.descriptor import Setting as Setting
+    from mellea_api._contract.reports import OptionPatch as OptionPatch
+    from mellea_api._contract.requests import CredentialQuery as CredentialQuery
+    from mellea_api._contract.requests import CredentialRequest as CredentialRequest
+    from mellea_api._contract.requests import ErrorRequest as ErrorRequest
+    from mellea_api._contract.requests import ModelsRequest as ModelsRequest
+    from mellea_api._contract.requests import OptionsRequest as OptionsRequest
+    from mellea_api._contract.requests import SessionRequest as SessionRequest
+    from mellea_api._contract.requests import Target as Target
+    from mellea_api._openai_protocol.declaration import OpenAICompatible as OpenAICompatible
+    from mellea_api._options.shared_rules import MELLEA_RULES as MELLEA_RULES
+    from mellea_api._options.shared_rules import TEXT_RULES as TEXT_RULES
+    from mellea_api._options.shared_rules import effort as effort
+    from mellea_api._options.shared_rules import system_message as system_message
+    from mellea_api._options.shared_rules import tools_as_json as tools_as_json
+    from mellea_api._options.shared_rules import unsaid as unsaid
+    from mellea_api._options.shared_rules import with_logprobs as with_logprobs
+    from mellea_api._provider.answers import reading_answer as reading_answer
+    from mellea_api._provider.answers import whole as whole
+    from mellea_api._provider.http import careful as careful
+    from mellea_api._sessions.text_backend import Prompt as Prompt
+    from mellea_api._sessions.text_backend import TextBackend as TextBackend
+    from mellea_api.hookspecs import hookimpl as hookimpl
 
 _HOMES = {
     "_contract.descriptor": (
@@ -64,47 +59,8 @@ _HOMES = {
     "_sessions.text_backend": "Prompt TextBackend",
     "hookspecs": "hookimpl",
 }
-__all__ = [
-    "MELLEA_RULES",
-    "TEXT_RULES",
-    "BackendDescriptor",
-    "Converted",
-    "CredentialField",
-    "CredentialQuery",
-    "CredentialRequest",
-    "ErrorRequest",
-    "ModelInfo",
-    "ModelsRequest",
-    "OpenAICompatible",
-    "OptionPatch",
-    "OptionRule",
-    "OptionsRequest",
-    "Prompt",
-    "SessionRequest",
-    "Setting",
-    "Target",
-    "TextBackend",
-    "careful",
-    "effort",
-    "hookimpl",
-    "reading_answer",
-    "system_message",
-    "tools_as_json",
-    "unsaid",
-    "whole",
-    "with_logprobs",
-]
-
-
-def __getattr__(name: str) -> Any:
-    import importlib
-
-    for module, names in _HOMES.items():
-        if name in names.split():
-            value = getattr(importlib.import_module(f"mellea_api.{module}"), name)
-            globals()[name] = value
-            return value
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__all__ = names_of(_HOMES)
+__getattr__ = loader(globals(), _HOMES)
 
 
 def __dir__() -> list[str]:

@@ -371,6 +371,13 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def mutants(session: nox.Session) -> None:
+    """Break 300 lines of the core and the small plugins, and list what no test notices."""
+    _install(session, NEWEST, *DISTRIBUTIONS, groups=_group("test", "engines"))
+    session.run("python", "tools/mutants.py", *session.posargs)
+
+
+@nox.session(default=False)
 def pins(session: nox.Session) -> None:
     """Write the files in `constraints/` anew (not part of the default run)."""
     session.install("-c", f"constraints/mellea-{NEWEST}.txt", "uv")

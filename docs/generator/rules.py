@@ -11,8 +11,7 @@ from generator.markdown import code
 from generator.signatures import value_text
 from mellea_api._options.canonical import CANONICAL
 from mellea_api._options.limits import THINKING_LEVELS
-from mellea_api._options.shared_rules import unsaid
-from mellea_api.plugin import OptionRule
+from mellea_api.plugin import Converted, OptionRule
 
 __all__ = [
     "NO_SUCH",
@@ -60,7 +59,7 @@ def fate(rule: OptionRule, endpoint: str) -> tuple[str, str]:
     native = rule.chat if endpoint == "chat" else rule.completion
     if native is None:
         return "not supported", ""
-    if rule.convert and (rule.convert is unsaid or rule.reason.endswith(SILENT)):
+    if rule.convert and (rule.convert == Converted.unsaid or rule.reason.endswith(SILENT)):
         return "converted to nothing", ""
     wire = native.wire
     if rule.convert:

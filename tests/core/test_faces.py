@@ -32,7 +32,7 @@ PROGRAMS = """
 AUTHORS = """
     hookimpl BackendDescriptor OpenAICompatible CredentialField Setting ModelInfo
     OptionRule Converted TEXT_RULES MELLEA_RULES
-    effort system_message tools_as_json unsaid with_logprobs
+    system_message tools_as_json with_logprobs
     TextBackend Prompt Target
     SessionRequest ModelsRequest CredentialRequest OptionsRequest ErrorRequest
     CredentialQuery OptionPatch

@@ -29,10 +29,8 @@ if TYPE_CHECKING:
     from mellea_api._openai_protocol.declaration import OpenAICompatible as OpenAICompatible
     from mellea_api._options.shared_rules import MELLEA_RULES as MELLEA_RULES
     from mellea_api._options.shared_rules import TEXT_RULES as TEXT_RULES
-    from mellea_api._options.shared_rules import effort as effort
     from mellea_api._options.shared_rules import system_message as system_message
     from mellea_api._options.shared_rules import tools_as_json as tools_as_json
-    from mellea_api._options.shared_rules import unsaid as unsaid
     from mellea_api._options.shared_rules import with_logprobs as with_logprobs
     from mellea_api._provider.answers import reading_answer as reading_answer
     from mellea_api._provider.answers import whole as whole
@@ -52,7 +50,7 @@ _HOMES = {
         "SessionRequest Target"
     ),
     "_options.shared_rules": (
-        "MELLEA_RULES TEXT_RULES effort system_message tools_as_json unsaid with_logprobs"
+        "MELLEA_RULES TEXT_RULES system_message tools_as_json with_logprobs"
     ),
     "_provider.answers": "reading_answer whole",
     "_provider.http": "careful",

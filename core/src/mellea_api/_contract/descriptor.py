@@ -133,6 +133,26 @@ class Converted:
         """
         return cls(NOTHING, reason=reason, **further)
 
+    @classmethod
+    def unsaid(cls, value: object) -> Converted:
+        """Send nothing, whatever the value: a conversion for `convert=`."""
+        return cls(NOTHING)
+
+    @classmethod
+    def effort(cls, value: bool | str) -> Converted:
+        """Say how hard to reason in a word: a conversion for `convert=`.
+
+        Mellea makes `medium` of True as well, but then also sends a `chat_template_kwargs`, which
+        OpenAI's own servers refuse. It does not do so for a word.
+
+        >>> Converted.effort("low").value, Converted.effort(False).value
+        ('low', 'none')
+        """
+        if isinstance(value, str):
+            return cls(value)
+        level = "medium" if value else "none"
+        return cls(level, reason=f"{value} is the level {level!r}")
+
 
 def as_tuple(value: Any) -> tuple[Any, ...]:
     """Return several values as a tuple, and one alone as a tuple of it."""
@@ -277,6 +297,26 @@ class OptionRule(_Checked):
                 not be given at all.
         """
         return tuple(cls(name=name, reason=reason, **facts) for name in names.split())
+
+    @classmethod
+    def levels(cls, accepted: str, **facts: Any) -> tuple[OptionRule, ...]:
+        """Return the rules of chat models that reason with these levels and no others.
+
+        Args:
+            accepted: The levels of `reasoning_effort`, with spaces between them, from the least
+                to the greatest; `none` if reasoning can be switched off.
+            **facts: All else that the rules say.
+        """
+        names = accepted.split()
+        bools = [value for value, name in ((True, "medium"), (False, "none")) if name in names]
+        facts = {"name": "thinking", **facts}
+        sent = {"chat": ("@@@thinking@@@", "reasoning_effort"), "convert": Converted.effort, **facts}
+        rules = [cls(requires={"thinking": (*names, *bools)}, **sent)]
+        if "none" not in names:
+            reason = f"the model always reasons; thinking={names[0]!r} is the least it can do"
+            rules.append(cls(requires={"thinking": (False, "none")}, reason=reason, **facts))
+        reason = f"at the chat endpoint this model's levels are {', '.join(names)}"
+        return (*rules, cls(reason=reason, **facts))
 
 
 @frozen(kw_only=True)

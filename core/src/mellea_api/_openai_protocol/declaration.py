@@ -14,7 +14,7 @@ from mellea_api._contract.descriptor import (
     Setting,
 )
 from mellea_api._contract.errors import ProviderError
-from mellea_api._openai_protocol.dialects import DIALECTS, RULES, levels, thinking
+from mellea_api._openai_protocol.dialects import DIALECTS, RULES, thinking
 
 Dialect = Literal["openai", "vllm", "llama.cpp", "strict", "any"]
 
@@ -87,7 +87,7 @@ class OpenAICompatible(BackendDescriptor):
     def __attrs_post_init__(self) -> None:
         if self.options[-len(RULES) :] != RULES:  # those of a copy have them
             own = [*OptionRule.refused(self.refuses, "the server refuses it"), *self.options]
-            own += levels(self.levels) if self.levels else ()
+            own += OptionRule.levels(self.levels) if self.levels else ()
             own += thinking(self.thinking) if self.thinking and not self.levels else ()
             object.__setattr__(self, "options", (*own, *RULES))
         if _CHECK not in self.settings:

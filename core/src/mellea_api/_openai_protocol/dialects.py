@@ -20,9 +20,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from mellea_api._contract.descriptor import OptionRule
+from mellea_api._contract.descriptor import Converted, OptionRule
 from mellea_api._openai_protocol import conversions
-from mellea_api._options.shared_rules import MELLEA_RULES, effort, unsaid, with_logprobs
+from mellea_api._options.shared_rules import MELLEA_RULES, with_logprobs
 
 DIALECTS: Final = ("openai", "vllm", "llama.cpp", "strict", "any")
 """The names that `server=` may have, beside `official` and `compatible`."""
@@ -85,7 +85,7 @@ def thinking(how: str, server: str | None = None, **facts: Any) -> tuple[OptionR
     """
     facts = {"name": "thinking", "server": server, "source": _CHAT, **facts}
     if how == "effort":
-        return (OptionRule(chat=_EFFORT, convert=effort, **facts),)
+        return (OptionRule(chat=_EFFORT, convert=Converted.effort, **facts),)
     if how == "template":
         chat = (f"extra_body.{_TEMPLATE}", _TEMPLATE)
         switch = {**facts, "source": f"{_VLLM}; {_LLAMA}"}
@@ -100,30 +100,6 @@ def thinking(how: str, server: str | None = None, **facts: Any) -> tuple[OptionR
         convert = conversions.effort_and_template
         return (OptionRule(chat=_EFFORT, convert=convert, **{**facts, "source": source}),)
     return (OptionRule(reason=_NOT_HERE, **facts),)
-
-
-def levels(accepted: str, **facts: Any) -> tuple[OptionRule, ...]:
-    """Return the rules of models or servers that have these levels of reasoning and no others.
-
-    Args:
-        accepted: The levels with spaces between them, from the least to the greatest; `none`
-            if reasoning can be switched off.
-        **facts: All else that the rules say.
-    """
-    names = accepted.split()
-    bools = (*((True,) if "medium" in names else ()), *((False,) if "none" in names else ()))
-    facts = {"name": "thinking", "source": _CHAT, **facts}
-    sent = OptionRule(
-        chat=_EFFORT, convert=effort, requires={"thinking": (*names, *bools)}, **facts
-    )
-    always = OptionRule(
-        requires={"thinking": (False, "none")},
-        reason=f"the model always reasons; thinking={names[0]!r} is the least it can do",
-        **facts,
-    )
-    other = f"at the chat endpoint this model's levels are {', '.join(names)}"
-    least = () if "none" in names else (always,)
-    return (sent, *least, OptionRule(reason=other, **facts))
 
 
 _RESERVED: Final = {
@@ -168,7 +144,7 @@ _COMMON: Final = (
         "context_window", "the model or its server fixes it, before any request", source=_CHAT
     ),
     *MELLEA_RULES,
-    *levels("low medium high", models=("*gpt-oss*",), server="any"),
+    *OptionRule.levels("low medium high", models="*gpt-oss*", server="any", source=_CHAT),
     *thinking("effort", "openai"),
     *thinking("both", "any"),
     *thinking("template", "vllm"),
@@ -192,7 +168,7 @@ _COMMON: Final = (
     OptionRule(
         name="logprobs",
         completion="logprobs",
-        convert=unsaid,
+        convert=Converted.unsaid,
         reason="the raw endpoint is told by top_logprobs",
         source=_RAW,
     ),

@@ -29,29 +29,9 @@ def tools_as_json(value: Any) -> Converted:
     return Converted(value, shown)
 
 
-def effort(value: bool | str) -> Converted:
-    """Say how hard to reason in a word, for providers that know only words.
-
-    Mellea makes `medium` of True as well, but then also sends a `chat_template_kwargs`, which
-    OpenAI's own servers refuse. It does not do so for a word.
-
-    >>> effort("low").value, effort(True).value, effort(False).value
-    ('low', 'medium', 'none')
-    """
-    if isinstance(value, str):
-        return Converted(value)
-    level = "medium" if value else "none"
-    return Converted(level, reason=f"{value} is the level {level!r}")
-
-
 def with_logprobs(value: int) -> Converted:
     """Ask for `logprobs` as well, without which chat endpoints refuse `top_logprobs`."""
     return Converted(value, options={"logprobs": True}, wires={"logprobs": True})
-
-
-def unsaid(value: object) -> Converted:
-    """Send nothing: the value asks for what happens anyway."""
-    return Converted.nothing()
 
 
 _TEXT: Final = "mellea_api._sessions.text_backend.TextBackend"
@@ -83,7 +63,7 @@ ONE_ANSWER: Final = OptionRule(
     completion=("n", ""),
     type="integer",
     choices=(1,),
-    convert=unsaid,
+    convert=Converted.unsaid,
     reason="one answer is what is given anyway; nothing is sent",
     source=_BACKENDS,
 )
@@ -106,7 +86,7 @@ MELLEA_RULES: Final[tuple[OptionRule, ...]] = (
     OptionRule(
         name="stream",
         completion=("@@@stream@@@", "stream"),
-        convert=unsaid,
+        convert=Converted.unsaid,
         requires={"stream": (False,)},
         reason="Mellea never streams from the raw endpoint; nothing is sent",
         source=_BACKENDS,

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from attrs import frozen
 
-from mellea_api.plugin import Converted, OptionRule, effort, unsaid
+from mellea_api.plugin import Converted, OptionRule
 from mellea_api_litellm.probe import LEVELS, PROBED
 from mellea_api_litellm.routes import Route
 
@@ -127,12 +127,12 @@ class Effects:
             facts: dict[str, Any] = {"name": "thinking", "requires": given, "source": self.source}
             if level == "none" and not found and any("thinking" in name for name in levels["high"]):
                 why = "the model reasons only when asked to; nothing is sent"
-                yield OptionRule(**facts, chat=(key, "thinking"), convert=unsaid, reason=why)
+                yield OptionRule(**facts, chat=(key, "thinking"), convert=Converted.unsaid, reason=why)
             elif why := self._why_no_level(level, found, levels["none"]):
                 yield OptionRule(**facts, reason=why)
             else:
                 sent = {place: found[place] for place in sorted(found) if place not in owned}
-                convert = functools.partial(_sends, sent) if sent else effort
+                convert = functools.partial(_sends, sent) if sent else Converted.effort
                 yield OptionRule(**facts, chat=(key, next(iter(sent), "")), convert=convert)
 
     def _why_no_level(self, level: str, found: Mapping[str, Any], off: Mapping[str, Any]) -> str:
@@ -153,7 +153,7 @@ _WORDS: Final = ((True, "medium"), (False, "none"))
 
 
 def _sends(places: Mapping[str, Any], value: bool | str) -> Converted:
-    said = effort(value)
+    said = Converted.effort(value)
     (_, first), *others = places.items()
     reason = "; ".join(filter(None, (said.reason, TERMS)))
     return Converted(said.value, first, wires=dict(others), reason=reason)

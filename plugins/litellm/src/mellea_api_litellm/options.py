@@ -18,7 +18,6 @@ from mellea_api.plugin import (
     OptionRule,
     OptionsRequest,
     Target,
-    effort,
     hookimpl,
 )
 from mellea_api_litellm.effects import TERMS, Effects
@@ -211,7 +210,7 @@ class _Rules:
         key = "@@@thinking@@@"
         if isinstance(effect, str):
             yield OptionRule(
-                name="thinking", chat=(key, effect), convert=effort, source=self.source
+                name="thinking", chat=(key, effect), convert=Converted.effort, source=self.source
             )
         elif effect:
             yield from self.seen.levels(effect, key)

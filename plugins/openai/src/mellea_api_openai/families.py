@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
-from mellea_api.plugin import OptionRule, effort, unsaid, with_logprobs
+from mellea_api.plugin import Converted, OptionRule
 
 _CHAT: Final = "openai 3.54.0, types/chat/completion_create_params.py"
 _GUIDE: Final = "developers.openai.com/api/docs/guides/reasoning, November 2026"
@@ -61,59 +61,26 @@ _REASONING: Final = _ALWAYS + _WHEN_ASKED + _UNLESS_TOLD
 FAMILIES: Final[tuple[str, ...]] = _SEARCH + _PLAIN + _REASONING
 """Every glob above: a test holds them against the models that the SDK names."""
 
-_OFF: Final = (False, "none")
 _VERBOSE: Final = ("extra_body.verbosity", "verbosity")
-_NOT_ON: Final = (None, False, "none")
-
+_OFF: Final = (False, "none")
 _ON: Final = (True, "minimal", "low", "medium", "high", "xhigh")
 _EFFORT: Final = ("@@@thinking@@@", "reasoning_effort")
 
 # ---------------------------------------------------------------------------------- helpers
 
 
-def _levels(models: tuple[str, ...], accepted: str) -> Iterator[OptionRule]:
-    """Yield the rules of models that reason with these levels and no others.
-
-    Args:
-        models: Globs of model ids.
-        accepted: Levels from the least to the greatest; `none` if reasoning can be switched off.
-    """
-    names = accepted.split()
-    bools = (*((True,) if "medium" in names else ()), *((False,) if "none" in names else ()))
-
-    def rule(**says: Any) -> OptionRule:
-        return OptionRule(
-            name="thinking", models=models, server="official", source=_EFFORTS, **says
-        )
-
-    yield rule(chat=_EFFORT, convert=effort, requires={"thinking": (*names, *bools)})
-    if "none" not in names:
-        reason = f"the model always reasons; thinking={names[0]!r} is the least it can do"
-        yield rule(requires={"thinking": _OFF}, reason=reason)
-    yield rule(reason=f"at the chat endpoint this model's levels are {', '.join(names)}")
-
-
-def _taken(name: str, models: tuple[str, ...], when: tuple[Any, ...], **says: Any) -> OptionRule:
-    """Say that models take an option only with these values of `thinking`."""
-    says = {"requires": {"thinking": when}, "source": _NEWEST, **says}
-    return OptionRule(name=name, chat=name, models=models, server="official", **says)
+def _levels(models: tuple[str, ...], accepted: str) -> tuple[OptionRule, ...]:
+    return OptionRule.levels(accepted, models=models, server="official", source=_EFFORTS)
 
 
 def _unsaid(
-    name: str, value: Any, models: tuple[str, ...], why: str, place: Any = None
+    name: str, values: tuple[Any, ...], models: tuple[str, ...], why: str, **says: Any
 ) -> OptionRule:
-    """Say that a value is what the models do anyway."""
-    values = _OFF if value is False and name == "thinking" else (value,)
+    """Say that these values ask for what the models do anyway."""
+    says = {"chat": name, "requires": {name: values}, "server": "official", **says}
+    reason = f"{why}; nothing is sent"
     return OptionRule(
-        name=name,
-        chat=place or name,
-        convert=unsaid,
-        type="text" if name == "verbosity" else None,
-        requires={name: values},
-        models=models,
-        server="official",
-        reason=f"{why}; nothing is sent",
-        source=_GUIDE,
+        name=name, convert=Converted.unsaid, models=models, reason=reason, source=_GUIDE, **says
     )
 
 
@@ -125,19 +92,12 @@ def _refused(
 
 # ------------------------------------------------------------------------------------ rules
 
+_RAW: Final = "the models of the raw endpoint do not reason"
 _THINKING: Final = (
-    OptionRule(
-        name="thinking",
-        completion=_EFFORT,
-        convert=unsaid,
-        requires={"thinking": _OFF},
-        server="official",
-        reason="the models of the raw endpoint do not reason; nothing is sent",
-        source=_GUIDE,
-    ),
-    _unsaid("thinking", False, _PLAIN + _SEARCH, "the model does not reason", _EFFORT),
+    _unsaid("thinking", _OFF, (), _RAW, chat=None, completion=_EFFORT),
+    _unsaid("thinking", _OFF, _PLAIN + _SEARCH, "the model does not reason", chat=_EFFORT),
     *_refused("thinking", _PLAIN + _SEARCH, "the model does not reason"),
-    *_levels(_O1 + _O3, "low medium high"),
+    *_levels(_O, "low medium high"),
     *_levels(_GPT_5, "minimal low medium high"),
     *_levels(_INSTANT, "medium"),
     *_levels(_GPT_5_1, "none low medium high"),
@@ -150,19 +110,18 @@ _ONLY_OFF: Final = "the model takes this only while it does not reason: give thi
 
 
 def _sampling() -> Iterator[OptionRule]:
-    """Yield the rules for what models take only while they do not reason."""
-    neutral = {"temperature": 1, "top_p": 1, "logprobs": False}
-    for name, value in neutral.items():
-        yield _taken(name, _WHEN_ASKED, _NOT_ON)
-        yield _taken(name, _UNLESS_TOLD, _OFF)
-        why = f"{value} asks for nothing else than what the model does"
-        yield _unsaid(name, value, _REASONING, why)
-    for models, thinking in ((_WHEN_ASKED, _NOT_ON), (_UNLESS_TOLD, _OFF)):
-        requires = {"thinking": thinking, "logprobs": (None, True)}
-        yield _taken("top_logprobs", models, (), convert=with_logprobs, requires=requires)
+    """Yield the rules of what models take only while they do not reason."""
     names = "temperature top_p logprobs top_logprobs"
-    yield from _refused(names, _ALWAYS, _ALWAYS_REASONS)
-    yield from _refused(names, _WHEN_ASKED + _UNLESS_TOLD, _ONLY_OFF, _NEWEST)
+    for models, thinking, why, source in (
+        (_ALWAYS, None, _ALWAYS_REASONS, _GUIDE),
+        (_WHEN_ASKED, _ON, _ONLY_OFF, _NEWEST),
+        (_UNLESS_TOLD, (None, *_ON), _ONLY_OFF, _NEWEST),
+    ):
+        when = {"thinking": thinking} if thinking else {}
+        for name, value in {"temperature": 1, "top_p": 1, "logprobs": False}.items():
+            neutral = f"{value} asks for nothing else than what the model does"
+            yield _unsaid(name, (value,), models, neutral, requires={name: (value,), **when})
+        yield from _refused(names, models, why, source, requires=when)
 
 
 _NEVER: Final = "this model calls tools only through the Responses API, which Mellea does not use"
@@ -174,7 +133,7 @@ _PENALTIES: Final = ("presence_penalty", "frequency_penalty")
 FAMILY_RULES: Final[tuple[OptionRule, ...]] = (
     *_THINKING,
     *_sampling(),
-    *(_unsaid(name, 0, _REASONING + _SEARCH, "0 is neutral") for name in _PENALTIES),
+    *(_unsaid(name, (0,), _REASONING + _SEARCH, "0 is neutral") for name in _PENALTIES),
     *_refused(
         "presence_penalty frequency_penalty logit_bias",
         _REASONING,
@@ -187,7 +146,14 @@ FAMILY_RULES: Final[tuple[OptionRule, ...]] = (
     *_refused(_TOOLS, _ASTRA, _NEVER, _NEWEST),
     *_refused(_TOOLS, _SEARCH, "search models do not take this", _SEARCHING),
     *_refused("parallel_tool_calls", _O, "the o models do not take this", _PARALLEL),
-    _unsaid("verbosity", "medium", _PLAIN + _SEARCH + _O, "medium is the only one", _VERBOSE),
+    _unsaid(
+        "verbosity",
+        ("medium",),
+        _PLAIN + _SEARCH + _O,
+        "medium is the only one",
+        chat=_VERBOSE,
+        type="text",
+    ),
     *_refused("verbosity", _PLAIN + _SEARCH + _O, "the model knows only 'medium'", _VERBOSITY),
     *_refused(
         "temperature top_p seed stop logprobs top_logprobs logit_bias parallel_tool_calls "

@@ -49,9 +49,7 @@ _HOMES = {
         "CredentialQuery CredentialRequest ErrorRequest ModelsRequest OptionsRequest "
         "SessionRequest Target"
     ),
-    "_options.shared_rules": (
-        "MELLEA_RULES TEXT_RULES system_message tools_as_json with_logprobs"
-    ),
+    "_options.shared_rules": ("MELLEA_RULES TEXT_RULES system_message tools_as_json with_logprobs"),
     "_provider.answers": "reading_answer whole",
     "_provider.http": "careful",
     "_sessions.text_backend": "Prompt TextBackend",

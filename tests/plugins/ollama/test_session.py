@@ -117,7 +117,7 @@ def test_without_one_it_is_the_clients_own_default(monkeypatch: pytest.MonkeyPat
     target = backend.target()
     assert target.base_url is None
     assert target.descriptor.base_url == str(ollama.Client()._client.base_url).rstrip("/")
-    assert session._async_client(target)._client.base_url == ollama.Client()._client.base_url
+    assert session._Client(target.base_url)._client.base_url == ollama.Client()._client.base_url
 
 
 hosts = st.one_of(

@@ -6,11 +6,9 @@ alone imports Mellea: it has the hook. The model itself is `model` and `sampling
 `primer.txt` is all it has read.
 """
 
-from mellea_api.plugin import BackendDescriptor, hookimpl
+from mellea_api.plugin import BackendDescriptor
 from mellea_api_ngram.models import CATALOGUE
 from mellea_api_ngram.options import RULES
-
-__all__ = ["NGRAM", "describe_backend"]
 
 NGRAM = BackendDescriptor(
     name="ngram",
@@ -22,9 +20,3 @@ NGRAM = BackendDescriptor(
     closed=True,  # the core refuses other ids
     options=RULES,
 )
-
-
-@hookimpl
-def describe_backend() -> BackendDescriptor:
-    """Return the constant, for installations whose entry point names this module."""
-    return NGRAM

@@ -5,11 +5,9 @@ The entry point names the constant `OLLAMA`, which says everything that is known
 hooks; it alone imports the SDK, by way of `loading`.
 """
 
-from mellea_api.plugin import BackendDescriptor, CredentialField, Setting, hookimpl
+from mellea_api.plugin import BackendDescriptor, CredentialField, Setting
 from mellea_api_ollama.models import CATALOGUE
 from mellea_api_ollama.options import RULES
-
-__all__ = ["OLLAMA", "describe_backend"]
 
 OLLAMA = BackendDescriptor(
     name="ollama",
@@ -41,9 +39,3 @@ OLLAMA = BackendDescriptor(
     start_hint="Start it with `ollama serve`, or point OLLAMA_HOST at a running one.",
     model_hint="Get it with `ollama pull {model}`, or pass pull=True.",
 )
-
-
-@hookimpl
-def describe_backend() -> BackendDescriptor:
-    """Return the constant, for installations whose entry point names this module."""
-    return OLLAMA

@@ -9,8 +9,6 @@ from typing import Final
 
 from mellea_api import ModelInfo
 
-__all__ = ["CATALOGUE"]
-
 CATALOGUE: Final[tuple[ModelInfo, ...]] = (
     ModelInfo(
         id="granite4:micro",

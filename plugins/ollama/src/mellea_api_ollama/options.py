@@ -20,8 +20,6 @@ from typing import Any, Final
 
 from mellea_api.plugin import MELLEA_RULES, Converted, OptionRule
 
-__all__ = ["LIFTED", "RULES", "base64_images", "keep_alive", "no_thinking"]
-
 LIFTED: Final = frozenset({"images", "keep_alive", "logprobs", "top_logprobs"})
 """Parameters of the SDK's `chat` or `generate` that Mellea's backend is given as plain names, and
 so puts into `options`. (From 0.7 on it lifts `logprobs` and `top_logprobs` itself, in chats.)"""
@@ -79,12 +77,6 @@ def base64_images(value: list[str]) -> Converted:
                 f"[{position}] must be an image in base64, not {image!r:.60}"
             ) from None
     return Converted(value)
-
-
-def _not_in_chat(fate: str) -> str:
-    return (
-        f"Ollama's chat has no such field, and Mellea sends completions raw, where Ollama {fate} it"
-    )
 
 
 _RESERVED: Final = {
@@ -175,33 +167,22 @@ _NATIVE: Final = (
 )
 
 _RETIRED: Final = {
-    "embedding_only": "0.1.28",
-    "numa": "0.3.4",
-    "tfs_z": "0.5.2",
-    "penalize_newline": "0.5.5",
-    "f16_kv": "0.7.0",
-    "logits_all": "0.7.0",
-    "low_vram": "0.7.0",
-    "mirostat": "0.7.0",
-    "mirostat_eta": "0.7.0",
-    "mirostat_tau": "0.7.0",
-    "use_mlock": "0.7.0",
-    "vocab_only": "0.7.0",
+    "0.1.28": "embedding_only",
+    "0.3.4": "numa",
+    "0.5.2": "tfs_z",
+    "0.5.5": "penalize_newline",
+    "0.7.0": "f16_kv logits_all low_vram mirostat mirostat_eta mirostat_tau use_mlock vocab_only",
 }
-"""What the SDK still lists, and the release whose server knows it no longer."""
+"""What the SDK still lists, by the release whose server knows it no longer."""
 
+_RAW: Final = "Ollama's chat has no such field, and Mellea sends completions raw, where Ollama"
 _UNSENT: Final = {
-    "context": _not_in_chat("refuses"),
-    "template": _not_in_chat("refuses"),
-    "suffix": _not_in_chat("ignores"),
-    "width": "it was for models that make images, which Ollama gave up in 0.32.6",
-    "height": "it was for models that make images, which Ollama gave up in 0.32.6",
-    "steps": "it was for models that make images, which Ollama gave up in 0.32.6",
-    "truncate": "the ollama SDK cannot send it",
-    "shift": "the ollama SDK cannot send it",
-    "_debug_render_only": "the ollama SDK cannot send it",
-    "@@@logits@@@": "Ollama returns no logits; logprobs=True returns log probabilities",
-    "@@@raw_logits@@@": "Ollama returns no logits; logprobs=True returns log probabilities",
+    f"{_RAW} refuses it": "context template",
+    f"{_RAW} ignores it": "suffix",
+    "it was for models that make images, which Ollama gave up in 0.32.6": "width height steps",
+    "the ollama SDK cannot send it": "truncate shift _debug_render_only",
+    "Ollama returns no logits; logprobs=True returns log probabilities": "@@@logits@@@ "
+    "@@@raw_logits@@@",
 }
 
 
@@ -214,14 +195,19 @@ RULES: Final[tuple[OptionRule, ...]] = (
     *_COMMON,
     *_NATIVE,
     *(
-        OptionRule(
-            name=name,
-            reason=f"the SDK lists it, but Ollama {release} removed it: a server would ignore it",
+        rule
+        for release, names in _RETIRED.items()
+        for rule in OptionRule.refused(
+            names,
+            f"the SDK lists it, but Ollama {release} removed it: a server would ignore it",
             source=_SERVER,
         )
-        for name, release in _RETIRED.items()
     ),
-    *(OptionRule(name=name, reason=reason, source=_ROUTES) for name, reason in _UNSENT.items()),
+    *(
+        rule
+        for reason, names in _UNSENT.items()
+        for rule in OptionRule.refused(names, reason, source=_ROUTES)
+    ),
     *OptionRule.sent(
         "*",
         key="",

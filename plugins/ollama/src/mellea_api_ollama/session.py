@@ -17,13 +17,12 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from mellea_api import AnswerError, MelleaAPIError, ModelNotFoundError, Secret
+from mellea_api import AnswerError, MelleaAPIError, ModelNotFoundError
 from mellea_api.plugin import (
     ErrorRequest,
     ModelInfo,
     ModelsRequest,
     SessionRequest,
-    Target,
     careful,
     hookimpl,
     reading_answer,
@@ -43,7 +42,7 @@ _NOT_FOUND = re.compile(r"model.* not found")
 @hookimpl
 async def list_models(request: ModelsRequest) -> list[ModelInfo]:
     """Ask the server which models it has (`GET /api/tags`)."""
-    async with _async_client(request.target, request.credential("api_key")) as client:
+    async with _prepared(_Client(request.target.base_url), request) as client:
         found = await client.list()
     return [
         ModelInfo(
@@ -63,27 +62,23 @@ def _about(details: Any) -> str:
 @hookimpl
 async def create_session(request: SessionRequest) -> MelleaSession:
     """Check server and model, then build Mellea's session; `pull=True` gets a missing model."""
-    target, plain_key = request.target, request.credential("api_key")
-    missing: ollama.ResponseError | None = None
-    async with _async_client(target, plain_key) as client:
+    model_id = request.target.model_id
+    async with _prepared(_Client(request.target.base_url), request) as client:
         try:
-            found = await client.show(target.model_id)
+            found = await client.show(model_id)
             if found.details is None:  # the SDK requires nothing of what every Ollama says
                 raise AnswerError("it does not describe the model, as Ollama would")
         except ollama.ResponseError as error:
             if error.status_code != 404:
                 raise
-            missing = error
-        if missing is not None and not request.setting("pull"):
-            known = tuple(model.model for model in (await client.list()).models if model.model)
-            raise ModelNotFoundError(status=404, known=known) from missing
-    if missing is not None:
-        request.no_limit()
-        await asyncio.to_thread(_pull, target, plain_key)
+            if not request.setting("pull"):
+                known = [model.model for model in (await client.list()).models if model.model]
+                raise ModelNotFoundError(status=404, known=known) from error
+            request.no_limit()
+            await asyncio.to_thread(_pull, request)
     # Mellea 0.8 would end a call after 300 s of its own accord; the core's deadline counts.
     cls = _backend_class()
-    key = request.credentials.get("api_key")
-    return request.build(cls, also=cls.__bases__, key=key, timeout=None)
+    return request.build(cls, also=cls.__bases__, request=request, timeout=None)
 
 
 @hookimpl
@@ -111,30 +106,30 @@ def translate_error(request: ErrorRequest) -> MelleaAPIError | None:
     return None
 
 
-def _pull(target: Target, key: str | None) -> None:
+def _pull(request: SessionRequest) -> None:
     """Download the model; the bar goes to standard error, the milestones to the log."""
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
-    logger.info("pulling %s from the Ollama library", target.model_id)
+    model_id = request.target.model_id
+    logger.info("pulling %s from the Ollama library", model_id)
     began = time.monotonic()
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
     with (
-        ollama.Client(target.base_url) as client,
+        _prepared(ollama.Client(request.target.base_url), request) as client,
         Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as progress,
     ):
         tasks: dict[str, Any] = {}
         status = None
-        _prepare(client, key)
-        for update in client.pull(target.model_id, stream=True):
+        for update in client.pull(model_id, stream=True):
             status = update.status
             name = update.digest or status or ""
             if name not in tasks:
                 tasks[name] = progress.add_task(status or "pulling", total=update.total)
             progress.update(tasks[name], completed=update.completed or 0, total=update.total)
     if status != "success":
-        raise ConnectionError(f"the download of {target.model_id} broke off at {status!r}")
-    logger.info("pulled %s in %.0f s", target.model_id, time.monotonic() - began)
+        raise ConnectionError(f"the download of {model_id} broke off at {status!r}")
+    logger.info("pulled %s in %.0f s", model_id, time.monotonic() - began)
 
 
 class _Client(ollama.AsyncClient):
@@ -183,16 +178,12 @@ def _lift(options: Any) -> tuple[Any, dict[str, Any]]:
     return {name: value for name, value in options.items() if name not in LIFTED}, lifted
 
 
-def _async_client(target: Target, key: str | None = None) -> ollama.AsyncClient:
-    client = _Client(target.base_url)
-    _prepare(client, key)
-    return client
-
-
-def _prepare(client: Any, key: str | None) -> None:
+def _prepared(client: Any, request: SessionRequest | ModelsRequest) -> Any:
+    """Return a client of the SDK that reads with care, with the request's key."""
     careful(client._client)  # the SDK has no other way to the client that it makes
-    if key:
+    if key := request.credential("api_key"):
         client._client.headers["authorization"] = f"Bearer {key}"
+    return client
 
 
 @functools.cache
@@ -202,11 +193,11 @@ def _backend_class() -> Any:
     class OllamaModelBackend(Original):  # type: ignore[misc]
         """Mellea's backend, without the checks and the unasked pull in its constructor."""
 
-        def __init__(self, model_id: str, *, key: Secret | None = None, **arguments: Any) -> None:
-            self._key: Secret | None = None
+        _request: SessionRequest | None = None
+
+        def __init__(self, model_id: str, *, request: SessionRequest, **arguments: Any) -> None:
             super().__init__(model_id, **arguments)
-            self._key = key
-            self._opened = True
+            self._request = request
 
         def _check_ollama_server(self) -> bool:
             return True
@@ -219,9 +210,9 @@ def _backend_class() -> Any:
             client: ollama.AsyncClient = super()._async_client
             # Mellea makes a client per event loop, in different ways over its versions.
             # The constructor asks for one as well, which must stay the SDK's own.
-            if type(client) is ollama.AsyncClient and getattr(self, "_opened", False):
+            if type(client) is ollama.AsyncClient and self._request is not None:
                 client.__class__ = _Client
-                _prepare(client, self._key.reveal() if self._key else None)
+                _prepared(client, self._request)
             return client
 
     return OllamaModelBackend

@@ -62,10 +62,10 @@ def _about(details: Any) -> str:
 @hookimpl
 async def create_session(request: SessionRequest) -> MelleaSession:
     """Check server and model, then build Mellea's session; `pull=True` gets a missing model."""
-    model_id = request.target.model_id
+    missing = False
     async with _prepared(_Client(request.target.base_url), request) as client:
         try:
-            found = await client.show(model_id)
+            found = await client.show(request.target.model_id)
             if found.details is None:  # the SDK requires nothing of what every Ollama says
                 raise AnswerError("it does not describe the model, as Ollama would")
         except ollama.ResponseError as error:
@@ -74,8 +74,10 @@ async def create_session(request: SessionRequest) -> MelleaSession:
             if not request.setting("pull"):
                 known = [model.model for model in (await client.list()).models if model.model]
                 raise ModelNotFoundError(status=404, known=known) from error
-            request.no_limit()
-            await asyncio.to_thread(_pull, request)
+            missing = True
+    if missing:
+        request.no_limit()
+        await asyncio.to_thread(_pull, request)
     # Mellea 0.8 would end a call after 300 s of its own accord; the core's deadline counts.
     cls = _backend_class()
     return request.build(cls, also=cls.__bases__, request=request, timeout=None)

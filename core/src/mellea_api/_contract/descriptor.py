@@ -310,7 +310,11 @@ class OptionRule(_Checked):
         names = accepted.split()
         bools = [value for value, name in ((True, "medium"), (False, "none")) if name in names]
         facts = {"name": "thinking", **facts}
-        sent = {"chat": ("@@@thinking@@@", "reasoning_effort"), "convert": Converted.effort, **facts}
+        sent = {
+            "chat": ("@@@thinking@@@", "reasoning_effort"),
+            "convert": Converted.effort,
+            **facts,
+        }
         rules = [cls(requires={"thinking": (*names, *bools)}, **sent)]
         if "none" not in names:
             reason = f"the model always reasons; thinking={names[0]!r} is the least it can do"

@@ -127,7 +127,9 @@ class Effects:
             facts: dict[str, Any] = {"name": "thinking", "requires": given, "source": self.source}
             if level == "none" and not found and any("thinking" in name for name in levels["high"]):
                 why = "the model reasons only when asked to; nothing is sent"
-                yield OptionRule(**facts, chat=(key, "thinking"), convert=Converted.unsaid, reason=why)
+                yield OptionRule(
+                    **facts, chat=(key, "thinking"), convert=Converted.unsaid, reason=why
+                )
             elif why := self._why_no_level(level, found, levels["none"]):
                 yield OptionRule(**facts, reason=why)
             else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 import os
 import traceback
@@ -14,20 +15,12 @@ import mellea_api
 from mellea_api._options.listing import OptionListing, list_options
 from mellea_api._registry.backend import Backend
 from mellea_api._registry.registry import Registry
-from mellea_api.testing.contract import registry_without_extensions
+from mellea_api.testing.contract import example_of, registry_without_extensions
 from mellea_api.testing.loopback import Asked, LoopbackServer, Reply
 
 PROMPT: Final = "What is 2+2?"
 APART: Final = ("messages", "stream", "tools", "tool_choice")
 """Parts of a request that hold more than options."""
-_EXAMPLES: Final[Mapping[str, Any]] = {
-    "number": 0.5,
-    "integer": 3,
-    "seconds": 30,
-    "boolean": True,
-    "text": "x",
-    "texts": ["x"],
-}
 
 
 class ServerHarness:
@@ -70,6 +63,9 @@ class ServerHarness:
     def _server(self) -> LoopbackServer:
         return LoopbackServer(self.answer)
 
+    def _address(self, server: LoopbackServer) -> str:
+        return f"{server.address}{self.path}"
+
     def _credentials_given(self) -> dict[str, str]:
         fields = self._loaded().descriptor.credentials
         return {
@@ -83,18 +79,16 @@ class ServerHarness:
         return [value for name, value in self._credentials_given().items() if name in secret]
 
     @contextlib.contextmanager
-    def _session(self, server: LoopbackServer, timeout: float | None = None) -> Iterator[Any]:
-        with self._session_at(f"{server.address}{self.path}", timeout) as session:
-            yield session
-
-    @contextlib.contextmanager
-    def _session_at(self, address: str, timeout: float | None = None) -> Iterator[Any]:
+    def _session(self, server: LoopbackServer | str, timeout: float | None = None) -> Iterator[Any]:
+        """Open a session with a server, or at an address."""
+        if isinstance(server, LoopbackServer):
+            server = self._address(server)
         arguments: dict[str, Any] = {**self._credentials_given(), **self.arguments}
         with no_proxies():
             session = mellea_api.start_session(
                 self.backend,
                 self.model,
-                base_url=address,
+                base_url=server,
                 registry=self._backends(),
                 timeout=timeout,
                 **arguments,
@@ -107,9 +101,7 @@ class ServerHarness:
     def _other_questions(self, server: LoopbackServer) -> Iterator[tuple[str, Callable[[], Any]]]:
         """Yield what is asked of a server beside calls."""
         found = self._loaded()
-        target = found.target(
-            self.model, f"{server.address}{self.path}", settings=dict(self.arguments)
-        )
+        target = found.target(self.model, self._address(server), settings=dict(self.arguments))
         yield "opening a session", lambda: self._session(server).__enter__().cleanup()
         yield (
             "listing models",
@@ -141,9 +133,8 @@ class ServerHarness:
 
     def _outcome(self, use: Callable[[], Any]) -> BaseException | None:
         """Return what it raised, once neither that nor what was logged shows a secret."""
-        shown: list[str] = []
-        handler = logging.Handler()
-        handler.emit = lambda record: shown.append(_written(record))  # type: ignore[method-assign]
+        shown = io.StringIO()
+        handler = logging.StreamHandler(shown)
         root = logging.getLogger()
         root.addHandler(handler)
         raised: BaseException | None = None
@@ -152,11 +143,11 @@ class ServerHarness:
                 use()
         except Exception as error:
             raised = error
-            shown += [repr(error), "".join(traceback.format_exception(error))]
+            shown.writelines([repr(error), *traceback.format_exception(error)])
         finally:
             root.removeHandler(handler)
         for canary in self._canaries():
-            bare = [text for text in shown if canary in text]
+            bare = [line for line in shown.getvalue().splitlines() if canary in line]
             assert not bare, f"a secret is shown: {bare[0].replace(canary, '[the secret]')}"
         return raised
 
@@ -171,20 +162,6 @@ class ServerHarness:
                 f"{when}: {type(error).__name__} was raised ({error}), where "
                 f"{expected.__name__} is due"
             ) from error
-
-
-def example_of(option: OptionListing) -> Any:
-    """Return a value that an option takes; None where nobody can think of one."""
-    if option.limits.choices:
-        return option.limits.choices[0]
-    value = _EXAMPLES.get(option.limits.type)
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return value
-    if option.limits.maximum is not None:
-        value = min(value, option.limits.maximum)
-    if option.limits.minimum is not None and value < option.limits.minimum:
-        value = option.limits.minimum + (1 if option.limits.exclusive_minimum else 0)
-    return int(value) if option.limits.type == "integer" else value
 
 
 def needed_beside(option: OptionListing) -> dict[str, Any]:
@@ -214,15 +191,6 @@ def refusing(status: int) -> Callable[[Asked], Reply]:
         return Reply(status=status, body={"error": {"message": words}, "message": words})
 
     return refuse
-
-
-def _written(record: logging.LogRecord) -> str:
-    try:
-        text = record.getMessage()
-    except Exception as error:
-        text = f"{record.msg} {record.args} ({error})"
-    trace = traceback.format_exception(record.exc_info[1]) if record.exc_info else []
-    return text + "".join(trace)
 
 
 @contextlib.contextmanager

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from collections.abc import Sequence
-from types import ModuleType
 from typing import Any, Final
 
 from attrs import asdict, frozen
 
 from mellea_api._diagnosis.apart import FailedApartError, NotStartedError, call_apart
-from mellea_api._registry.discovery import BACKENDS, EntryPoint, Settings
+from mellea_api._registry.discovery import EntryPoint, Settings, installed_entry_points
 from mellea_api._registry.registry import Registry
 
-_CORES: Final = frozenset(
-    {
-        *("attr", "attrs", "cattrs", "click", "filelock", "importlib_metadata", "packaging"),
-        *("platformdirs", "pluggy", "rich", "typing_extensions", "zipp"),
-    }
-)
-"""What the core itself may import."""
+_CORES: Final = ("attrs", "cattrs.gen", "packaging", "platformdirs", "pluggy")
+"""What the core itself imports."""
 _NETWORK: Final = ("socket.connect", "socket.getaddrinfo", "socket.gethostbyname")
 """Audit events of Python that mean that the network is used."""
 
@@ -67,13 +62,15 @@ def watch(plugin: dict[str, str]) -> dict[str, list[str]]:
         if event in _NETWORK:
             reached.append(f"{event} {arguments[-1]!r}")
 
-    _questions(_plain())  # what the core imports for them
+    installed_entry_points()  # imports what reads metadata
+    for core in _CORES:
+        importlib.import_module(core)
     before = {name.partition(".")[0] for name in sys.modules}
     sys.addaudithook(note)
     _questions(entry)
     after = {name.partition(".")[0] for name in sys.modules}
     own = entry.value.partition(":")[0].partition(".")[0].strip()
-    imported = sorted(after - before - _CORES - {own} - sys.stdlib_module_names)
+    imported = sorted(after - before - {own} - sys.stdlib_module_names)
     return {"imported": imported, "reached": reached}
 
 
@@ -86,23 +83,3 @@ def _questions(entry: EntryPoint) -> None:
     backend.explain({}, target)
     backend.list_models(target, live=False, keyring=False)
     backend.validate_credentials(target, keyring=False)
-
-
-def _plain() -> EntryPoint:
-    """Return a plugin that imports nothing."""
-    from mellea_api._contract.descriptor import BackendDescriptor
-    from mellea_api.hookspecs import hookimpl
-
-    plugin: Any = ModuleType("mellea_api_plain")
-
-    @hookimpl
-    def describe_backend(name: str) -> BackendDescriptor:
-        return BackendDescriptor(name=name, summary="plain", default_model="plain")
-
-    @hookimpl
-    def create_session(request: Any) -> Any:
-        raise NotImplementedError
-
-    plugin.describe_backend, plugin.create_session = describe_backend, create_session
-    sys.modules[plugin.__name__] = plugin
-    return EntryPoint(BACKENDS, "plain", plugin.__name__, "mellea-api")

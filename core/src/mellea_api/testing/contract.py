@@ -17,7 +17,7 @@ import itertools
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, ClassVar, get_args
+from typing import Any, ClassVar, Final, get_args
 from unittest import mock
 
 from hypothesis import HealthCheck, given, settings
@@ -29,7 +29,7 @@ from mellea_api._contract.errors import OptionError, OptionProblem
 from mellea_api._contract.reports import NormalizedOptions
 from mellea_api._contract.requests import Target
 from mellea_api._options.canonical import CANONICAL
-from mellea_api._options.listing import list_options
+from mellea_api._options.listing import OptionListing, list_options
 from mellea_api._options.pipeline import OptionPipeline
 from mellea_api._options.plan import plan_for
 from mellea_api._options.spelling import canonicalise, merge
@@ -40,6 +40,14 @@ from mellea_api.testing.apart import ask_apart
 from mellea_api.testing.strategies import invalid_values, option_dicts, spelled
 
 _ENDPOINTS = st.sampled_from(["chat", "completion"])
+_EXAMPLES: Final[Mapping[str, Any]] = {
+    "number": 0.5,
+    "integer": 3,
+    "seconds": 30,
+    "boolean": True,
+    "text": "x",
+    "texts": ["eA=="],
+}
 _UNKNOWN = "no/such-model"
 _quietly = settings(
     max_examples=50,
@@ -81,7 +89,8 @@ class BackendContract:
     Attributes:
         backend: The backend's name.
         models: Ids of models to try beside those of its catalogue and one that nobody knows.
-        may_import: Packages of others that its module may import: small ones.
+        may_import: Packages of others that it may import before a session: small ones. What it
+            imports in a process of its own does not count.
         patience: Seconds in which a process of its own must have imported it and asked it.
         registry: Where to look for it; None for the shared registry, of what is installed.
     """
@@ -98,8 +107,7 @@ class BackendContract:
         self, data: st.DataObject, endpoint: Endpoint
     ) -> None:
         """Hold what the provider is sent to JSON that it can read."""
-        target = self._target(data)
-        options = data.draw(option_dicts(target.descriptor, endpoint=endpoint, target=target))
+        target, options = self._drawn(data, endpoint)
         found = self._report(target, endpoint, options)
         if found is None:
             return
@@ -114,8 +122,7 @@ class BackendContract:
         self, data: st.DataObject, endpoint: Endpoint
     ) -> None:
         """Find every option that was given in the report, and what the report says on the wire."""
-        target = self._target(data)
-        options = data.draw(option_dicts(target.descriptor, endpoint=endpoint, target=target))
+        target, options = self._drawn(data, endpoint)
         found = self._report(target, endpoint, options)
         if found is None:
             return
@@ -134,8 +141,7 @@ class BackendContract:
         self, data: st.DataObject, endpoint: Endpoint
     ) -> None:
         """Write the same options in another way."""
-        target = self._target(data)
-        options = data.draw(option_dicts(target.descriptor, endpoint=endpoint, target=target))
+        target, options = self._drawn(data, endpoint)
         other = data.draw(spelled(options, target.descriptor, target=target))
         first = self._report(target, endpoint, options)
         second = self._report(target, endpoint, dict(reversed(list(other.items()))))
@@ -149,9 +155,8 @@ class BackendContract:
         self, data: st.DataObject, endpoint: Endpoint
     ) -> None:
         """Give some options to the session, and some to the call."""
-        target = self._target(data)
+        target, call = self._drawn(data, endpoint)
         defaults = data.draw(option_dicts(target.descriptor, target=target))
-        call = data.draw(option_dicts(target.descriptor, endpoint=endpoint, target=target))
         session = self._pipeline(target)
         try:
             session.set_defaults(defaults)
@@ -184,22 +189,19 @@ class BackendContract:
 
     def test_what_is_listed_without_conditions_is_what_is_sent(self) -> None:
         """Give each option that `mellea-api options` lists, alone."""
-        examples: dict[str, Any] = {"number": 1, "integer": 20, "text": "x", "texts": ["eA=="]}
         for target, endpoint in itertools.product(self._targets(), get_args(Endpoint)):
             listed = list_options(target, endpoint)
             depends = {option.rule.name for option in listed if option.rule.requires}
             for option in listed:
-                name, limits = option.rule.name, option.limits
-                if name in depends or limits.type not in examples or limits.choices:
+                name, example = option.rule.name, example_of(option)
+                if name in depends or example is None:
                     continue
-                found = self._report(target, endpoint, {name: examples[limits.type]})
-                assert found is not None, (target.model_id, option)
+                where = (target.model_id, option)
+                found = self._report(target, endpoint, {name: example})
+                assert found is not None, where
                 (decision,) = found.decisions
-                assert (decision.outcome != "dropped") == option.supported, (
-                    target.model_id,
-                    option,
-                )
-                assert not option.wire or decision.wire in ("", option.wire), option
+                assert (decision.outcome != "dropped") == option.supported, where
+                assert not option.wire or decision.wire in ("", option.wire), where
 
     @_quietly
     @given(data=st.data(), endpoint=_ENDPOINTS)
@@ -207,9 +209,8 @@ class BackendContract:
         self, data: st.DataObject, endpoint: Endpoint
     ) -> None:
         """Give the same to one session twice: nothing is kept from the first time."""
-        target = self._target(data)
+        target, options = self._drawn(data, endpoint)
         session = self._pipeline(target)
-        options = data.draw(option_dicts(target.descriptor, endpoint=endpoint, target=target))
         before = copy.deepcopy(options)
         found: list[Any] = []
         for _ in range(2):
@@ -283,6 +284,12 @@ class BackendContract:
     def _target(self, data: st.DataObject) -> Target:
         return data.draw(st.sampled_from(self._targets()))
 
+    def _drawn(self, data: st.DataObject, endpoint: Endpoint) -> tuple[Target, dict[str, Any]]:
+        """Return a target, and options that it accepts."""
+        target = self._target(data)
+        options = option_dicts(target.descriptor, endpoint=endpoint, target=target)
+        return target, data.draw(options)
+
     def _pipeline(self, target: Target) -> OptionPipeline:
         return self._backend().pipeline(target, policy="drop")
 
@@ -297,6 +304,20 @@ class BackendContract:
         assert refused.problems
         assert all(problem.path and problem.message for problem in refused.problems)
         return None
+
+
+def example_of(option: OptionListing) -> Any:
+    """Return a value that an option takes; None where nobody can think of one."""
+    if option.limits.choices:
+        return option.limits.choices[0]
+    value = _EXAMPLES.get(option.limits.type)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return value
+    if option.limits.maximum is not None:
+        value = min(value, option.limits.maximum)
+    if option.limits.minimum is not None and value < option.limits.minimum:
+        value = option.limits.minimum + (1 if option.limits.exclusive_minimum else 0)
+    return int(value) if option.limits.type == "integer" else value
 
 
 def _leaves(value: Any) -> Iterator[Any]:

@@ -30,12 +30,12 @@ from mellea_api.testing._server_harness import (
     PROMPT,
     ServerHarness,
     always,
-    example_of,
     is_within,
     needed_beside,
     no_proxies,
     refusing,
 )
+from mellea_api.testing.contract import example_of
 from mellea_api.testing.loopback import Asked, Reply
 
 _STATUSES: Mapping[int, type[errors.ProviderError]] = {
@@ -130,7 +130,7 @@ class ServerContract(ServerHarness):
         """Send the caller on to another server."""
         with self._server() as other, self._server() as server, self._session(server) as session:
             for status in (301, 302, 307, 308):
-                to = {"Location": f"{other.address}{self.path}/chat/completions"}
+                to = {"Location": f"{self._address(other)}/chat/completions"}
                 server.answer = always(Reply(status=status, headers=to, body={}))
                 self._fails(
                     lambda: session.chat(PROMPT), errors.MelleaAPIError, f"redirect {status}"
@@ -146,7 +146,7 @@ class ServerContract(ServerHarness):
             address = f"http://127.0.0.1:{unused.getsockname()[1]}{self.path}"
 
             def use() -> None:
-                with self._session_at(address) as session:
+                with self._session(address) as session:
                     session.chat(PROMPT)
 
             self._fails(use, errors.BackendUnavailableError, "nobody listens")
@@ -188,7 +188,7 @@ class ServerContract(ServerHarness):
             request = mellea_api.session_request(
                 self.backend,
                 self.model,
-                base_url=f"{server.address}{self.path}",
+                base_url=self._address(server),
                 registry=self._backends(),
                 **arguments,
             )

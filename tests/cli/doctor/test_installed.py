@@ -10,7 +10,6 @@ from support.fake_plugins import GOOD
 from support.installing import distribution
 from support.reports import row
 
-import mellea_api
 from mellea_api._diagnosis.doctor import diagnose
 
 
@@ -42,16 +41,6 @@ def test_mellea_is_held_to_the_versions_that_are_tested(
     (mellea,) = [one for one in diagnose().software if one.name == "mellea"]
     assert (mellea.version, mellea.state) == (version, state)
     assert ("pip check" in mellea.next_step) == (state != "ok")
-
-
-def test_a_plugin_of_this_project_has_the_cores_version(
-    doctor: Any, install: Any, only: Any
-) -> None:
-    install("fake", GOOD, distribution="mellea-api-watsonx")
-    only("fake")
-    fake = row(doctor(), "backends", "fake")
-    assert fake["state"] == "warning"
-    assert mellea_api.__version__ in fake["message"]
 
 
 def test_where_nothing_is_installed_that_is_the_error(monkeypatch: pytest.MonkeyPatch) -> None:

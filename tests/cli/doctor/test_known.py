@@ -10,7 +10,7 @@ import jsonschema
 from support.reports import REFERENCE, schema
 
 from mellea_api._api.environment import VARIABLES
-from mellea_api._diagnosis.doctor import TESTED_MELLEA, TESTED_PYTHON
+from mellea_api._diagnosis.doctor import TESTED_MELLEA
 from mellea_api._registry.registry import KNOWN_DISTRIBUTIONS
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -37,13 +37,6 @@ def test_the_versions_that_are_tested_are_those_of_the_constraints() -> None:
     ]
     lines.sort(key=lambda line: [int(part) for part in line.split(".")])
     assert (lines[0], lines[-1]) == TESTED_MELLEA
-    project = tomllib.loads((ROOT / "core/pyproject.toml").read_text("utf-8"))["project"]
-    pythons = [
-        tuple(map(int, found[1].split(".")))
-        for line in project["classifiers"]
-        if (found := re.fullmatch(r"Programming Language :: Python :: (3\.\d+)", line))
-    ]
-    assert (min(pythons), max(pythons)) == TESTED_PYTHON
 
 
 def test_the_distributions_of_this_project_are_those_of_the_tree() -> None:

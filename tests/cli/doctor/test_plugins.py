@@ -62,15 +62,15 @@ def test_no_plugin_is_imported_into_the_process(doctor: Any, install: Any, only:
     assert module not in sys.modules
 
 
-def test_an_alias_is_one_plugin_with_two_names(
+def test_an_alias_is_tried_by_its_own_name(
     doctor: Any, install: Any, only: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    module = install("fake", GOOD.replace("name=name", 'name="fake"'))
+    module = install("fake", GOOD)
     written = tmp_path / "site/dist_fake-1.0.dist-info/entry_points.txt"
     written.write_text(f"[mellea_api.backends]\nfake = {module}\nfaux = {module}\n")
     only("fake", "faux")
-    found = row(doctor(), "backends", "fake")
-    assert (found["aliases"], found["state"]) == (["faux"], "ok")
+    found = doctor()
+    assert [row(found, "backends", name)["state"] for name in ("fake", "faux")] == ["ok", "ok"]
     monkeypatch.setenv("MELLEA_BACKEND", "faux")
     monkeypatch.setenv("MELLEA_MODEL_OPTIONS", '{"temprature": 1}')
     assert row(doctor(), "variables", "MELLEA_MODEL_OPTIONS")["state"] == "failed"
@@ -128,8 +128,8 @@ def test_a_module_that_is_missing_is_told_with_what_brings_it(
     only("bad")
     bad = row(doctor(), "backends", "bad")
     assert "a_module_that_is_nowhere" in bad["message"]
-    assert bad["next_step"].startswith(
-        "Install what it needs: pip install --upgrade dist-bad. `pip check`"
+    assert bad["next_step"] == (
+        "Install it again, with what it needs: pip install --force-reinstall dist-bad"
     )
 
 
@@ -140,7 +140,7 @@ def test_a_module_of_its_own_that_is_missing_means_a_damaged_installation(
     (tmp_path / f"site/{module}.py").unlink()
     only("bad")
     bad = row(doctor(), "backends", "bad")
-    assert bad["next_step"] == "Install it again: pip install --force-reinstall dist-bad"
+    assert bad["next_step"].endswith("pip install --force-reinstall dist-bad")
 
 
 def test_without_a_file_of_its_own_python_starts_no_process_and_says_so(
@@ -191,17 +191,6 @@ def test_a_plugin_that_hangs_is_given_up(doctor: Any, install: Any, only: Any) -
     asleep = row(doctor("--timeout", "1"), "backends", "asleep")
     assert (asleep["state"], asleep["load_ms"]) == ("failed", None)
     assert "took more than 1 s" in asleep["message"]
-
-
-def test_a_plugin_that_imports_its_sdk_at_once_is_a_warning(
-    doctor: Any, install: Any, only: Any
-) -> None:
-    install("heavy", "import ollama\n" + GOOD.replace("name=name,", "name=name, sdk=('ollama',),"))
-    only("heavy")
-    found = doctor("--timeout", "60")
-    assert found["healthy"]
-    assert row(found, "backends", "heavy")["state"] == "warning"
-    assert "imports ollama" in row(found, "backends", "heavy")["message"]
 
 
 def test_a_broken_extension_is_told_with_what_it_means(

@@ -117,7 +117,7 @@ def test_misspelt_variables_of_ours_are_told_with_what_was_meant(
     for name, known in meant.items():
         assert found[name]["state"] == "warning"
         assert found[name]["next_step"] == f"Did you mean {known}?"
-    assert set(found) - {"MELLEA_BACKEND"} == set(meant) | {"MELLEA_API_PLUGINS"}
+    assert set(found) == set(meant) | {"MELLEA_API_PLUGINS"}
 
 
 def test_what_mellea_reads_is_no_mistake(
@@ -137,12 +137,6 @@ def test_what_mellea_reads_is_no_mistake(
         monkeypatch.setenv(name, "INFO")
     monkeypatch.setenv("MELLEA_BACKEND", "ngram")
     assert not [found for found in doctor()["variables"] if found["state"] != "ok"]
-
-
-def test_a_default_backend_that_is_not_there_is_a_warning(doctor: Any, only: Any) -> None:
-    found = doctor()
-    assert row(found, "variables", "MELLEA_BACKEND")["state"] == "warning"
-    assert found["healthy"]
 
 
 def test_what_is_switched_off_is_told_and_not_loaded(doctor: Any, only: Any) -> None:

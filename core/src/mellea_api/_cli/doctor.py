@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 import click
 
@@ -40,15 +40,11 @@ def doctor(output: Output, timeout: float) -> None:
 
     found = diagnose(timeout=timeout)
     code = 0 if found.healthy else 1
-
-    def names(row: Any) -> str:
-        return ", ".join((row.name, *row.aliases))
-
     output.show(
         {"healthy": found.healthy, "exit_code": code, **asdict(found, recurse=False)},
         (found.software, {"software": "name", "version": "version", "state": "state", **_RESULT}),
-        (found.backends, {"backend": names, **_PLUGIN}),
-        (found.extensions, {"extension": names, **_PLUGIN}),
+        (found.backends, {"backend": "name", **_PLUGIN}),
+        (found.extensions, {"extension": "name", **_PLUGIN}),
         (found.variables, {"variable": "name", "state": "state", **_RESULT}),
     )
     states = [row.state for row in found]

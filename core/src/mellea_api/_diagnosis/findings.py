@@ -20,34 +20,59 @@ State = Literal["ok", "warning", "failed", "skipped"]
 
 @frozen(kw_only=True)
 class Finding:
-    """One thing that was checked: a step of a check, a distribution, or an environment variable.
+    """One thing that was checked.
 
     Args:
-        name: The step (`plugin`: it loads; `settings`: model and address, and the variables that
-            they come from; `options`: those of the environment; `credentials`; with a probe
-            `server`: it answers, and `model`: the server has it), or the name of the
-            distribution or variable.
+        name: The environment variable, or what else was checked.
         state: `ok`, `warning` (it works, and somebody should look), `failed` or `skipped` (not
             checked, or switched off).
         message: The result in one line; may be empty for `ok`. It never shows a variable's value.
         next_step: What to do about it; empty if there is nothing to do.
-        version: A distribution's version; empty if it is not installed.
-        error: Why a step failed; its class says what kind of failure it is.
-        variable: The environment variable whose value made a step fail; empty if none did.
     """
 
     name: str
     state: State = "ok"
     message: str = ""
     next_step: str = ""
-    version: str = ""
+
+
+@frozen(kw_only=True)
+class Step(Finding):
+    """One step of the check of a backend.
+
+    Args:
+        name: `plugin`: it loads; `settings`: model and address, and the variables that they come
+            from; `options`: those of the environment; `credentials`; with a probe `server`: it
+            answers, and `model`: the server has it.
+        state: As of every `Finding`.
+        message: As of every `Finding`.
+        next_step: As of every `Finding`.
+        error: Why it failed; its class says what kind of failure it is.
+        variable: The environment variable whose value made it fail; empty if none did.
+    """
+
     error: MelleaAPIError | None = None
     variable: str = ""
 
 
 @frozen(kw_only=True)
-class PluginFinding(Finding):
-    """What `diagnose` says about one plugin, beside what every `Finding` has.
+class Software(Finding):
+    """One distribution that is installed, or Python.
+
+    Args:
+        name: The distribution's name.
+        state: As of every `Finding`.
+        message: As of every `Finding`.
+        next_step: As of every `Finding`.
+        version: Its version; empty if it is not installed.
+    """
+
+    version: str = ""
+
+
+@frozen(kw_only=True)
+class PluginFinding(Software):
+    """The plugin of one backend, or one extension.
 
     Args:
         name: The name of the backend or extension.
@@ -55,9 +80,6 @@ class PluginFinding(Finding):
         message: Why it cannot be used, or what somebody should look at.
         next_step: What to do about it.
         version: The distribution's version; empty for several distributions.
-        error: Not set.
-        variable: Not set.
-        aliases: Its other names.
         distribution: The distribution that brings it; several with "and" between them.
         contract_version: The version of the contract that it was written for; None for an
             extension, and for a plugin that does not load.
@@ -66,7 +88,6 @@ class PluginFinding(Finding):
     """
 
     distribution: str = ""
-    aliases: tuple[str, ...] = ()
     contract_version: int | None = None
     load_ms: float | None = None
 
@@ -90,7 +111,7 @@ class BackendReadiness:
     version: str = ""
     model_id: str | None = None
     base_url: str | None = None
-    steps: tuple[Finding, ...] = ()
+    steps: tuple[Step, ...] = ()
     credentials: CredentialReport | None = None
 
     @property
@@ -131,7 +152,7 @@ class Diagnosis:
             reads, or whose name begins with `MELLEA_` and is probably misspelt.
     """
 
-    software: tuple[Finding, ...]
+    software: tuple[Software, ...]
     backends: tuple[PluginFinding, ...]
     extensions: tuple[PluginFinding, ...]
     variables: tuple[Finding, ...]

@@ -21,7 +21,7 @@ from mellea_api._api.selection import Selection, backend_name, blame, select
 from mellea_api._contract import errors
 from mellea_api._contract.address import shown_address
 from mellea_api._contract.refusals import completed, timed_out
-from mellea_api._diagnosis.findings import BackendReadiness, Finding, Readiness, State
+from mellea_api._diagnosis.findings import BackendReadiness, Readiness, State, Step
 from mellea_api._diagnosis.variables import first_set, secrets_of, variables_of
 from mellea_api._provider.deadlines import call_each
 from mellea_api._secrecy.secrets import Secret, redact
@@ -39,6 +39,10 @@ _DOWN: Final = (
     errors.RateLimitError,
     errors.AnswerError,
 )
+_KINDS: Final = {
+    "unreachable": errors.BackendUnavailableError,
+    "forbidden": errors.PermissionDeniedError,
+}
 _PLACES: Final = {"argument": "as given", "default": "the default"}
 
 
@@ -128,7 +132,7 @@ class _Check:
     target: Target | None = None
     doing: str = "plugin"
     done: bool = False
-    steps: list[Finding] = field(factory=list)
+    steps: list[Step] = field(factory=list)
     facts: dict[str, Any] = field(factory=dict)
 
     def run(self) -> None:
@@ -184,7 +188,7 @@ class _Check:
 
     def _add(self, name: str, state: State, message: str, next_step: str = "") -> None:
         message = " ".join(redact(message).split())
-        self.steps.append(Finding(name=name, state=state, message=message, next_step=next_step))
+        self.steps.append(Step(name=name, state=state, message=message, next_step=next_step))
 
     def _fail(self, name: str, error: errors.MelleaAPIError, variable: str = "") -> None:
         self.steps.append(_failed(name, error, variable))
@@ -257,32 +261,27 @@ class _Check:
             noted=noted.append,
         )
         self.facts["credentials"] = report
-        kinds = {
-            "unreachable": errors.BackendUnavailableError,
-            "forbidden": errors.PermissionDeniedError,
-        }
-        kind: type[errors.ProviderError] = kinds.get(report.status, errors.CredentialError)
         # A plugin's own report is the error that a session would end in.
-        noted.append(kind(report.message, next_step="", backend=report.backend))
-        error = noted[0]
+        kind: type[errors.ProviderError] = _KINDS.get(report.status, errors.CredentialError)
+        error = noted[0] if noted else kind(report.message, next_step="", backend=report.backend)
         sources = "".join(f" ({one.name} from {one.source})" for one in report.fields if one.source)
         if report.status == "unreachable":
             message = f"the server could not be asked about them{sources}"
             self._add("credentials", "skipped", message)
             self._fail("server", error)
-        elif not report.usable:
-            malformed = {one.name for one in report.fields if one.status == "malformed"}
-            fields = target.descriptor.credentials
-            names = (v for one in fields if one.name in malformed for v in variables_of(one))
-            self._fail("credentials", error, first_set(names))
         elif isinstance(error, errors.ModelNotFoundError):
             message = f"they could not be tried without the model{sources}"
             self._add("credentials", "skipped", message)
             self._fail("model", error)
             return False
-        else:
+        elif report.usable:
             state: State = "warning" if report.status == "unchecked" else "ok"
             self._add("credentials", state, f"{report.message}{sources}")
+        else:
+            malformed = {one.name for one in report.fields if one.status == "malformed"}
+            fields = target.descriptor.credentials
+            names = (v for one in fields if one.name in malformed for v in variables_of(one))
+            self._fail("credentials", error, first_set(names))
         return report.usable
 
     def _server(self, backend: Backend, target: Target) -> None:
@@ -315,9 +314,9 @@ class _Check:
             self._fail("model", completed(errors.ModelNotFoundError(known=live), target))
 
 
-def _failed(name: str, error: errors.MelleaAPIError, variable: str = "") -> Finding:
+def _failed(name: str, error: errors.MelleaAPIError, variable: str = "") -> Step:
     error = copy.copy(error)  # masks what was no secret yet when it was made, and has no cause
-    return Finding(
+    return Step(
         name=name,
         state="failed",
         message=" ".join(error.reason.split()),

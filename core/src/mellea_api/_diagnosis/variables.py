@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from attrs import frozen
 
-from mellea_api._api.environment import DEFAULT_BACKEND, VARIABLES, RuntimeEnvironment
+from mellea_api._api.environment import VARIABLES, RuntimeEnvironment
 from mellea_api._contract.errors import MelleaAPIError
 from mellea_api._diagnosis.findings import Finding
 from mellea_api._registry.discovery import Settings
@@ -98,7 +98,7 @@ def variable_findings(
     Args:
         registry: The installed backends.
         reads: What each backend reads, by its name.
-        failed: Findings about values that a backend cannot use; each names its variable.
+        failed: Findings about variables whose values a backend cannot use.
     """
     uses: dict[str, list[str]] = {name: [] for name in VARIABLES}
     for backend, several in reads.items():
@@ -106,31 +106,21 @@ def variable_findings(
             first = first_set(one.before)
             instead = f", where {first} counts instead" if first else ""
             uses.setdefault(one.name, []).append(f"{one.what} of {backend}{instead}")
-    problems = {one.variable: (one.message, one.next_step) for one in failed}
-    problems |= _own_problems(registry)
-    if not first_set(["MELLEA_BACKEND"]) and registry.names() and DEFAULT_BACKEND not in registry:
-        yield Finding(
-            name="MELLEA_BACKEND",
-            state="warning",
-            message=f"It is not set, and its default, {DEFAULT_BACKEND}, is not there.",
-            next_step=f"Set it to one of {', '.join(registry.names())}.",
-        )
+    problems = {found.name: found for found in (*failed, *_own_problems(registry))}
     for name in sorted(os.environ):
         if name in uses and not first_set([name]):
             yield Finding(name=name, message="It is empty, which counts as not set.")
-        elif name in uses and name in problems:
-            message, next_step = problems[name]
-            yield Finding(name=name, state="failed", message=message, next_step=next_step)
         elif name in uses:
-            yield Finding(name=name, message=f"{'; '.join(uses[name]) or 'It is used'}.")
+            message = f"{'; '.join(uses[name]) or 'It is used'}."
+            yield problems.get(name) or Finding(name=name, message=message)
         elif name.upper().startswith("MELLEA") and (near := _nearest(name, uses)):
             message = "Neither this library nor a backend reads it."
             next_step = f"Did you mean {near}?"
             yield Finding(name=name, state="warning", message=message, next_step=next_step)
 
 
-def _own_problems(registry: Registry) -> dict[str, tuple[str, str]]:
-    """Return what is wrong with this library's own variables, and what to do, by their names."""
+def _own_problems(registry: Registry) -> Iterator[Finding]:
+    """Yield what is wrong with this library's own variables."""
     from mellea_api._api.arguments import policy_of
     from mellea_api._models.cache import default_cache
 
@@ -143,14 +133,13 @@ def _own_problems(registry: Registry) -> dict[str, tuple[str, str]]:
     ]
     if backend and backend not in registry:
         reads.append(lambda: registry.backend(backend))  # raises, and imports nothing
-    problems = {}
     for read in reads:
         try:
             read()
         except MelleaAPIError as error:
-            variable = getattr(error, "variable", None) or "MELLEA_BACKEND"
-            problems[variable] = (error.reason, error.next_step)
-    return problems
+            name = getattr(error, "variable", None) or "MELLEA_BACKEND"
+            message, next_step = error.reason, error.next_step
+            yield Finding(name=name, state="failed", message=message, next_step=next_step)
 
 
 def _nearest(name: str, known: Iterable[str]) -> str | None:

@@ -21,7 +21,7 @@ from mellea_api._api.selection import Selection, backend_name, blame, select
 from mellea_api._contract.errors import ConfigurationError, ModelNotFoundError
 from mellea_api._contract.requests import Policy
 from mellea_api._options.rules import own
-from mellea_api._registry.registry import Registry, given_or_shared
+from mellea_api._registry.registry import Registry, shared_registry
 from mellea_api._secrecy.logs import logger, under_run
 from mellea_api._secrecy.veil import hidden, hide
 from mellea_api._sessions._mellea.clients import closed
@@ -326,7 +326,7 @@ class MelleaRuntime:
     def _wanted(
         self, name: str, model_id: Any, options: Mapping[str, Any], arguments: Mapping[str, Any]
     ) -> Selection:
-        registry = given_or_shared(self._registry)
+        registry = self._registry or shared_registry()
         return select(
             registry, self._environment, name, model_id, options, **self._common, **arguments
         )

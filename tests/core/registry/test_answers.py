@@ -80,7 +80,7 @@ def test_a_hook_that_would_end_the_program_is_an_error(
 ) -> None:
     made = found(f"@hookimpl\ndef {hook}(request): raise SystemExit(3)").backend("fake")
     if hook == "list_models":
-        with pytest.raises(PluginError, match="list_models failed with SystemExit: 3"):
+        with pytest.raises(PluginError, match="list_models raised SystemExit: 3"):
             made.list_models(made.target())
     else:
         report = made.validate_credentials(made.target(), probe=True)
@@ -92,7 +92,7 @@ def test_a_probe_that_forgets_its_deadline_is_given_up(
     found: Callable[..., Registry], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Before it ends, which is all that can be said without a clock."""
-    monkeypatch.setattr("mellea_api._registry.credentials._GRACE", 0.05)
+    monkeypatch.setattr("mellea_api._registry.backend._GRACE", 0.05)
     made = found(
         "import threading\nended = threading.Event()\n"
         "@hookimpl\ndef validate_credentials(request):\n    ended.wait(60)"

@@ -11,7 +11,7 @@ from support.fake_plugins import GOOD, backend, refused, registry
 from mellea_api import PluginError
 from mellea_api._contract.descriptor import OptionType
 from mellea_api._options.limits import CHECKS
-from mellea_api._registry.loading import check_plugin
+from mellea_api._registry.loading import find_problems
 from mellea_api.plugin import CredentialField, OptionRule, hookimpl
 
 WritePlugin = Callable[[str], str]
@@ -77,13 +77,13 @@ BOTH = DESCRIBE + CREATE
         ),
         (
             DESCRIBE + "def create_session(request): ...",
-            "create_session has no mark of mellea_api; mark it with @hookimpl",
+            "create_session has no mark; mark it with @hookimpl",
         ),
         (
             "import pluggy\nother = pluggy.HookimplMarker('llm')\n"
             + DESCRIBE
             + CREATE.replace("@hookimpl", "@other"),
-            "create_session has no mark of mellea_api; mark it with @hookimpl from mellea_api.plugin",
+            "create_session has no mark; mark it with @hookimpl from mellea_api.plugin",
         ),
         (
             BOTH + "@hookimpl(wrapper=True)\ndef list_models(request): ...",
@@ -134,7 +134,7 @@ def test_a_wrapper_that_only_raises_or_returns_later_is_fine() -> None:
         def create_session(self, request: Any) -> Any:
             yield
 
-    assert not list(check_plugin(Wrappers(), extension=True))
+    assert not list(find_problems(Wrappers(), "extension"))
 
 
 # --- the description ---------------------------------------------------------------------------

@@ -141,7 +141,7 @@ def test_an_answer_of_the_wrong_type_is_laid_at_the_door_of_those_that_had_a_par
 @pytest.mark.parametrize(
     ("source", "reason"),
     [
-        ("yield\n    raise KeyError('mine')", "failed with KeyError: 'mine'"),
+        ("yield\n    raise KeyError('mine')", "raised KeyError: 'mine'"),
         ("answer = yield\n    raise SystemExit(3)\n    return answer", "SystemExit: 3"),
         ("if False:\n        yield\n    return 3", "did not yield"),
         ("answer = yield\n    yield\n    return answer", "has second yield"),

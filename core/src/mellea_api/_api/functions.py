@@ -15,7 +15,7 @@ from mellea_api._contract.settings import refuse_unknown
 from mellea_api._credentials.find import from_arguments
 from mellea_api._options.rules import own
 from mellea_api._options.spelling import Unknown
-from mellea_api._registry.registry import Registry, given_or_shared
+from mellea_api._registry.registry import Registry, shared_registry
 from mellea_api._secrecy.veil import hidden, hide
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def start_session(
         session_arguments["plugins"] = list(plugins)
     if allow_context_type_change is not None:
         session_arguments["allow_context_type_change"] = allow_context_type_change
-    backend = given_or_shared(registry).backend(backend_name)
+    backend = (registry or shared_registry()).backend(backend_name)
     # These would be taken for the arguments of `session_request`.
     ours = {"backend", "context", "session_arguments"}
     refuse_unknown(backend.descriptor, sorted(ours.intersection(backend_kwargs)))
@@ -133,7 +133,7 @@ def build_session(request: SessionRequest, *, registry: Registry | None = None) 
     Raises:
         MelleaAPIError: As `start_session` raises.
     """
-    return given_or_shared(registry).backend(request.target.backend).create_session(request)
+    return (registry or shared_registry()).backend(request.target.backend).create_session(request)
 
 
 def session_request(
@@ -164,7 +164,7 @@ def session_request(
     from mellea_api._registry.backend import Backend
 
     if not isinstance(backend, Backend):
-        backend = given_or_shared(registry).backend(backend)
+        backend = (registry or shared_registry()).backend(backend)
     target, given = target_and_credentials(backend, model_id, base_url, backend_kwargs)
     return SessionRequest(
         target=target,
@@ -212,7 +212,7 @@ def explain_options(
         PluginError: If its plugin is broken.
     """
     base_url = hide(base_url)
-    found = given_or_shared(registry).backend(backend)
+    found = (registry or shared_registry()).backend(backend)
     one_of("endpoint", endpoint, get_args(Endpoint))
     one_of("unknown", unknown, get_args(Unknown))
     target = found.target(model_id, base_url, server=server)
@@ -291,7 +291,7 @@ def list_all_models(
 
     one_of("freshness", freshness, get_args(Freshness))
     allowed = seconds(timeout) or 10.0
-    found = given_or_shared(registry)
+    found = registry or shared_registry()
     if backends is not None:
         backends = [backends] if isinstance(backends, str) else list(backends)
     for name in (*(backends or ()), *arguments):
@@ -346,7 +346,7 @@ def validate_credentials(
         ConfigurationError: If an argument cannot be used.
     """
     backend_kwargs, base_url = hidden(backend_kwargs), hide(base_url)
-    found = given_or_shared(registry).backend(backend)
+    found = (registry or shared_registry()).backend(backend)
     target, given = target_and_credentials(found, model_id, base_url, backend_kwargs)
     return found.validate_credentials(
         target, given, probe=probe, timeout=seconds(timeout) or 10.0, keyring=keyring

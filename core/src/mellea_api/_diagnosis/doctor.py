@@ -187,7 +187,7 @@ def load(names: dict[str, str], timeout: float) -> dict[str, Any]:
     began = time.perf_counter()
     try:
         if entry.group == EXTENSIONS:
-            load_plugin(entry, extension=True)
+            load_plugin(entry, "extension")
         else:
             descriptor = registry.backend(entry.name).descriptor
     except MelleaAPIError as error:

@@ -77,7 +77,7 @@ def check_readiness(
             plugins is malformed.
     """
     from mellea_api._api.arguments import seconds
-    from mellea_api._registry.registry import given_or_shared
+    from mellea_api._registry.registry import shared_registry
 
     timeout = seconds(timeout) or 10.0
     environment, problem = _environment()
@@ -85,7 +85,7 @@ def check_readiness(
         backends = backend_name(None, environment)
     check = functools.partial(
         _Check,
-        registry=given_or_shared(registry),
+        registry=(registry or shared_registry()),
         environment=environment,
         problem=problem,
         model_id=model_id,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
 
 from attrs import evolve
 
@@ -16,9 +17,16 @@ from mellea_api._contract.descriptor import (
     ModelInfo,
 )
 from mellea_api._contract.errors import ConfigurationError, MelleaAPIError, ModelNotFoundError
-from mellea_api._contract.reports import CredentialReport, NormalizedOptions, OptionPatch
+from mellea_api._contract.refusals import timed_out
+from mellea_api._contract.reports import (
+    CredentialFinding,
+    CredentialReport,
+    NormalizedOptions,
+    OptionPatch,
+)
 from mellea_api._contract.requests import (
     Asking,
+    CredentialQuery,
     CredentialRequest,
     ErrorRequest,
     ModelsRequest,
@@ -26,25 +34,28 @@ from mellea_api._contract.requests import (
     Policy,
     SessionRequest,
     Target,
-    asking,
 )
 from mellea_api._contract.settings import check_arguments, check_listing, check_settings
-from mellea_api._credentials.judge import credential_error
+from mellea_api._credentials.find import find_credentials
+from mellea_api._credentials.judge import credential_error, report_from_error
 from mellea_api._models.known import complete, note_unchecked
 from mellea_api._options.canonical import CANONICAL, SPELLINGS
 from mellea_api._options.pipeline import OptionPipeline
 from mellea_api._options.plan import apply_rules
 from mellea_api._options.spelling import Unknown
-from mellea_api._registry.credentials import find_for, probe_credentials, require
+from mellea_api._provider.deadlines import call_with_deadline
 from mellea_api._registry.discovery import EntryPoint
 from mellea_api._registry.hooks import Hooks
-from mellea_api._registry.loading import broken
+from mellea_api._secrecy.logs import logger
 from mellea_api._secrecy.secrets import Secret
-from mellea_api._secrecy.veil import hide, veiled
+from mellea_api._secrecy.veil import veiled
 from mellea_api._sessions._mellea.sessions import model_name, version
 
 if TYPE_CHECKING:
     from mellea import MelleaSession
+
+_GRACE: Final = 1.0
+"""Seconds that a plugin has beyond a probe's timeout: its own error says more than ours."""
 
 
 class Backend:
@@ -76,54 +87,51 @@ class Backend:
         self.name = name
         self.entry_point = entry_point
         self.names = frozenset((name, *names))
-        self._hooks = Hooks(entry_point, plugin, extensions)
+        hooks = self._hooks = Hooks(entry_point, plugin, extensions)
         self.descriptor = self._describe()
-        self._hooks.implemented_in(self.descriptor.implementation, self.descriptor.sdk)
-        self._reviewed = self._hooks.answering("review_options") > 0
-        # More than the core's default: the descriptor alone does not decide.
-        self._own_description = self._hooks.takes("describe_backend", "target")
-        self._own_options = self._hooks.answering("normalize_options") > 1
+        hooks.complete(self.descriptor)
+        # What only the core answers is not asked for: the descriptor alone decides.
+        self._described_by_target = hooks.takes("describe_backend", "target")
+        self._review = self._ask_for_patches if hooks.answering("review_options") else None
+        self._normalize = self._ask_to_render if hooks.answering("normalize_options") > 1 else None
+        self._vault = self._ask_vault if hooks.answering("find_credential") else None
+
+    # What it is
 
     def _describe(self, target: Target | None = None) -> BackendDescriptor:
         descriptor = self._hooks.ask(
             "describe_backend", BackendDescriptor, name=self.name, target=target
         )
-        if descriptor is None:
-            raise self._hooks.blamed("describe_backend", "describe_backend returned None")
-        if target is not None and descriptor is self.descriptor:
-            return descriptor  # it was checked as the plugin was loaded
-        for rule in descriptor.options:
-            if rule.name in SPELLINGS and rule.name not in CANONICAL:
-                raise self._hooks.blamed(
-                    "describe_backend",
-                    f"the rule for {rule.name!r} is never read, since that is a spelling of "
-                    f"{SPELLINGS[rule.name]!r}: name it so",
-                )
-        if target is None:
-            self._check_identity(descriptor)
-            return descriptor
-        known = {field.name for field in self.descriptor.credentials}
-        for field in descriptor.credentials:
-            if field.secret and field.name not in known:
-                raise self._hooks.blamed(
-                    "describe_backend",
-                    f"describe_backend returned the secret {field.name!r} for a target, which is "
-                    "not among the credentials of the backend: given as an argument, it would be "
-                    "shown",
-                )
+        if target is None or descriptor is not self.descriptor:
+            for problem in self._problems(descriptor, target):
+                raise self._hooks.blamed("describe_backend", problem)
         return descriptor
 
-    def _check_identity(self, descriptor: BackendDescriptor) -> None:
+    def _problems(self, descriptor: BackendDescriptor, target: Target | None) -> Iterator[str]:
+        for rule in descriptor.options:
+            if rule.name in SPELLINGS and rule.name not in CANONICAL:
+                yield (
+                    f"the rule for {rule.name!r} is never read, since that is a spelling of "
+                    f"{SPELLINGS[rule.name]!r}: name it so"
+                )
+        if target is not None:
+            known = {field.name for field in self.descriptor.credentials}
+            for field in descriptor.credentials:
+                if field.secret and field.name not in known:
+                    yield (
+                        f"describe_backend returned the secret {field.name!r} for a target, which "
+                        "is not among the credentials of the backend: given as an argument, it "
+                        "would be shown"
+                    )
+            return
         if descriptor.name not in self.names:
-            problem = f"it is found as {self.name!r} and calls itself {descriptor.name!r}"
-            raise broken(self.entry_point, problem)
+            yield f"it is found as {self.name!r} and calls itself {descriptor.name!r}"
         wanted = descriptor.contract_version
         if not OLDEST_CONTRACT <= wanted <= CONTRACT_VERSION:
             old = "mellea-api" if wanted > CONTRACT_VERSION else self.entry_point.distribution
-            raise broken(
-                self.entry_point,
+            yield (
                 f"it was written for version {wanted} of the contract, and this mellea-api speaks "
-                f"version {CONTRACT_VERSION}; upgrade {old}",
+                f"version {CONTRACT_VERSION}; upgrade {old}"
             )
 
     def target(
@@ -149,50 +157,50 @@ class Backend:
         """
         descriptor = self.descriptor
         try:
-            address, source = find_address(descriptor, hide(base_url))
+            address, source = find_address(descriptor, base_url)
         except ConfigurationError as error:
             raise veiled(error) from error.__cause__
-        if server not in (None, *descriptor.servers):
+        if server is not None and server not in descriptor.servers:
             raise ConfigurationError(
                 f"Cannot use server={server!r}.",
                 next_step=f"Use one of {', '.join(descriptor.servers)}, or leave it out.",
                 backend=self.name,
             )
-        check_settings(descriptor, settings or {})
-        return self.with_rules(
-            Target(
-                descriptor=descriptor,
-                model_id=self._model_id(model_id),
-                base_url=address,
-                base_url_source=source,
-                stated_server=server,
-                settings=dict(settings or {}),
-                mellea_version=version(),
-            )
+        settings = dict(settings or {})
+        if settings:
+            check_settings(descriptor, settings)
+        target = Target(
+            descriptor=descriptor,
+            model_id=self._model_id(model_id),
+            base_url=address,
+            base_url_source=source,
+            stated_server=server,
+            settings=settings,
+            mellea_version=version(),
         )
+        return self.with_rules(target)
 
     def with_rules(self, target: Target) -> Target:
         """Return a target with the description, and so the option rules, that hold for it now."""
-        if not self._own_description:
+        if not self._described_by_target:
             return target
         described = self._describe(evolve(target, descriptor=self.descriptor))
         return target if described is target.descriptor else evolve(target, descriptor=described)
 
     def _model_id(self, model_id: Any) -> str:
-        default = self.descriptor.default_model
+        default = self.descriptor.default_model or ""
         if model_id is None:
-            return default or ""
+            return default
         if isinstance(model_id, str) and model_id.strip():
             return model_id.strip()
         name = model_name(model_id, self.descriptor.model_identifier)
         if name is not None:
             return name
         if isinstance(model_id, str) or not hasattr(model_id, "hf_model_name"):
+            example = f", such as {default}" if default else ""
             raise ConfigurationError(
                 f"Cannot use model_id={model_id!r} for the {self.name} backend.",
-                next_step=f"Give a model's name as text, such as {default}."
-                if default
-                else "Give a model's name as text.",
+                next_step=f"Give a model's name as text{example}.",
                 backend=self.name,
             )
         raise ModelNotFoundError(
@@ -202,6 +210,8 @@ class Backend:
             backend=self.name,
         )
 
+    # Options
+
     def pipeline(
         self, target: Target, *, policy: Policy = "warn", unknown: Unknown = "error"
     ) -> OptionPipeline:
@@ -210,30 +220,9 @@ class Backend:
             target,
             policy=policy,
             unknown=unknown,
-            review=self._review if self._reviewed else None,
-            normalize=self._normalize if self._own_options else None,
+            review=self._review,
+            normalize=self._normalize,
         )
-
-    def _review(self, request: OptionsRequest) -> Iterable[Sequence[OptionPatch] | None]:
-        answers = self._hooks.ask("review_options", list, request=request) or []
-        for answer in answers:
-            if not isinstance(answer, Iterable):
-                raise self._hooks.wrong("review_options", answer, "Sequence")
-        return answers
-
-    def _normalize(self, request: OptionsRequest) -> NormalizedOptions:
-        given = set(request.options)  # as it was before a hook could change it
-        request = evolve(request, render=apply_rules)
-        answer = self._hooks.ask("normalize_options", NormalizedOptions, request=request)
-        if answer is None:
-            raise self._hooks.blamed("normalize_options", "normalize_options returned None")
-        lost = given - {decision.name for decision in answer.decisions}
-        if lost:
-            names = ", ".join(sorted(lost))
-            raise self._hooks.blamed(
-                "normalize_options", f"normalize_options says nothing of what became of {names}"
-            )
-        return answer
 
     def explain(
         self,
@@ -248,9 +237,28 @@ class Backend:
         Raises:
             OptionError: If they could not be sent; lists all problems.
         """
-        return (
-            self.pipeline(target, policy="drop", unknown=unknown).render(options, endpoint).report
-        )
+        pipeline = self.pipeline(target, policy="drop", unknown=unknown)
+        return pipeline.render(options, endpoint).report
+
+    def _ask_for_patches(self, request: OptionsRequest) -> Iterable[Sequence[OptionPatch] | None]:
+        answers = self._hooks.ask("review_options", list, request=request)
+        for answer in answers:
+            if not isinstance(answer, Iterable):
+                raise self._hooks.wrong("review_options", answer, "Sequence")
+        return answers
+
+    def _ask_to_render(self, request: OptionsRequest) -> NormalizedOptions:
+        given = set(request.options)  # as it was before a hook could change it
+        request = evolve(request, render=apply_rules)
+        answer = self._hooks.ask("normalize_options", NormalizedOptions, request=request)
+        lost = given - {decision.name for decision in answer.decisions}
+        if lost:
+            names = ", ".join(sorted(lost))
+            reason = f"normalize_options says nothing of what became of {names}"
+            raise self._hooks.blamed("normalize_options", reason)
+        return answer
+
+    # Credentials
 
     def credentials(
         self,
@@ -267,7 +275,34 @@ class Backend:
             keyring: Whether the system's keyring may be asked for what is nowhere else; leave it
                 alone where nobody named this backend.
         """
-        return find_for(self._hooks, target, arguments, keyring=keyring)[0]
+        return self._find(target, arguments, keyring=keyring)[0]
+
+    def required_credentials(
+        self, target: Target, arguments: Mapping[str, Secret]
+    ) -> dict[str, Secret]:
+        """Return the credentials that a session can use; log which places could not be read.
+
+        Raises:
+            CredentialError: If a needed one is missing or malformed.
+        """
+        secrets, findings = self._find(target, arguments, keyring=True)
+        error = credential_error(target, findings)
+        if error is not None:
+            raise error
+        for field, finding in zip(target.descriptor.credentials, findings, strict=True):
+            if finding.status == "not-needed" and finding.reason:
+                level = logging.INFO if field.required == "never" else logging.WARNING
+                logger.log(level, "no %s for %s: %s", field.name, target.backend, finding.reason)
+        return secrets
+
+    def _find(
+        self, target: Target, arguments: Mapping[str, Any] | None, *, keyring: bool
+    ) -> tuple[dict[str, Secret], list[CredentialFinding]]:
+        given = {"base_url": target.base_url, **target.settings, **(arguments or {})}
+        return find_credentials(target, given, self._vault, keyring=keyring)
+
+    def _ask_vault(self, query: CredentialQuery) -> Secret | None:
+        return self._hooks.ask("find_credential", Secret, request=query)
 
     def validate_credentials(
         self,
@@ -277,7 +312,7 @@ class Backend:
         probe: bool = False,
         timeout: float = 10.0,
         keyring: bool = True,
-        noted: Callable[[MelleaAPIError], None] | None = None,
+        noted: Callable[[MelleaAPIError], None] = lambda error: None,
     ) -> CredentialReport:
         """Report whether the credentials will do; the arguments are as for `credentials`.
 
@@ -290,20 +325,27 @@ class Backend:
             noted: Is told the error that a probe ended in: it may be about something else than
                 credentials, such as a model that is not there, which a report does not tell.
         """
-        secrets, findings = find_for(self._hooks, target, arguments, keyring=keyring)
+        secrets, findings = self._find(target, arguments, keyring=keyring)
         # The provider is not asked where one is missing or malformed.
         probe = probe and credential_error(target, findings) is None
         request = CredentialRequest(
             target=target, credentials=secrets, findings=findings, timeout=timeout, probe=probe
         )
-        report = (
-            probe_credentials(self._hooks, request, noted)
-            if probe
-            else self._hooks.ask("validate_credentials", CredentialReport, request=request)
-        )
-        if not isinstance(report, CredentialReport):
-            raise self._hooks.wrong("validate_credentials", report, "CredentialReport")
-        return report
+        if not probe:
+            return self._hooks.ask("validate_credentials", CredentialReport, request=request)
+        failure: MelleaAPIError
+        try:
+            self._hooks.loaded()  # an import takes no time from the provider
+            # A plugin that forgets the deadline must not keep a caller for ever.
+            return call_with_deadline(lambda: self._hooks.probe(request), timeout + _GRACE)
+        except MelleaAPIError as error:
+            failure = error
+        except TimeoutError:
+            failure = timed_out(target, timeout)
+        noted(failure)
+        return report_from_error(request, failure)
+
+    # Models
 
     def list_models(
         self,
@@ -320,31 +362,29 @@ class Backend:
             ProviderError: If the provider was asked and could not be reached or refused.
         """
         check_listing(target.descriptor, target.settings)
-        secrets, findings = find_for(self._hooks, target, arguments, keyring=keyring and live)
+        secrets, findings = self._find(target, arguments, keyring=keyring and live)
+        request = ModelsRequest(target=target, credentials=secrets, live=live, timeout=timeout)
+        hook, expected = "list_models", Sequence
         if live:
             needed = target.descriptor.listing_needs in ("always", target.server)
             error = credential_error(target, findings, needed=needed)
             if error is not None:
                 raise error
-        request = ModelsRequest(target=target, credentials=secrets, live=live, timeout=timeout)
-        answer = self._hooks.ask_provider("list_models", request, asks=live)
-        if answer is None:
-            raise self._hooks.blamed("list_models", "list_models returned None")
-        if not isinstance(answer, Sequence):
-            raise self._hooks.wrong("list_models", answer, "Sequence")
-        if not all(isinstance(model, ModelInfo) for model in answer):
-            raise self._hooks.blamed(
-                "list_models", "list_models returned something else than ModelInfo"
-            )
+            models = self._hooks.ask_provider(hook, expected, request)  # type: ignore[type-abstract]
+        else:
+            models = self._hooks.ask(hook, expected, request=request)  # type: ignore[type-abstract]
+        if not all(isinstance(model, ModelInfo) for model in models):
+            raise self._hooks.blamed(hook, "list_models returned something else than ModelInfo")
         filled_in = live and bool(self.descriptor.implementation)
-        return [self._filled_in(model) for model in answer] if filled_in else list(answer)
+        return [self._filled_in(model) for model in models] if filled_in else list(models)
 
     def _filled_in(self, model: ModelInfo) -> ModelInfo:
         """Return what a provider said of a model with what the catalogue knows beside it."""
         catalogue = {known.id: known for known in self.descriptor.models}
-        known = catalogue.get(model.id, model)
-        if model is known and model.id in catalogue:
+        known = catalogue.get(model.id)
+        if known is model:
             return model
+        known = known or model
         return evolve(
             model,
             source="live" if model.source == "catalogue" else model.source,
@@ -354,39 +394,7 @@ class Backend:
             context_length=model.context_length or known.context_length,
         )
 
-    def _with_model(self, request: SessionRequest) -> SessionRequest:
-        """Return a request that names a model: the only one of the server, if none was named.
-
-        Raises:
-            ModelNotFoundError: If the catalogue is all there is, and does not have it; or if
-                none was named, and the server has none, or several.
-        """
-        target = request.target
-        if target.model_id:
-            if not self.descriptor.closed:
-                return request
-            known = tuple(model.id for model in self.descriptor.models)
-            if target.model_id not in known:
-                raise ModelNotFoundError(
-                    f"The {self.name} backend has no model {target.model_id!r}.",
-                    next_step=f"Use one of {', '.join(known)}.",
-                    backend=self.name,
-                    model_id=target.model_id,
-                    known=known,
-                )
-            return request
-        there = self.list_models(target, request.credentials, timeout=request.timeout or 30.0)
-        if len(there) != 1:
-            known = tuple(model.id for model in there)
-            raise ModelNotFoundError(
-                f"The {self.name} server has {len(known) or 'no'} models, and none was named.",
-                next_step=f"Give model_id=, one of {', '.join(known)}." if known else "Load one.",
-                backend=self.name,
-                base_url=target.address,
-                known=known,
-            )
-        named = evolve(target, descriptor=self.descriptor, model_id=there[0].id)
-        return evolve(request, target=self.with_rules(named))
+    # Sessions
 
     def create_session(self, request: SessionRequest) -> MelleaSession:
         """Open a session: see `mellea_api._sessions.open`.
@@ -402,19 +410,45 @@ class Backend:
         """
         from mellea_api._sessions.open import open_session
 
-        return open_session(self, self._with_model(request))
+        target = request.target
+        if not target.model_id:
+            request = evolve(request, target=self._with_only_model(request))
+        elif self.descriptor.closed:
+            known = tuple(model.id for model in self.descriptor.models)
+            if target.model_id not in known:
+                raise ModelNotFoundError(
+                    f"The {self.name} backend has no model {target.model_id!r}.",
+                    next_step=f"Use one of {', '.join(known)}.",
+                    backend=self.name,
+                    model_id=target.model_id,
+                    known=known,
+                )
+        return open_session(self, request)
 
-    def required_credentials(
-        self, target: Target, arguments: Mapping[str, Secret]
-    ) -> dict[str, Secret]:
-        """Return the credentials that a session can use.
+    def _with_only_model(self, request: SessionRequest) -> Target:
+        """Return the target with the only model of its server.
 
         Raises:
-            CredentialError: If a needed one is missing or malformed.
+            ModelNotFoundError: If the server has none, or several.
         """
-        return require(self._hooks, target, arguments)
+        target = request.target
+        known = tuple(
+            model.id
+            for model in self.list_models(
+                target, request.credentials, timeout=request.timeout or 30.0
+            )
+        )
+        if len(known) == 1:
+            return self.with_rules(evolve(target, descriptor=self.descriptor, model_id=known[0]))
+        raise ModelNotFoundError(
+            f"The {self.name} server has {len(known) or 'no'} models, and none was named.",
+            next_step=f"Give model_id=, one of {', '.join(known)}." if known else "Load one.",
+            backend=self.name,
+            base_url=target.address,
+            known=known,
+        )
 
-    def new_session(self, request: SessionRequest) -> Any:
+    def new_session(self, request: SessionRequest) -> MelleaSession:
         """Return the session that the plugin creates for a request with its credentials.
 
         Raises:
@@ -423,20 +457,16 @@ class Backend:
         from mellea import MelleaSession
 
         target = request.target
-        check_arguments(target.descriptor, target.settings)
+        if target.settings:
+            check_arguments(target.descriptor, target.settings)
         current = Asking(request.timeout)
-        token = asking.set(current)
         try:
-            session = self._hooks.ask_provider("create_session", request)
+            session = self._hooks.ask_provider("create_session", MelleaSession, request, current)
         except ModelNotFoundError as error:
             complete(error, target, request.credentials)
             raise
-        finally:
-            asking.reset(token)
         if current.unchecked is not None:
             note_unchecked(target, request.credentials, current.unchecked)
-        if not isinstance(session, MelleaSession):
-            raise self._hooks.wrong("create_session", session, "MelleaSession")
         return session
 
     def translate(

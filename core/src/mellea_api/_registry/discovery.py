@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final, Literal
 
-from attrs import evolve, field, frozen
+from attrs import field, frozen
 
 from mellea_api._contract.errors import ConfigurationError
 from mellea_api._secrecy.logs import logger
@@ -21,6 +21,8 @@ BACKENDS: Final = "mellea_api.backends"
 
 EXTENSIONS: Final = "mellea_api.extensions"
 """Entry-point group of plugins that are no backend and act on all of them."""
+
+_GROUPS: Final = (BACKENDS, EXTENSIONS)
 
 State = Literal["found", "disabled", "conflict"]
 
@@ -88,13 +90,6 @@ class PluginRecord:
         return self.entry_point.version if len(self.candidates) == 1 else ""
 
 
-def _names(variable: str) -> tuple[str, ...] | None:
-    text = os.environ.get(variable, "")
-    if not text.strip():
-        return None
-    return tuple(part.strip() for part in text.split(",") if part.strip())
-
-
 @frozen
 class Settings:
     """What the environment says about plugins.
@@ -105,8 +100,8 @@ class Settings:
         prefer: Which distribution brings a name (`MELLEA_API_PREFER=name=distribution`).
     """
 
-    disable: frozenset[str] = frozenset()
-    only: frozenset[str] | None = None
+    disable: tuple[str, ...] = ()
+    only: tuple[str, ...] | None = None
     prefer: Mapping[str, str] = field(factory=dict)
 
     @classmethod
@@ -117,76 +112,55 @@ class Settings:
             ConfigurationError: If `MELLEA_API_PREFER` is not of the form `name=distribution`, or
                 names two distributions for one name.
         """
-        only = _names("MELLEA_API_PLUGINS")
         prefer: dict[str, str] = {}
         for pair in _names("MELLEA_API_PREFER") or ():
-            name, equals, distribution = (part.strip() for part in pair.partition("="))
-            if not (name and equals and distribution):
-                raise ConfigurationError(
-                    f"Cannot read MELLEA_API_PREFER: {pair!r} is not name=distribution.",
-                    next_step="Write it as MELLEA_API_PREFER=name=distribution, with commas "
-                    "between several.",
-                    variable="MELLEA_API_PREFER",
-                )
-            if _normal(prefer.setdefault(name, distribution)) != _normal(distribution):
-                raise ConfigurationError(
-                    f"Cannot read MELLEA_API_PREFER: it asks for {name} from both "
-                    f"{prefer[name]} and {distribution}.",
-                    next_step="Name one distribution for each name.",
-                    variable="MELLEA_API_PREFER",
-                )
-        return cls(
-            frozenset(_names("MELLEA_API_DISABLE") or ()),
-            None if only is None else frozenset(only),
-            prefer,
-        )
+            name, _, distribution = (part.strip() for part in pair.partition("="))
+            if not (name and distribution):
+                problem = f"{pair!r} is not name=distribution"
+            elif _normal(prefer.setdefault(name, distribution)) != _normal(distribution):
+                problem = f"it asks for {name} from both {prefer[name]} and {distribution}"
+            else:
+                continue
+            raise ConfigurationError(
+                f"Cannot read MELLEA_API_PREFER: {problem}.",
+                next_step="Write name=distribution once for each name, with commas between them.",
+                variable="MELLEA_API_PREFER",
+            )
+        disable, only = _names("MELLEA_API_DISABLE"), _names("MELLEA_API_PLUGINS")
+        return cls(disable or (), only, prefer)
+
+
+def _names(variable: str) -> tuple[str, ...] | None:
+    text = os.environ.get(variable, "").strip()
+    return tuple(part.strip() for part in text.split(",") if part.strip()) if text else None
 
 
 def installed_entry_points() -> list[EntryPoint]:
-    """Return the plugins' entry points of all installed distributions."""
+    """Return the plugins' entry points of all installed distributions.
+
+    A distribution whose metadata cannot be read hides no other: the log names it.
+    """
     import importlib_metadata
 
-    try:
-        entries = list(importlib_metadata.entry_points())
-    except Exception:
-        # One distribution anywhere whose metadata cannot be parsed; it must not hide the others.
-        entries = list(_readable_entry_points())
-    found = []
-    for entry in entries:
-        if entry.group in (BACKENDS, EXTENSIONS):
-            metadata = _metadata(entry.dist)
-            found.append(
-                EntryPoint(
-                    entry.group,
-                    entry.name,
-                    entry.value,
-                    metadata.get("Name") or "an unnamed distribution",
-                    metadata.get("Version") or "",
-                    metadata.get("Summary") or "",
-                )
-            )
-    return found
-
-
-def _readable_entry_points() -> Iterator[Any]:
-    """Yield the entry points of each distribution that can be read; say which cannot."""
-    import importlib_metadata
-
-    seen = set()
+    found: list[EntryPoint] = []
     for distribution in importlib_metadata.distributions():
-        name = _normal(_metadata(distribution).get("Name") or "")
-        if name and name in seen:
-            continue  # the first on the path hides the others, as in importing
-        seen.add(name)
         try:
-            yield from list(distribution.entry_points)
+            entries = [one for one in distribution.entry_points if one.group in _GROUPS]
         except Exception as error:
             logger.warning(
                 "Cannot read the entry points of %s: %s: %s. Install it again, or remove it.",
-                name or "an unnamed distribution",
+                _metadata(distribution).get("Name") or "an unnamed distribution",
                 type(error).__name__,
                 error,
             )
+            continue
+        about = _metadata(distribution) if entries else {}
+        name = about.get("Name") or "an unnamed distribution"
+        if any(_normal(name) == _normal(other.distribution) for other in found):
+            continue  # the first on the path hides the others, as in importing
+        facts = (name, about.get("Version") or "", about.get("Summary") or "")
+        found += [EntryPoint(one.group, one.name, one.value, *facts) for one in entries]
+    return found
 
 
 def _metadata(distribution: Any) -> Mapping[str, str]:
@@ -215,34 +189,32 @@ def records(
         if found.group == group:
             # The same distribution may be seen twice, as when it is installed and on the path.
             claims.setdefault(found.name, {}).setdefault(_normal(found.distribution), found)
-    return {name: _record(name, tuple(claims[name].values()), settings) for name in sorted(claims)}
+    return {name: _record(name, claims[name], settings) for name in sorted(claims)}
 
 
-def _record(name: str, candidates: tuple[EntryPoint, ...], settings: Settings) -> PluginRecord:
-    record = PluginRecord(name=name, state="found", candidates=candidates)
+def _record(name: str, claims: Mapping[str, EntryPoint], settings: Settings) -> PluginRecord:
+    def record(state: State, reason: str = "") -> PluginRecord:
+        return PluginRecord(name=name, state=state, candidates=candidates, reason=reason)
+
+    candidates = tuple(claims.values())
     if name in settings.disable:
-        return evolve(record, state="disabled", reason="MELLEA_API_DISABLE names it.")
+        return record("disabled", "MELLEA_API_DISABLE names it.")
     if settings.only is not None and name not in settings.only:
-        return evolve(record, state="disabled", reason="MELLEA_API_PLUGINS does not name it.")
+        return record("disabled", "MELLEA_API_PLUGINS does not name it.")
     offered = " and ".join(found.distribution for found in candidates)
     wanted = settings.prefer.get(name)
     if wanted is not None:
-        chosen = [found for found in candidates if _normal(found.distribution) == _normal(wanted)]
-        if chosen:
-            return evolve(record, candidates=tuple(chosen))
-        return evolve(
-            record,
-            state="conflict",
-            reason=f"MELLEA_API_PREFER asks for it from {wanted}, and it is in {offered}.",
-        )
+        if _normal(wanted) not in claims:
+            reason = f"MELLEA_API_PREFER asks for it from {wanted}, and it is in {offered}."
+            return record("conflict", reason)
+        candidates = (claims[_normal(wanted)],)
     if len(candidates) > 1:
-        return evolve(
-            record,
-            state="conflict",
-            reason=f"{offered} both bring it. Uninstall one, or choose with "
+        return record(
+            "conflict",
+            f"{offered} both bring it. Uninstall one, or choose with "
             f"MELLEA_API_PREFER={name}={candidates[0].distribution}.",
         )
-    return record
+    return record("found")
 
 
 def _normal(distribution: str) -> str:

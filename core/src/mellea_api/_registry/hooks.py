@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import traceback
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar
 
 import pluggy
 
+from mellea_api import hookspecs
 from mellea_api._contract.address import shown_address
+from mellea_api._contract.descriptor import BackendDescriptor
 from mellea_api._contract.errors import MelleaAPIError, PluginError
 from mellea_api._contract.refusals import completed
+from mellea_api._contract.reports import CredentialReport
 from mellea_api._contract.requests import (
     Asking,
     CredentialRequest,
@@ -20,10 +24,11 @@ from mellea_api._contract.requests import (
     SessionRequest,
     asking,
 )
+from mellea_api._provider.deadlines import run_with_deadline
 from mellea_api._provider.exceptions import by_kind, caused
 from mellea_api._registry import defaults
 from mellea_api._registry.discovery import EntryPoint
-from mellea_api._registry.loading import broken, load_implementation, new_manager
+from mellea_api._registry.loading import ASYNC, broken, load_plugin
 from mellea_api._secrecy.logs import logger, mask_sdk_records, register_sdk
 from mellea_api._secrecy.veil import veiled
 
@@ -33,11 +38,17 @@ CORE: Final = "mellea-api"
 IMPLEMENTATION: Final = "implementation"
 """Names in a plugin manager: the core's defaults, and the module with the hooks of an SDK."""
 
-_OPERATIONS: Any = {
+_OPERATIONS: Final[Any] = {
     "create_session": "session",
     "list_models": "models",
     "validate_credentials": "credentials",
 }
+"""What is being done in the hooks that may ask a provider."""
+_OPTIONAL: Final = ("find_credential", "translate_error")
+"""The hooks that may answer None; for the others the core has an answer of its own."""
+_PATIENCE: Final = 30.0
+"""Seconds that an `async def` hook may take if the caller set no limit."""
+_LACKS_SESSIONS: Final = "it lacks the required hook create_session"
 
 
 class Hooks:
@@ -60,31 +71,41 @@ class Hooks:
         self._outer = tuple((name, extension) for name, extension, _ in reversed(extensions))
         self._extensions = {name: entry for name, _, entry in extensions}
         self._implementation = ""
-        # Pluggy asks what was registered last first; extensions are asked in name order.
         self._manager = self._new_manager()
         self._all: pluggy.PluginManager | None = None
 
     def _new_manager(self, *implementation: tuple[str, object]) -> pluggy.PluginManager:
+        manager = pluggy.PluginManager("mellea_api")
+        manager.add_hookspecs(hookspecs)
         try:
-            return new_manager(*self._plugins, *implementation, *self._outer)
-        except Exception as error:
+            # Pluggy asks what was registered last first; extensions are asked in name order.
+            for name, plugin in (*self._plugins, *implementation, *self._outer):
+                manager.register(plugin, name)
+        except ValueError as error:  # one module is registered twice
             said = str(error).partition("\n")[0]  # below, pluggy lists all plugins
             raise broken(self._entry_point, f"pluggy refuses it: {said}") from error
+        for hook in ASYNC:
+            for found in getattr(manager.hook, hook).get_hookimpls():
+                if inspect.iscoroutinefunction(found.function):
+                    found.function = _with_deadline(found.function)
+        return manager
 
-    def implemented_in(self, module: str, sdk: Iterable[str]) -> None:
-        """Take note of the module with the hooks that need an SDK.
+    def complete(self, descriptor: BackendDescriptor) -> None:
+        """Take note of the module with the hooks that need an SDK, and of the SDK's loggers.
 
         Args:
-            module: Its name; empty if the plugin itself has all hooks.
-            sdk: The packages whose loggers may show secrets.
+            descriptor: What the plugin says about itself.
 
         Raises:
-            PluginError: If neither it nor the plugin can create sessions.
+            PluginError: If it names no such module, and cannot create sessions itself.
         """
-        register_sdk(self._entry_point.value.partition(":")[0].partition(".")[0], sdk)
-        self._implementation = module
-        if not module and not self._own("create_session"):
-            raise broken(self._entry_point, "it lacks the required hook create_session")
+        package = self._entry_point.value.partition(":")[0].partition(".")[0]
+        register_sdk(package, descriptor.sdk)
+        self._implementation = descriptor.implementation
+        if not self._implementation:
+            if not self._own("create_session"):
+                raise broken(self._entry_point, _LACKS_SESSIONS)
+            self._all = self._manager
 
     def loaded(self) -> pluggy.PluginManager:
         """Return the manager that has the implementation too, which is imported for that.
@@ -95,14 +116,11 @@ class Hooks:
         if self._all is None:
             # Under no lock of ours: Python has one for each module, and a thread that holds the
             # implementation's may ask for a backend. Two threads make two equal managers.
-            if self._implementation:
-                module = load_implementation(self._entry_point, self._implementation)
-                made = self._new_manager((IMPLEMENTATION, module))
-                if not made.hook.create_session.get_hookimpls():
-                    raise broken(self._entry_point, "it lacks the required hook create_session")
-                self._all = made
-            else:
-                self._all = self._manager
+            module = load_plugin(self._entry_point, "implementation", self._implementation)
+            made = self._new_manager((IMPLEMENTATION, module))
+            if not made.hook.create_session.get_hookimpls():
+                raise broken(self._entry_point, _LACKS_SESSIONS)
+            self._all = made
         return self._all
 
     def answering(self, hook: str) -> int:
@@ -113,15 +131,18 @@ class Hooks:
         """Return whether an implementation of a hook names an argument."""
         return any(argument in found.argnames for found in self._implementations(hook))
 
-    def _own(self, hook: str) -> list[pluggy.HookImpl]:
-        return [
-            found
-            for found in self._implementations(hook)
-            if found.plugin_name in (self._entry_point.name, IMPLEMENTATION)
-        ]
+    def _implementations(self, hook: str) -> list[pluggy.HookImpl]:
+        manager = self._all or self._manager
+        found: list[pluggy.HookImpl] = getattr(manager.hook, hook).get_hookimpls()
+        return found
 
-    def ask(self, hook: str, expected: type[Answer], **arguments: Any) -> Answer | None:
-        """Call a hook that needs no SDK: catch its exceptions, and check the type of its answer.
+    def _own(self, hook: str) -> set[str]:
+        """Return which parts of the plugin implement a hook: itself, and its implementation."""
+        names = {found.plugin_name for found in self._implementations(hook)}
+        return names & {self._entry_point.name, IMPLEMENTATION}
+
+    def ask(self, hook: str, expected: type[Answer], **arguments: Any) -> Answer:
+        """Call a hook without the implementation: no provider is asked.
 
         Args:
             hook: Its name.
@@ -129,7 +150,7 @@ class Hooks:
             arguments: Its arguments.
 
         Returns:
-            The answer, or None.
+            The answer; `find_credential` may also answer None.
 
         Raises:
             PluginError: If the plugin, or an extension, raised or returned something else.
@@ -137,30 +158,84 @@ class Hooks:
         """
         return self._ask(self._manager, hook, expected, **arguments)
 
+    def ask_provider(
+        self,
+        hook: str,
+        expected: type[Answer],
+        request: SessionRequest | ModelsRequest | CredentialRequest,
+        current: Asking | None = None,
+    ) -> Answer:
+        """Call a hook that asks the provider; turn its exceptions into our errors.
+
+        Args:
+            hook: Its name.
+            expected: The type of its answer.
+            request: Its request.
+            current: Is given what the hook says beside its answer.
+
+        Raises:
+            MelleaAPIError: What happened; the class says what it was.
+        """
+        manager = self.loaded()
+        mask_sdk_records()
+        token = asking.set(current or Asking(request.timeout))
+        try:
+            return self._ask(manager, hook, expected, request=request)
+        finally:
+            asking.reset(token)
+
     def _ask(
         self, manager: pluggy.PluginManager, hook: str, expected: type[Answer], **arguments: Any
-    ) -> Answer | None:
+    ) -> Answer:
+        request = arguments.get("request")
         failure: MelleaAPIError
         try:
-            answer = getattr(manager.hook, hook)(**arguments)
+            answer: Answer = getattr(manager.hook, hook)(**arguments)
         except MelleaAPIError as error:
-            asked = arguments.get("request")
-            failure = veiled(error if asked is None else completed(error, asked.target))
+            if request is not None:
+                completed(error, request.target, getattr(request, "timeout", None))
+            failure = veiled(error)
         except (Exception, SystemExit) as error:
-            culprit = self._culprit(hook, error)
-            failure = broken(culprit, f"{hook} raised {type(error).__name__}: {error}")
-            failure = caused(failure, error)
+            failure = caused(self._meant(hook, request, error), error)
         else:
-            if answer is None or isinstance(answer, expected):
+            if isinstance(answer, expected) or (answer is None and hook in _OPTIONAL):
                 return answer
             failure = self.wrong(hook, answer, expected.__name__)
         raise failure
 
+    def _meant(self, hook: str, request: Any, error: BaseException) -> MelleaAPIError:
+        """Return our error for what a hook raised; a bug of the plugin is one too."""
+        if hook in _OPERATIONS:
+            typed = self.translate(
+                ErrorRequest(
+                    target=request.target,
+                    operation=_OPERATIONS[hook],
+                    error=error,
+                    timeout=request.timeout,
+                )
+            )
+            if typed is not None:
+                return typed
+        reason = f"{hook} raised {type(error).__name__}: {error}"
+        return broken(self._culprit(hook, error), reason)
+
+    def translate(self, request: ErrorRequest) -> MelleaAPIError | None:
+        """Translate an SDK's exception into one of our errors; None if it is unknown."""
+        try:
+            manager = self._all or self._manager
+            found: MelleaAPIError | None = self._ask(
+                manager, "translate_error", MelleaAPIError, request=request
+            )
+            return found and completed(found, request.target, request.timeout)
+        except PluginError as error:
+            # What the provider said must not be lost behind a plugin's mistake.
+            logger.error("%s", error)
+            return by_kind(request)
+
     def wrong(self, hook: str, answer: object, expected: str) -> PluginError:
         """Return the error for an answer of a wrong type."""
-        return self.blamed(
-            hook, f"{hook} returned a {type(answer).__name__} instead of a {expected}"
-        )
+        got = "None" if answer is None else f"a {type(answer).__name__} instead of a {expected}"
+        return self.blamed(hook, f"{hook} returned {got}")
 
     def blamed(self, hook: str, reason: str) -> PluginError:
         """Return the error for an answer that cannot be used, naming whoever may have given it.
@@ -170,15 +245,10 @@ class Hooks:
             reason: What is wrong: the end of a sentence.
         """
         names = {found.plugin_name for found in self._implementations(hook)}
-        extensions = [entry for name, entry in self._extensions.items() if name in names]
-        if self._entry_point.name in names or not extensions:
-            return broken(self._entry_point, reason, *extensions)
-        return broken(extensions[0], reason, *extensions[1:])
-
-    def _implementations(self, hook: str) -> list[pluggy.HookImpl]:
-        manager = self._all or self._manager
-        found: list[pluggy.HookImpl] = getattr(manager.hook, hook).get_hookimpls()
-        return found
+        culprits = [entry for name, entry in self._extensions.items() if name in names]
+        if self._entry_point.name in names or not culprits:
+            culprits.insert(0, self._entry_point)
+        return broken(culprits[0], reason, *culprits[1:])
 
     def _culprit(self, hook: str, error: BaseException) -> EntryPoint:
         """Return whose code raised: an extension's, or else the backend's plugin's."""
@@ -200,49 +270,20 @@ class Hooks:
                     culprit = owner
         return culprit or self._entry_point
 
-    def ask_provider(
-        self,
-        hook: str,
-        request: SessionRequest | ModelsRequest | CredentialRequest,
-        *,
-        asks: bool = True,
-    ) -> Any:
-        """Call a hook that may ask the provider; turn its exceptions into our errors.
-
-        Args:
-            hook: Its name.
-            request: Its request.
-            asks: Whether it may ask; if not, the implementation is not imported for it.
-
-        Raises:
-            MelleaAPIError: What happened; the class says what it was.
-        """
-        manager = self.loaded() if asks else self._manager
-        mask_sdk_records()
-        current = asking.get()
-        if current is None:
-            token = asking.set(Asking(request.timeout))
-            try:
-                return self._ask_provider(manager, hook, request)
-            finally:
-                asking.reset(token)
-        return self._ask_provider(manager, hook, request)
-
-    def probe(self, request: CredentialRequest) -> Any:
+    def probe(self, request: CredentialRequest) -> CredentialReport:
         """Ask the provider whether credentials work: by the plugin's hook, else by its list.
 
         Raises:
             MelleaAPIError: What happened; the class says what it was.
         """
         self.loaded()
-        listing = {found.plugin_name for found in self._own("list_models")}
-        if self._own("validate_credentials") or IMPLEMENTATION not in listing:
-            return self.ask_provider("validate_credentials", request)
+        if self._own("validate_credentials") or IMPLEMENTATION not in self._own("list_models"):
+            return self.ask_provider("validate_credentials", CredentialReport, request)
         target = request.target
         asked = ModelsRequest(
             target=target, credentials=request.credentials, timeout=request.timeout
         )
-        self.ask_provider("list_models", asked)
+        self.ask_provider("list_models", Sequence, asked)  # type: ignore[type-abstract]
         where = f" at {shown_address(target.address)}" if target.address else ""
         answers = f"The {target.backend} server{where} is there"
         if not request.credentials:
@@ -251,33 +292,17 @@ class Hooks:
             return request.accepted(f"{answers} and takes the credentials.")
         return request.unchecked(f"{answers}. It lists its models to everybody.")
 
-    def _ask_provider(self, manager: pluggy.PluginManager, hook: str, request: Any) -> Any:
-        failure: MelleaAPIError
-        try:
-            return getattr(manager.hook, hook)(request=request)
-        except MelleaAPIError as error:
-            failure = veiled(completed(error, request.target, request.timeout))
-        except (Exception, SystemExit) as error:
-            failure = self._in_our_terms(hook, request, error)
-        raise failure
 
-    def _in_our_terms(self, hook: str, request: Any, error: BaseException) -> MelleaAPIError:
-        asked = ErrorRequest(
-            target=request.target, operation=_OPERATIONS[hook], error=error, timeout=request.timeout
-        )
-        failure = self.translate(asked)
-        if failure is None:
-            culprit = self._culprit(hook, error)
-            failure = broken(culprit, f"{hook} failed with {type(error).__name__}: {error}")
-        return caused(failure, error)
+def _with_deadline(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Run an `async def` hook under the core's limit of time.
 
-    def translate(self, request: ErrorRequest) -> MelleaAPIError | None:
-        """Translate an SDK's exception into one of our errors; None if it is unknown."""
-        try:
-            manager = self._all or self._manager
-            error = self._ask(manager, "translate_error", MelleaAPIError, request=request)
-            return error and completed(error, request.target, request.timeout)
-        except PluginError as error:
-            # What the provider said must not be lost behind a plugin's mistake.
-            logger.error("%s", error)
-            return by_kind(request)
+    Wrappers of extensions then see the answer, and not a coroutine.
+    """
+
+    @functools.wraps(function)
+    def run(*arguments: Any) -> Any:
+        current = asking.get() or Asking()
+        seconds = current.timeout or _PATIENCE
+        return run_with_deadline(functools.partial(function, *arguments), seconds, current)
+
+    return run

@@ -7,21 +7,19 @@ it never notices a function without a mark. Here all of them are errors when the
 from __future__ import annotations
 
 import difflib
-import functools
-import importlib
 import inspect
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Final
+from typing import Any, Final, Literal
 
-import pluggy
 from attrs import frozen
 
 from mellea_api import hookspecs
 from mellea_api._contract.descriptor import BackendDescriptor
 from mellea_api._contract.errors import PluginError
-from mellea_api._contract.requests import Asking, asking
-from mellea_api._provider.deadlines import run_with_deadline
-from mellea_api._registry.discovery import EntryPoint, PluginRecord
+from mellea_api._registry.discovery import EXTENSIONS, EntryPoint, PluginRecord
+
+Kind = Literal["backend", "implementation", "extension"]
+"""What a module of a plugin is; an implementation has the hooks that need an SDK."""
 
 ADDITIVE: Final = ("find_credential", "review_options", "translate_error")
 """The hooks that an extension may implement beside a backend; it may only wrap the others."""
@@ -29,8 +27,6 @@ ADDITIVE: Final = ("find_credential", "review_options", "translate_error")
 ASYNC: Final = ("create_session", "list_models", "validate_credentials")
 """The hooks that may be `async def`."""
 
-_PATIENCE: Final = 30.0
-"""Seconds that an `async def` hook may take if the caller set no limit."""
 _MARK: Final = "mellea_api_impl"
 _SPECS: Final = {
     name: function
@@ -55,42 +51,34 @@ class DescribedBackend:
         return self.descriptor
 
 
-def load_plugin(entry: EntryPoint, *, extension: bool = False) -> object:
-    """Import a plugin and check it.
+def load_plugin(entry: EntryPoint, kind: Kind = "backend", value: str = "") -> object:
+    """Import a plugin, or a further module of it, and check it.
 
     Args:
-        entry: Where it is.
-        extension: Whether it is an extension rather than a backend.
+        entry: Where the plugin is.
+        kind: What is imported.
+        value: The module, if it is not the one that the entry point names.
 
     Returns:
-        The module, the object that the entry point names, or a `DescribedBackend`.
+        The module, the object that is named, or a `DescribedBackend`.
 
     Raises:
         PluginError: If it cannot be imported, for whatever reason, or breaks the contract.
     """
-    plugin = _import(entry, entry.value)
-    if isinstance(plugin, BackendDescriptor) and not extension:
-        return DescribedBackend(plugin)
-    if isinstance(plugin, type):
-        raise broken(entry, f"{entry.value} is a class; name a module or an object")
-    _check(entry, entry.value, plugin, extension=extension)
-    return plugin
+    import importlib_metadata
 
-
-def load_implementation(entry: EntryPoint, module: str) -> object:
-    """Import the module with the hooks that need Mellea or an SDK, and check it.
-
-    Args:
-        entry: The plugin's entry point.
-        module: The module's name.
-
-    Raises:
-        PluginError: If it cannot be imported, for whatever reason, or breaks the contract.
-    """
-    plugin = _import(entry, module)
-    _check(entry, module, plugin)
-    if has_hook(plugin, "describe_backend"):
-        raise broken(entry, f"{module} has describe_backend; write it in {entry.value}")
+    value = value or entry.value
+    try:
+        plugin: object = importlib_metadata.EntryPoint(entry.name, value, entry.group).load()
+        if kind == "backend" and isinstance(plugin, BackendDescriptor):
+            return DescribedBackend(plugin)
+        problems = "; ".join(find_problems(plugin, kind))
+    # SystemExit too: a plugin that exits while it is imported must not end the program.
+    except (Exception, SystemExit) as error:
+        reason = f"loading {value} failed with {type(error).__name__}: {error}"
+        raise broken(entry, reason) from error
+    if problems:
+        raise broken(entry, problems)
     return plugin
 
 
@@ -115,41 +103,11 @@ def load_extensions(records: Iterable[PluginRecord]) -> list[tuple[str, object, 
                 plugin=record.name,
                 distributions=record.distributions,
             )
-        plugin = load_plugin(record.entry_point, extension=True)
+        plugin = load_plugin(record.entry_point, "extension")
         # Under a second name it would act twice.
         if not any(plugin is other for _, other, _ in loaded):
             loaded.append((f"extension {record.name}", plugin, record.entry_point))
     return loaded
-
-
-def new_manager(*plugins: tuple[str, object]) -> pluggy.PluginManager:
-    """Return a plugin manager.
-
-    An `async def` hook is replaced by a function that runs it under the core's limit of time, so
-    that wrappers of extensions see the answer and not a coroutine.
-
-    Args:
-        plugins: Name and plugin, the one that is asked first last.
-    """
-    manager = pluggy.PluginManager("mellea_api")
-    manager.add_hookspecs(hookspecs)
-    for name, plugin in plugins:
-        manager.register(plugin, name)
-    for hook in ASYNC:
-        for implementation in getattr(manager.hook, hook).get_hookimpls():
-            if inspect.iscoroutinefunction(implementation.function):
-                implementation.function = _with_deadline(implementation.function)
-    return manager
-
-
-def _with_deadline(function: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(function)
-    def run(*arguments: Any) -> Any:
-        current = asking.get() or Asking()
-        seconds = current.timeout or _PATIENCE
-        return run_with_deadline(functools.partial(function, *arguments), seconds, current)
-
-    return run
 
 
 def broken(entry: EntryPoint, reason: str, *others: EntryPoint) -> PluginError:
@@ -160,104 +118,60 @@ def broken(entry: EntryPoint, reason: str, *others: EntryPoint) -> PluginError:
         reason: The reason: the end of a sentence.
         others: Extensions that may be to blame instead.
     """
-    what = "extension" if entry.group.endswith("extensions") else "backend plugin"
-    part = ""
-    if others:
-        named = ", ".join(f"{other.name} of {other.distribution}" for other in others)
-        part = f" (extensions have a part in it: {named})"
+    extension = entry.group == EXTENSIONS
+    what = "extension" if extension else "backend plugin"
+    named = ", ".join(f"{other.name} of {other.distribution}" for other in others)
+    part = f" (extensions have a part in it: {named})" if others else ""
+    distributions = tuple(one.distribution for one in (entry, *others))
     return PluginError(
         f"Cannot use the {what} {entry.name!r} of {entry.distribution} {entry.version}".rstrip()
         + f": {reason}{part}.",
-        next_step=f"Upgrade or fix {' or '.join(one.distribution for one in (entry, *others))}, "
-        "or switch it off with "
+        next_step=f"Upgrade or fix {' or '.join(distributions)}, or switch it off with "
         f"MELLEA_API_DISABLE={' or '.join(one.name for one in (entry, *others))}.",
-        backend=None if what == "extension" else entry.name,
+        backend=None if extension else entry.name,
         plugin=entry.name,
-        distributions=tuple(one.distribution for one in (entry, *others)),
+        distributions=distributions,
     )
 
 
-def has_hook(plugin: object, hook: str) -> bool:
-    """Return whether a plugin implements a hook."""
-    return any(
-        (options.get("specname") or name) == hook
-        for name, function in _functions(plugin)
-        if (options := getattr(function, _MARK, None)) is not None
-    )
-
-
-def _import(entry: EntryPoint, value: str) -> object:
-    module, _, attribute = value.partition(":")
-    try:
-        found: object = importlib.import_module(module.strip())
-        for part in filter(None, attribute.strip().split(".")):
-            found = getattr(found, part)
-    # SystemExit too: a plugin that exits while it is imported must not end the program.
-    except (Exception, SystemExit) as error:
-        kind = type(error).__name__
-        raise broken(entry, f"importing {value} failed with {kind}: {error}") from error
-    return found
-
-
-def _check(entry: EntryPoint, value: str, plugin: object, *, extension: bool = False) -> None:
-    try:
-        problems = list(check_plugin(plugin, extension=extension))
-        if not extension and value == entry.value and not has_hook(plugin, "describe_backend"):
-            problems.append("it lacks the required hook describe_backend")
-            if not has_hook(plugin, "create_session"):
-                problems.append("it lacks the required hook create_session")
-    except Exception as error:  # a property of the object raises
-        problem = f"examining {value} failed with {type(error).__name__}: {error}"
-        raise broken(entry, problem) from error
-    if problems:
-        raise broken(entry, "; ".join(problems))
-
-
-def check_plugin(plugin: object, *, extension: bool = False) -> Iterator[str]:
+def find_problems(plugin: object, kind: Kind) -> Iterator[str]:
     """Yield every mistake in a plugin's hooks, as ends of sentences.
 
     Args:
         plugin: The module or object.
-        extension: Whether it is an extension rather than a backend.
+        kind: What it is.
     """
-    implemented = False
-    for name, function in _functions(plugin):
-        options = getattr(function, _MARK, None)
-        if options is None:
-            yield from _check_unmarked(name, function)
-            continue
-        hook = options.get("specname") or name
-        if hook not in _SPECS:
+    if isinstance(plugin, type):
+        yield f"{plugin.__name__} is a class; name a module or an object"
+        return
+    hooks = set()
+    for name, function in inspect.getmembers(plugin, inspect.isroutine):
+        marks = getattr(function, _MARK, None)
+        hook = name if marks is None else marks.get("specname") or name
+        if marks is None:
+            # A plugin may import functions of ours that are named as hooks are (`list_models`).
+            if name in _SPECS and not str(function.__module__).startswith("mellea_api."):
+                yield f"{name} has no mark; mark it with @hookimpl from mellea_api.plugin"
+        elif hook not in _SPECS:
             near = difflib.get_close_matches(hook, _SPECS, n=1)
-            meant = f"; did you mean {near[0]}?" if near else ""
-            yield f"there is no hook {hook!r}{meant}"
-            continue
-        implemented = True
-        yield from _check_hook(hook, function, options, extension)
-    if extension and not implemented:
+            yield f"there is no hook {hook!r}" + (f"; did you mean {near[0]}?" if near else "")
+        else:
+            hooks.add(hook)
+            yield from _problems_of_hook(hook, function, marks, kind)
+    if kind == "extension" and not hooks:
         yield "it implements no hook"
+    if kind == "implementation" and "describe_backend" in hooks:
+        yield "it has describe_backend; write it in the module that the entry point names"
+    if kind == "backend" and "describe_backend" not in hooks:
+        yield "it lacks the required hook describe_backend"
+        if "create_session" not in hooks:
+            yield "it lacks the required hook create_session"
 
 
-def _functions(plugin: object) -> Iterator[tuple[str, Callable[..., Any]]]:
-    for name in dir(plugin):
-        if name.startswith("__"):
-            continue
-        value = getattr(plugin, name, None)
-        if inspect.isroutine(value):
-            yield name, value
-
-
-def _check_unmarked(name: str, function: Callable[..., Any]) -> Iterator[str]:
-    # A plugin may import functions of this library that are named as hooks are (`list_models`).
-    ours = (getattr(function, "__module__", None) or "").partition(".")[0] == "mellea_api"
-    if name in _SPECS and not ours:
-        yield f"{name} has no mark of mellea_api; mark it with @hookimpl from mellea_api.plugin"
-
-
-def _check_hook(
-    hook: str, function: Callable[..., Any], options: dict[str, Any], extension: bool
+def _problems_of_hook(
+    hook: str, function: Callable[..., Any], marks: dict[str, Any], kind: Kind
 ) -> Iterator[str]:
-    wraps = options.get("wrapper") or options.get("hookwrapper")
+    wraps = marks.get("wrapper") or marks.get("hookwrapper")
     is_async = inspect.iscoroutinefunction(function)
     if inspect.isasyncgenfunction(function) or (is_async and (wraps or hook not in ASYNC)):
         yield f"{hook} is async; {', '.join(ASYNC)} may be, without yield"
@@ -265,19 +179,10 @@ def _check_hook(
     allowed = inspect.signature(_SPECS[hook]).parameters
     for name, parameter in inspect.signature(function).parameters.items():
         # Pluggy gives nothing to a parameter with a default, nor to `*args` and `**kw`.
-        if (
-            name not in allowed
-            or parameter.default is not parameter.empty
-            or str(parameter)[0] == "*"
-        ):
-            yield (
-                f"{hook} takes {str(parameter)!r}; its parameters are ({', '.join(allowed)}), "
-                "without defaults"
-            )
+        if name not in allowed or "=" in str(parameter) or str(parameter)[0] == "*":
+            takes = ", ".join(allowed)
+            yield f"{hook} takes {str(parameter)!r}; its parameters are ({takes}), without defaults"
     if wraps and not inspect.isgeneratorfunction(function):
         yield f"{hook} is a wrapper that never yields"
-    elif extension and not wraps and hook not in ADDITIVE:
-        yield (
-            f"{hook} would replace the backend's own answer; an extension wraps it "
-            "(@hookimpl(wrapper=True))"
-        )
+    elif kind == "extension" and not wraps and hook not in ADDITIVE:
+        yield f"{hook} would replace the backend's own answer; an extension wraps it (wrapper=True)"

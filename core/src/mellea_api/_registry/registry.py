@@ -168,23 +168,20 @@ class Registry:
         installed = f"Installed: {', '.join(names)}." if names else "No backend is installed."
         distribution = KNOWN_DISTRIBUTIONS.get(name) if isinstance(name, str) else None
         if distribution is not None:
-            return BackendNotFoundError(
-                f"The backend {name!r} is not installed. {installed}",
-                next_step=f"Install it: pip install {distribution}",
-                backend=name,
-                installed=tuple(names),
-                distribution=distribution,
-            )
-        known = {found.lower(): found for found in (*KNOWN_DISTRIBUTIONS, *names)}
-        close = difflib.get_close_matches(str(name).lower(), known, n=1, cutoff=0.7)
-        near = [known[found] for found in close]
+            reason, next_step = "is not installed", f"Install it: pip install {distribution}"
+        else:
+            known = {found.lower(): found for found in (*KNOWN_DISTRIBUTIONS, *names)}
+            near = difflib.get_close_matches(str(name).lower(), known, n=1, cutoff=0.7)
+            reason = "does not exist"
+            next_step = "Install the distribution that brings it, or choose an installed one."
+            if near:
+                next_step = f"Did you mean {known[near[0]]!r}?"
         return BackendNotFoundError(
-            f"There is no backend {name!r}. {installed}",
-            next_step=f"Did you mean {near[0]!r}?"
-            if near
-            else "Install the distribution that brings it, or choose an installed one.",
+            f"The backend {name!r} {reason}. {installed}",
+            next_step=next_step,
             backend=name if isinstance(name, str) else None,
             installed=tuple(names),
+            distribution=distribution,
         )
 
     def _load(self, record: PluginRecord) -> Backend:
@@ -218,15 +215,6 @@ def shared_registry() -> Registry:
         if not _shared:
             _shared.append(Registry.discover())
         return _shared[0]
-
-
-def given_or_shared(registry: Registry | None) -> Registry:
-    """Return the registry that a caller gave, else the shared one.
-
-    Raises:
-        ConfigurationError: As `shared_registry` raises.
-    """
-    return shared_registry() if registry is None else registry
 
 
 def refresh() -> Registry:

@@ -168,16 +168,17 @@ class Registry:
         installed = f"Installed: {', '.join(names)}." if names else "No backend is installed."
         distribution = KNOWN_DISTRIBUTIONS.get(name) if isinstance(name, str) else None
         if distribution is not None:
-            reason, next_step = "is not installed", f"Install it: pip install {distribution}"
+            reason = f"The backend {name!r} is not installed."
+            next_step = f"Install it: pip install {distribution}"
         else:
             known = {found.lower(): found for found in (*KNOWN_DISTRIBUTIONS, *names)}
             near = difflib.get_close_matches(str(name).lower(), known, n=1, cutoff=0.7)
-            reason = "does not exist"
+            reason = f"There is no backend {name!r}."
             next_step = "Install the distribution that brings it, or choose an installed one."
             if near:
                 next_step = f"Did you mean {known[near[0]]!r}?"
         return BackendNotFoundError(
-            f"The backend {name!r} {reason}. {installed}",
+            f"{reason} {installed}",
             next_step=next_step,
             backend=name if isinstance(name, str) else None,
             installed=tuple(names),

@@ -299,23 +299,26 @@ class OptionRule(_Checked):
         return tuple(cls(name=name, reason=reason, **facts) for name in names.split())
 
     @classmethod
-    def levels(cls, accepted: str, **facts: Any) -> tuple[OptionRule, ...]:
+    def levels(
+        cls,
+        accepted: str,
+        *,
+        chat: tuple[str, str] | str = ("@@@thinking@@@", "reasoning_effort"),
+        **facts: Any,
+    ) -> tuple[OptionRule, ...]:
         """Return the rules of chat models that reason with these levels and no others.
 
         Args:
-            accepted: The levels of `reasoning_effort`, with spaces between them, from the least
-                to the greatest; `none` if reasoning can be switched off.
+            accepted: The levels, with spaces between them, from the least to the greatest;
+                `none` if reasoning can be switched off.
+            chat: Where the level goes.
             **facts: All else that the rules say.
         """
         names = accepted.split()
         bools = [value for value, name in ((True, "medium"), (False, "none")) if name in names]
         facts = {"name": "thinking", **facts}
-        sent = {
-            "chat": ("@@@thinking@@@", "reasoning_effort"),
-            "convert": Converted.effort,
-            **facts,
-        }
-        rules = [cls(requires={"thinking": (*names, *bools)}, **sent)]
+        taken = {"thinking": (*names, *bools)}
+        rules = [cls(chat=chat, convert=Converted.effort, requires=taken, **facts)]
         if "none" not in names:
             reason = f"the model always reasons; thinking={names[0]!r} is the least it can do"
             rules.append(cls(requires={"thinking": (False, "none")}, reason=reason, **facts))

@@ -17,13 +17,7 @@ from typing import Any, Final
 from attrs import evolve
 
 from mellea_api import NormalizedOptions
-from mellea_api.plugin import (
-    MELLEA_RULES,
-    Converted,
-    OptionRule,
-    tools_as_json,
-    unsaid,
-)
+from mellea_api.plugin import MELLEA_RULES, Converted, OptionRule, tools_as_json
 
 TEMPLATE: Final = "chat_template_kwargs"
 """The key under which the chat template's variables travel."""
@@ -84,7 +78,9 @@ def _sampling(names: str, also: str = "", **facts: Any) -> tuple[OptionRule, ...
     """Return the rules of options that act only where sampling is on."""
     reason = "; ".join(filter(None, (also, "with do_sample=True, without which it has no effect")))
     return (
-        *_arguments(names, convert=unsaid, requires={"temperature": (0,)}, reason=_GREEDY, **facts),
+        *_arguments(
+            names, convert=Converted.unsaid, requires={"temperature": (0,)}, reason=_GREEDY, **facts
+        ),
         *_arguments(names, reason=reason, **facts),
     )
 

@@ -9,14 +9,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from mellea_api.plugin import (
-    MELLEA_RULES,
-    Converted,
-    OptionRule,
-    effort,
-    unsaid,
-    with_logprobs,
-)
+from mellea_api.plugin import MELLEA_RULES, Converted, OptionRule, with_logprobs
 
 _SDK: Final = "ibm-watsonx-ai 1.8.1, foundation_models/schema/_api.py"
 _CHAT: Final = f"{_SDK}, TextChatParameters"
@@ -109,14 +102,12 @@ _RESERVED: Final = {
 # ------------------------------------------------------------------------------------ reasoning
 
 _OFF: Final = (False, "none")
-_LEVELS: Final = ("low", "medium", "high")
 _GRANITE_3: Final = ("*granite-3-2*", "*granite-3-3*", "*granite-3.2*", "*granite-3.3*")
 _PLAIN: Final = (
     *("ibm/granite-4*", "ibm/granite-3-2b*", "ibm/granite-3-8b*", "ibm/granite-13b*"),
     *("ibm/granite-8b*", "meta-llama/*", "google/flan*"),
     *("mistralai/mistral-*", "mistralai/mixtral*"),
 )
-_GPT: Final = ("*gpt-oss*",)
 _TEMPLATE: Final = "chat_template_kwargs.thinking"
 _EFFORT: Final = "reasoning_effort"
 
@@ -128,7 +119,7 @@ def _thinking(models: tuple[str, ...] = (), **says: Any) -> OptionRule:
 _THINKING: Final = (
     _thinking(
         completion=(_TEMPLATE, f"parameters.{_TEMPLATE}"),
-        convert=unsaid,
+        convert=Converted.unsaid,
         requires={"thinking": _OFF},
         reason="text generation switches no reasoning on; nothing is sent",
         source=_RAW,
@@ -136,7 +127,7 @@ _THINKING: Final = (
     _thinking(
         _PLAIN,
         chat=_TEMPLATE,
-        convert=unsaid,
+        convert=Converted.unsaid,
         requires={"thinking": _OFF},
         reason="the model does not reason; nothing is sent",
         source=_MODELS,
@@ -154,26 +145,9 @@ _THINKING: Final = (
         reason="at the chat endpoint this model takes thinking=True or False, and no levels",
         source=_GRANITE,
     ),
-    _thinking(
-        _GPT,
-        chat=_EFFORT,
-        convert=effort,
-        requires={"thinking": (True, *_LEVELS)},
-        source=_GPT_OSS,
-    ),
-    _thinking(
-        _GPT,
-        requires={"thinking": _OFF},
-        reason="the model always reasons; thinking='low' is the least it can do",
-        source=_GPT_OSS,
-    ),
-    _thinking(
-        _GPT,
-        reason="at the chat endpoint this model's levels are low, medium, high",
-        source=_GPT_OSS,
-    ),
+    *OptionRule.levels("low medium high", chat=_EFFORT, models="*gpt-oss*", source=_GPT_OSS),
     # Of models that nothing more is known about: the two settings that the endpoint has.
-    _thinking(chat=_EFFORT, convert=effort, requires={"thinking": _LEVELS}),
+    _thinking(chat=_EFFORT, requires={"thinking": ("low", "medium", "high")}),
     _thinking(chat=_TEMPLATE, convert=_template, requires={"thinking": (True, *_OFF)}),
     _thinking(
         reason="the chat endpoint's levels are low, medium, high; text generation has no setting"
@@ -190,7 +164,7 @@ def _sampling(name: str, **facts: Any) -> tuple[OptionRule, ...]:
     return (
         *_raw(
             name,
-            convert=unsaid,
+            convert=Converted.unsaid,
             requires={"temperature": (0,)},
             reason="a temperature of 0 takes the likeliest token anyway; nothing is sent",
             **facts,

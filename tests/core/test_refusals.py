@@ -23,7 +23,7 @@ from mellea_api import (
     RequestTimeoutError,
 )
 from mellea_api._contract import errors
-from mellea_api._contract.refusals import completed
+from mellea_api._contract.refusals import answered, completed
 from mellea_api.plugin import CredentialField, ErrorRequest, Target
 
 TARGET = Target(
@@ -151,3 +151,12 @@ def test_a_request_makes_the_errors_of_a_provider() -> None:
     late = request.timed_out()
     assert isinstance(late, RequestTimeoutError)
     assert (late.timeout, late.reason) == (4, f"{SERVER} did not answer within 4 s.")
+
+
+@pytest.mark.parametrize(
+    ("status", "looks"), [(404, True), (405, True), (400, False), (422, False)]
+)
+def test_a_refusal_for_want_of_a_route_says_to_check_the_address(status: int, looks: bool) -> None:
+    error = answered(TARGET, status, "no such thing")
+    assert isinstance(error, RequestRefusedError)
+    assert ("ends in /v1" in error.next_step) is looks

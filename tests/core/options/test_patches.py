@@ -72,6 +72,12 @@ def test_cap_never_raises_a_number_of_any_make(given: int, limit: int) -> None:
         assert report.wire == {"body": {"token_limit": min(given, limit)}}
 
 
+@given(given=st.floats(0, 1), limit=st.floats(0, 1))
+def test_cap_never_raises_a_fraction(given: float, limit: float) -> None:
+    report = render({"temperature": given}, [patch("cap", "temperature", limit)])
+    assert report.options["temperature"] == min(given, limit)
+
+
 def test_cap_replaces_what_is_no_number() -> None:
     """It fails closed: nobody knows what a backend would make of it."""
     report = render({"anything": "unlimited"}, [patch("cap", "anything", 3)])

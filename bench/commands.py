@@ -21,7 +21,7 @@ OPTIONS = "{'temperature': 0.7, 'max_tokens': 100, 'top_p': 0.9, 'stop': ['END']
 CODE = {
     BARE: "pass",
     "`import mellea_api`": "import mellea_api",
-    LIBRARIES: "import pluggy, attrs, cattrs, importlib_metadata",
+    LIBRARIES: "import pluggy, attrs, importlib_metadata",
     "`Registry.discover()`": "import mellea_api; mellea_api.Registry.discover()",
     "`explain_options`": f"import mellea_api; mellea_api.explain_options('openai', {OPTIONS})",
     "`import llm`": "import llm",
@@ -57,7 +57,7 @@ def measure(rounds: int = 15) -> list[dict[str, Any]]:
     return [
         section(
             "Importing the library",
-            "The libraries are pluggy, attrs, cattrs and importlib_metadata.",
+            "The libraries are pluggy, attrs and importlib_metadata.",
             compared("`import mellea_api`", BARE, LIBRARIES),
         ),
         section(

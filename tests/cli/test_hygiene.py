@@ -19,7 +19,7 @@ DRAWING = ("rich",)
 PROBE = """
 import sys
 from mellea_api._cli import main
-assert not {"click", "rich", "cattrs", "attrs"} & set(sys.modules), "imported before it runs"
+assert not {"click", "rich", "attrs"} & set(sys.modules), "imported before it runs"
 try:
     main(sys.argv[2:])
 finally:
@@ -68,7 +68,7 @@ def test_what_needs_no_model_list_touches_no_cache(line: str) -> None:
 
 
 def test_the_list_of_backends_imports_none_of_them() -> None:
-    plugins = ("mellea_api_ollama", "mellea_api_openai", "mellea_api_ngram", "pluggy", "cattrs")
+    plugins = ("mellea_api_ollama", "mellea_api_openai", "mellea_api_ngram", "pluggy")
     plugins += (
         "mellea_api._api.functions",
         "mellea_api._contract.requests",

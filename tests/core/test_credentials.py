@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import pickle
 from typing import Any
 
@@ -19,7 +18,7 @@ from mellea_api import (
     RateLimitError,
     RequestTimeoutError,
 )
-from mellea_api._contract.converter import converter
+from mellea_api._contract.as_json import to_json
 from mellea_api._contract.requests import CredentialRequest
 from mellea_api._credentials.find import find_credentials
 from mellea_api._credentials.judge import (
@@ -177,7 +176,7 @@ def test_a_provider_that_takes_them_makes_them_checked() -> None:
 @pytest.mark.parametrize("key", [KEY, f"Bearer {KEY}", f"{KEY} {KEY}"])
 def test_a_report_holds_no_secret_in_any_form(key: str) -> None:
     report = report_from_fields(request({"api_key": key}))
-    text = json.dumps(converter().unstructure(report))
+    text = to_json(report)
     for shown in (repr(report), str(report), text, pickle.dumps(report).decode("latin-1")):
         assert KEY not in shown
         assert KEY[3:13] not in shown

@@ -21,7 +21,6 @@ HEAVY = {
     "httpx": "40 ms; only what talks to a server needs it",
     "pydantic": "50 ms; Mellea's, and the SDKs'",
     "requests": "40 ms; only what talks to a server needs it",
-    "cattrs": "20 ms; only what reads or writes values as JSON needs it",
     "hypothesis": "no dependency: only the tests of plugin authors have it",
     "rich": "30 ms; only a command that prints a table needs it",
     "click": "15 ms; only the command line needs it",

@@ -15,8 +15,8 @@ from support.fake_plugins import described, registry
 from mellea_api import ConfigurationError, Secret
 from mellea_api._api.arguments import policy_of
 from mellea_api._api.environment import RuntimeEnvironment
-from mellea_api._contract.address import find_address, shown_address
-from mellea_api._secrecy.secrets import redact
+from mellea_api._contract.address import find_address
+from mellea_api._secrecy.secrets import redact, shown_address
 from mellea_api._secrecy.veil import chain, hidden, hide, plain, veiled
 
 

@@ -21,8 +21,8 @@ import mellea_api
 import mellea_api.plugin
 from mellea_api import hookspecs
 from mellea_api._contract import errors
+from mellea_api._contract.refusals import ErrorRequest
 from mellea_api._contract.reports import CredentialStatus
-from mellea_api._contract.requests import ErrorRequest
 from mellea_api._options.canonical import CANONICAL
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -49,11 +49,7 @@ def rows_of(text: str, *head: str) -> list[list[str]]:
 
 @pytest.fixture(scope="session")
 def out_of_date() -> str:
-    """What the generator says of all pages, in a process of its own.
-
-    In one that has run other tests, cattrs may have put types in place of the names in the
-    signatures of the value classes.
-    """
+    """What the generator says of all pages, in a process of its own, as people run it."""
     command = [sys.executable, str(DOCS / "generate.py"), "--check"]
     found = subprocess.run(command, capture_output=True, text=True, check=False)
     assert found.stderr == ""

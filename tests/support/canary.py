@@ -105,9 +105,9 @@ def _repr(value: object) -> str:
 
 def _converted(error: BaseException) -> Any:
     from mellea_api import MelleaAPIError
-    from mellea_api._contract.converter import converter
+    from mellea_api._contract.as_json import to_json
 
-    return converter().unstructure(error) if isinstance(error, MelleaAPIError) else None
+    return to_json(error) if isinstance(error, MelleaAPIError) else None
 
 
 def _rich(error: BaseException) -> str:

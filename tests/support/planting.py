@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import os
 import pickle
 import runpy
@@ -287,7 +286,7 @@ def _environment(variables: Mapping[str, str]) -> Iterator[None]:
 
 def _texts(result: Any) -> Iterator[tuple[str, str]]:
     """What there is to show of a result."""
-    from mellea_api._contract.converter import converter
+    from mellea_api._contract.as_json import to_json
 
     for value in result if isinstance(result, list) else [result]:
         kind = type(value).__name__
@@ -299,7 +298,7 @@ def _texts(result: Any) -> Iterator[tuple[str, str]]:
         for name, part in vars(value).items() if ours and hasattr(value, "__dict__") else ():
             yield f"{kind}.{name}", repr(part)
         ways: dict[str, Callable[[Any], Any]] = {
-            "json": lambda value: json.dumps(converter().unstructure(value)),
+            "json": to_json,
             "pickle": pickle.dumps,
         }
         for name, way in ways.items():

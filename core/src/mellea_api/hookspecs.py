@@ -28,11 +28,11 @@ import pluggy
 
 from mellea_api._contract.descriptor import BackendDescriptor, ModelInfo
 from mellea_api._contract.errors import MelleaAPIError
+from mellea_api._contract.refusals import ErrorRequest
 from mellea_api._contract.reports import CredentialReport, NormalizedOptions, OptionPatch
 from mellea_api._contract.requests import (
     CredentialQuery,
     CredentialRequest,
-    ErrorRequest,
     ModelsRequest,
     OptionsRequest,
     SessionRequest,

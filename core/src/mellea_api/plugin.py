@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from mellea_api._contract.descriptor import ModelInfo as ModelInfo
     from mellea_api._contract.descriptor import OptionRule as OptionRule
     from mellea_api._contract.descriptor import Setting as Setting
+    from mellea_api._contract.refusals import ErrorRequest as ErrorRequest
     from mellea_api._contract.reports import OptionPatch as OptionPatch
     from mellea_api._contract.requests import CredentialQuery as CredentialQuery
     from mellea_api._contract.requests import CredentialRequest as CredentialRequest
-    from mellea_api._contract.requests import ErrorRequest as ErrorRequest
     from mellea_api._contract.requests import ModelsRequest as ModelsRequest
     from mellea_api._contract.requests import OptionsRequest as OptionsRequest
     from mellea_api._contract.requests import SessionRequest as SessionRequest
@@ -43,11 +43,11 @@ _HOMES = {
     "_contract.descriptor": (
         "BackendDescriptor Converted CredentialField ModelInfo OptionRule Setting"
     ),
+    "_contract.refusals": "ErrorRequest",
     "_contract.reports": "OptionPatch",
     "_openai_protocol.declaration": "OpenAICompatible",
     "_contract.requests": (
-        "CredentialQuery CredentialRequest ErrorRequest ModelsRequest OptionsRequest "
-        "SessionRequest Target"
+        "CredentialQuery CredentialRequest ModelsRequest OptionsRequest SessionRequest Target"
     ),
     "_options.shared_rules": ("MELLEA_RULES TEXT_RULES system_message tools_as_json with_logprobs"),
     "_provider.answers": "reading_answer whole",

@@ -25,11 +25,11 @@ BAD = "hf_badbadbadbadbadbadbadbad"
 
 PROGRAM = """
 import json, sys, mellea_api
-from mellea_api._contract.converter import converter
+from mellea_api._contract.as_json import to_json
 
 for steps in json.loads(sys.argv[1]):
     report = mellea_api.validate_credentials("hf", probe=True, **steps)
-    print(json.dumps(converter().unstructure(report)))
+    print(to_json(report))
 """
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 import os
 import sys
 import traceback
@@ -83,15 +82,11 @@ class Output:
 
     def data(self, value: Any, *, indent: int | None = 2) -> None:
         """Print a value as JSON."""
-
-        def plain(value: Any) -> Any:
-            from mellea_api._contract.converter import converter  # slower than all of `backends`
-
-            return converter().unstructure(value)
+        from mellea_api._contract.as_json import to_json  # slower than all of `backends`
 
         encoding = getattr(sys.stdout, "encoding", None) or ""
         unicode = encoding.lower().replace("-", "") == "utf8"
-        click.echo(json.dumps(value, indent=indent, ensure_ascii=not unicode, default=plain))
+        click.echo(to_json(value, indent=indent, ascii_only=not unicode))
 
     def line(self, text: str = "") -> None:
         """Print a line of the result; JSON goes without it."""

@@ -12,8 +12,6 @@ from mellea_api._contract.errors import ConfigurationError
 from mellea_api._secrecy.secrets import redact
 from mellea_api._secrecy.veil import hide, plain
 
-_USER: Final = re.compile(r"^[^/\s'\"]+@")
-"""A user before an address without a scheme; `redact` masks the others."""
 _PERHAPS_USER: Final = re.compile(r"^(\w*:?/{1,2})?.*@", re.DOTALL)
 """Everything that may be a user, in an address that cannot be parsed."""
 _NO_SCHEME: Final = re.compile(r"https?:?/", re.IGNORECASE)
@@ -21,15 +19,6 @@ _ENCODE: Final = (
     "a user and a password before the @ must have their other characters encoded, such as / as "
     "%2F, ? as %3F, # as %23 and @ as %40"
 )
-
-
-def shown_address(address: str) -> str:
-    """Mask the user, the password and the key of an address in a text.
-
-    >>> shown_address("http://me:secret@127.0.0.1:8000/v1")
-    'http://[secret]@127.0.0.1:8000/v1'
-    """
-    return _USER.sub("[secret]@", redact(address))
 
 
 def find_address(descriptor: BackendDescriptor, given: Any) -> tuple[str | None, str]:

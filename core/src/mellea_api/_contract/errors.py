@@ -33,6 +33,8 @@ import inspect
 from collections.abc import Sequence
 from typing import Any, ClassVar, Final, dataclass_transform
 
+from attrs import field, frozen
+
 from mellea_api._secrecy.secrets import redact
 
 
@@ -149,27 +151,17 @@ class ConfigurationError(MelleaAPIError, ValueError):
     variable: str | None = None
 
 
-class OptionProblem(tuple[str, str]):
-    """One problem of one model option: the option's path, and what is wrong."""
+@frozen
+class OptionProblem:
+    """One problem of one model option. A secret in it is masked.
 
-    __slots__ = ()
+    Args:
+        path: Its place in the options, as the user spelt it: `stop[2]`.
+        message: What is wrong and what would be right.
+    """
 
-    def __new__(cls, path: str, message: str) -> OptionProblem:
-        """Make one; a secret in the message is masked."""
-        return super().__new__(cls, (redact(path), redact(message)))
-
-    def __getnewargs__(self) -> tuple[str, str]:
-        return (self.path, self.message)
-
-    @property
-    def path(self) -> str:
-        """Its place in the options, as the user spelt it: `stop[2]`."""
-        return self[0]
-
-    @property
-    def message(self) -> str:
-        """What is wrong and what would be right."""
-        return self[1]
+    path: str = field(converter=redact)
+    message: str = field(converter=redact)
 
 
 class OptionError(ConfigurationError):

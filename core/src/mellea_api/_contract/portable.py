@@ -8,70 +8,67 @@ from __future__ import annotations
 
 import pickle
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from attrs import fields_dict
+from attrs import fields
 
-from mellea_api._contract.address import shown_address
+from mellea_api._secrecy.secrets import shown_address
 
+_HEADERS: Final = ("headers", "query")
+"""How the names of settings end whose values are sent with each call."""
 _KEY: Final = re.compile(r"auth|cookie|key|token|secret|password", re.IGNORECASE)
 """In the name of a header, or of a part of a query."""
 
 
-def request_state(request: Any) -> dict[str, Any]:
-    """Return the state of a request without its credentials.
+def pickled(value: Any, what: str, problem: str | None, **replaced: Any) -> tuple[Any, ...]:
+    """Return what `__reduce__` of a frozen value returns.
+
+    Args:
+        value: The value.
+        what: What an error calls it.
+        problem: Why it does not pickle, if it does not.
+        replaced: Fields with other values in the pickle.
 
     Raises:
-        TypeError: If a secret was given as an argument, or a part lives in this process only.
+        TypeError: If there is a problem.
     """
-    given = [name for name, secret in request.credentials.items() if secret.source == "argument"]
-    if given:
-        raise TypeError(
-            f"this session request does not pickle: {', '.join(given)} was given as an argument, "
-            "and a secret is not pickled. Set the environment variable where the session is built."
-        )
-    parts = {"options": request.options, "session_arguments": request.session_arguments}
-    problem = _live(context={"": request.context}, **parts)
     if problem:
-        raise TypeError(f"this session request does not pickle: {problem}")
-    return _state(request) | {"credentials": {}}
+        raise TypeError(f"this {what} does not pickle: {problem}")
+    facts = {one.name: getattr(value, one.name) for one in fields(type(value)) if one.init}
+    return _made, (type(value), facts | replaced)
 
 
-def target_state(target: Any) -> dict[str, Any]:
-    """Return the state of a target.
-
-    Raises:
-        TypeError: If its address or settings hold a secret, or something of this process only.
-    """
-    problem = _secret(target) or _live(settings=target.settings)
-    if problem:
-        raise TypeError(f"this target of a session does not pickle: {problem}")
-    return _state(target)
+def _made(kind: type, facts: dict[str, Any]) -> Any:
+    return kind(**facts)
 
 
-def _state(of: Any) -> dict[str, Any]:
-    return {name: getattr(of, name) for name in fields_dict(type(of))}
+def sent_secrets(settings: Mapping[str, Any]) -> Iterator[tuple[str, str, Any]]:
+    """Yield what may be a secret among headers and queries: the setting, the name, the value."""
+    for setting, sent in settings.items():
+        if setting.endswith(_HEADERS) and isinstance(sent, Mapping):
+            for name, value in sent.items():
+                if _KEY.search(str(name)):
+                    yield setting, str(name), value
 
 
-def _secret(target: Any) -> str | None:
-    address = target.base_url or ""
-    if shown_address(address) != address:
+def secret_part(address: str | None, settings: Mapping[str, Any]) -> str | None:
+    """Return in words which part of a target is a secret, or None."""
+    if address and shown_address(address) != address:
         return (
             f"there is a password in its address, {shown_address(address)}. Start the session in "
             "the process that uses it, or leave the password to the environment there."
         )
-    for name, sent in target.settings.items():
-        keys = [key for key in sent if _KEY.search(str(key))] if isinstance(sent, Mapping) else []
-        if keys and name.endswith(("headers", "query")):
-            return (
-                f"settings[{name!r}] has {', '.join(keys)}, which may be a secret. "
-                "Start the session in the process that uses it."
-            )
+    for setting, name, _ in sent_secrets(settings):
+        return (
+            f"settings[{setting!r}] has {name}, which may be a secret. "
+            "Start the session in the process that uses it."
+        )
     return None
 
 
-def _live(**parts: Mapping[str, Any]) -> str | None:
+def live_part(**parts: Mapping[str, Any]) -> str | None:
+    """Return in words which part lives in this process only, or None."""
     for part, items in parts.items():
         for name, item in items.items():
             try:

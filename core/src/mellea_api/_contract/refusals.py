@@ -1,7 +1,7 @@
 """What an error of a provider says: one sentence and one next step for each kind.
 
-A plugin raises a bare error, and `completed` writes its text. `answered`, `unreachable`,
-`unreadable` and `timed_out` are what the methods of `ErrorRequest` return.
+A plugin raises a bare error, and `completed` writes its text. `ErrorRequest` makes the error for
+what an SDK raised.
 """
 
 from __future__ import annotations
@@ -11,27 +11,18 @@ import os
 import re
 import shlex
 from collections.abc import Mapping
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, Literal, TypeVar
 from urllib.parse import urlsplit
 
+from attrs import field, frozen
+
 from mellea_api._contract import errors
-from mellea_api._contract.address import shown_address
-from mellea_api._contract.descriptor import BackendDescriptor
+from mellea_api._contract.requests import Target
 from mellea_api._contract.retry_after import retry_after
-from mellea_api._secrecy.secrets import redact
+from mellea_api._secrecy.secrets import one_line, redact, shown_address
+from mellea_api._secrecy.veil import chain
 
 Error = TypeVar("Error", bound=errors.MelleaAPIError)
-
-
-class Asked(Protocol):
-    """What a sentence needs of a `Target`, which stands above this module."""
-
-    @property
-    def descriptor(self) -> BackendDescriptor: ...
-    @property
-    def model_id(self) -> str: ...
-    @property
-    def address(self) -> str | None: ...
 
 
 _ADDRESS: Final = (
@@ -116,12 +107,10 @@ _BAD_REQUESTS: Final[Mapping[re.Pattern[str], type[errors.ProviderError]]] = {
 }
 _WEB_PAGE: Final = re.compile(r"<(?:!doctype|html|head)\b", re.IGNORECASE)
 """The beginning of a page, which a proxy sends instead of the provider's answer."""
-_SECRETIVE: Final = re.compile(r"\b(sk-|hf_|Bearer )[\w*.\-]{6,}")
-_MOST_TEXT: Final = 300
 _MOST_MODELS: Final = 8
 
 
-def completed(error: Error, target: Asked, timeout: float | None = None) -> Error:
+def completed(error: Error, target: Target, timeout: float | None = None) -> Error:
     """Fill in what the core knows, and write the text of an error that was raised bare.
 
     Args:
@@ -155,114 +144,105 @@ def completed(error: Error, target: Asked, timeout: float | None = None) -> Erro
     return error
 
 
-def answered(
-    target: Asked,
-    status: int | None,
-    text: object,
-    headers: Mapping[str, str] | None = None,
-    kind: type[errors.ProviderError] | None = None,
-    timeout: float | None = None,
-) -> errors.ProviderError:
-    """Return the error for an HTTP status, or for an error in the middle of an answer.
+@frozen(kw_only=True)
+class ErrorRequest:
+    """An SDK's exception, to be translated into one of our errors.
 
     Args:
         target: Backend, model and server.
-        status: The status, 300 to 599; None if the status was good.
-        text: What the provider said.
-        headers: The answer's headers, for when to try again, and for `Location`.
-        kind: What the provider's own code means; without it status and text decide.
-        timeout: Seconds that were allowed.
+        operation: What was being done: `session`, `call`, `models` or `credentials`.
+        error: The exception.
+        timeout: Seconds that were allowed, if there was a limit.
     """
-    if status is not None and status < 400:
-        return _redirected(target, status, headers)
-    own, *page = _WEB_PAGE.split(str(text), maxsplit=1)
-    if page and status is not None and not kind and status < 500 and status not in _BY_STATUS:
-        return unreadable(target, "it is a web page", status)
-    words = said(own).rstrip(". -")
-    step = ""
-    chosen = kind or _meaning(status, words.lower())
-    if chosen is errors.RequestRefusedError and status in (404, 405) and not kind:
-        step = _ADDRESS
-    elif chosen is errors.PermissionDeniedError and status == 402:
-        step = "Pay for more, or use another key."
-    error = chosen(words, status=status)
-    if isinstance(error, errors.RateLimitError):
-        error.retry_after = retry_after(headers, str(text))
-    completed(error, target, timeout)
-    if step:
-        error._write(error.reason, step)
-    return error
+
+    target: Target
+    operation: Literal["session", "call", "models", "credentials"]
+    error: BaseException = field(repr=lambda error: redact(repr(error)))
+    timeout: float | None = None
+
+    @property
+    def chain(self) -> tuple[BaseException, ...]:
+        """The exception and its causes, outermost first."""
+        return tuple(chain(self.error))
+
+    def answered(
+        self,
+        status: int | None,
+        said: object,
+        headers: Mapping[str, str] | None = None,
+        kind: type[errors.ProviderError] | None = None,
+    ) -> errors.ProviderError:
+        """Return the error for an HTTP status, or for an error in the middle of an answer.
+
+        Args:
+            status: The status, 300 to 599; None if the status was good.
+            said: What the provider said.
+            headers: The answer's headers, for when to try again, and for `Location`.
+            kind: What the provider's own code means; without it status and text decide.
+        """
+        if status is not None and status < 400:
+            return _redirected(self.target, status, headers)
+        text = str(said)
+        own, *page = _WEB_PAGE.split(text, maxsplit=1)
+        if page and status is not None and not kind and status < 500 and status not in _BY_STATUS:
+            error = errors.AnswerError("it is a web page", status=status)
+            return completed(error, self.target, self.timeout)
+        words = one_line(own).rstrip(". -")
+        chosen = kind or _meaning(status, words.lower())
+        failure = chosen(words, status=status)
+        if isinstance(failure, errors.RateLimitError):
+            failure.retry_after = retry_after(headers, text)
+        completed(failure, self.target, self.timeout)
+        if not kind and chosen is errors.RequestRefusedError and status in (404, 405):
+            failure._write(failure.reason, _ADDRESS)
+        elif chosen is errors.PermissionDeniedError and status == 402:
+            failure._write(failure.reason, "Pay for more, or use another key.")
+        return failure
+
+    def unreachable(self, why: object) -> errors.ProviderError:
+        """Return the error for a server that cannot be reached, and why not."""
+        target, words = self.target, one_line(why).rstrip(". ")
+        proxy = _proxy_of(target)
+        through = f" (through the proxy that {proxy} names)" if proxy else ""
+        error = errors.BackendUnavailableError(
+            f"Cannot reach {_server(target, 'the')}{through}: {words}.",
+            next_step="Check the address, and the server's certificate; to trust a certificate "
+            "authority of your own, let SSL_CERT_FILE name its certificate (PEM)."
+            if "certificate" in words.lower()
+            else target.descriptor.start_hint,
+        )
+        return completed(error, target)
+
+    def unreadable(self, why: object) -> errors.ProviderError:
+        """Return the error for an answer that cannot be read, and what is wrong with it."""
+        return completed(errors.AnswerError(str(why)), self.target)
+
+    def timed_out(self) -> errors.ProviderError:
+        """Return the error for an answer that did not come in time."""
+        about = self.target.descriptor
+        in_process = not about.base_url_variables and about.base_url is None
+        who = f"The {about.name} backend" if in_process else _server(self.target)
+        within = f" within {self.timeout:g} s" if self.timeout is not None else " in time"
+        error = errors.RequestTimeoutError(
+            f"{who} did not answer{within}.",
+            next_step="Try again, ask for fewer max_tokens, or give more time with timeout=."
+            if in_process
+            else "Try again, give more time with timeout=, or check the server.",
+        )
+        return completed(error, self.target, self.timeout)
 
 
-def unreachable(target: Asked, why: object) -> errors.ProviderError:
-    """Return the error for a server that cannot be reached.
-
-    Args:
-        target: Backend, model and server.
-        why: Why not.
-    """
-    words = said(why).rstrip(". ")
-    proxy = _proxy_of(target)
-    through = f" (through the proxy that {proxy} names)" if proxy else ""
-    error = errors.BackendUnavailableError(
-        f"Cannot reach {_server(target, 'the')}{through}: {words}.",
-        next_step="Check the address, and the server's certificate; to trust a certificate "
-        "authority of your own, let SSL_CERT_FILE name its certificate (PEM)."
-        if "certificate" in words.lower()
-        else target.descriptor.start_hint,
-    )
-    return completed(error, target)
-
-
-def unreadable(target: Asked, why: object, status: int | None = None) -> errors.AnswerError:
-    """Return the error for an answer that cannot be read.
-
-    Args:
-        target: Backend, model and server.
-        why: What is wrong with it, such as "it is a web page".
-        status: Its HTTP status, if that was an error.
-    """
-    return completed(errors.AnswerError(str(why), status=status), target)
-
-
-def timed_out(target: Asked, seconds: float | None) -> errors.RequestTimeoutError:
-    """Return the error for an answer that did not come in time.
-
-    Args:
-        target: Backend, model and server.
-        seconds: The seconds that were allowed, if there was a limit.
-    """
-    about = target.descriptor
-    in_process = not about.base_url_variables and about.base_url is None
-    who = f"The {about.name} backend" if in_process else _server(target)
-    within = f" within {seconds:g} s" if seconds is not None else " in time"
-    error = errors.RequestTimeoutError(
-        f"{who} did not answer{within}.",
-        next_step="Try again, ask for fewer max_tokens, or give more time with timeout=."
-        if in_process
-        else "Try again, give more time with timeout=, or check the server.",
-    )
-    return completed(error, target, seconds)
-
-
-def said(text: object) -> str:
-    """Return what a provider said as one short line without a key."""
-    line = " ".join(redact(str(text)).split())
-    line = _SECRETIVE.sub("[secret]", shown_address(line))
-    return line if len(line) <= _MOST_TEXT else f"{line[: _MOST_TEXT - 1]}…"
-
-
-def _address(target: Asked) -> str | None:
+def _address(target: Target) -> str | None:
     address = target.address
     return address and shown_address(address)
 
 
-def _server(target: Asked, article: str = "The") -> str:
+def _server(target: Target, article: str = "The") -> str:
     address = _address(target)
     return f"{article} {target.descriptor.name} server{f' at {address}' if address else ''}"
 
 
-def _proxy_of(target: Asked) -> str | None:
+def _proxy_of(target: Target) -> str | None:
     """Return the environment variable with the proxy for a target's server, if there is one."""
     from urllib import request  # 20 ms, and hardly ever needed
 
@@ -278,11 +258,11 @@ def _proxy_of(target: Asked) -> str | None:
     return next((name for name in spelled if os.environ.get(name)), None)
 
 
-def _sentence(error: errors.MelleaAPIError, target: Asked) -> tuple[str, str]:
+def _sentence(error: errors.MelleaAPIError, target: Target) -> tuple[str, str]:
     """Return the sentence and the next step for a bare error."""
     reason, step = next(_SENTENCES[kind] for kind in type(error).__mro__ if kind in _SENTENCES)
     status = getattr(error, "status", None)
-    words = said(error.reason).rstrip(". -")
+    words = one_line(error.reason).rstrip(". -")
     if isinstance(error, errors.OptionError):
         listed = [f"{problem.path} {problem.message}" for problem in error.problems or ()]
         words = "; ".join(filter(None, (words, *listed)))
@@ -316,12 +296,12 @@ def _sentence(error: errors.MelleaAPIError, target: Asked) -> tuple[str, str]:
 
 
 def _redirected(
-    target: Asked, status: int, headers: Mapping[str, str] | None
+    target: Target, status: int, headers: Mapping[str, str] | None
 ) -> errors.AnswerError:
     """Return the error for a redirect: only the given address gets the prompt and the key."""
     place = headers.get("location") if headers is not None else None
     error = errors.AnswerError(
-        f"{_server(target)} redirects to {said(place) if place else 'another address'} "
+        f"{_server(target)} redirects to {one_line(place) if place else 'another address'} "
         f"(HTTP {status}), and redirects are not followed.",
         next_step="If you trust that address with the key and the prompts, give it instead: "
         "base_url=.",

@@ -6,17 +6,14 @@ secret in its repr, and is safe to keep.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Final, Literal
 from urllib.parse import urlsplit
 
-from attrs import evolve, field, fields_dict, frozen
+from attrs import field, frozen
 
-from mellea_api._contract import refusals
-from mellea_api._contract.address import shown_address
 from mellea_api._contract.descriptor import (
     BackendDescriptor,
     CredentialField,
@@ -24,8 +21,7 @@ from mellea_api._contract.descriptor import (
     Server,
     as_tuple,
 )
-from mellea_api._contract.errors import ProviderError
-from mellea_api._contract.portable import request_state, target_state
+from mellea_api._contract.portable import live_part, pickled, secret_part, sent_secrets
 from mellea_api._contract.reports import (
     CredentialFinding,
     CredentialReport,
@@ -33,8 +29,7 @@ from mellea_api._contract.reports import (
     NormalizedOptions,
 )
 from mellea_api._contract.settings import keyword_arguments, refuse_unknown
-from mellea_api._secrecy.secrets import Secret, redact
-from mellea_api._secrecy.veil import chain
+from mellea_api._secrecy.secrets import Secret, shown_address
 
 if TYPE_CHECKING:
     from mellea import MelleaSession
@@ -54,10 +49,6 @@ def _shown(address: str | None) -> str:
     return repr(address and shown_address(address))
 
 
-def _masked(error: BaseException) -> str:
-    return redact(repr(error))
-
-
 def _names(settings: Mapping[str, Any]) -> str:
     """Name what is set: a header or a token may be among it."""
     return f"<{', '.join(settings) or 'none'}>"
@@ -73,11 +64,6 @@ def _is_official(target: Target) -> bool:
     except ValueError:
         return False
     return any(fnmatchcase(host, pattern) for pattern in hosts)
-
-
-def _set_state(self: Any, state: dict[str, Any]) -> None:
-    for name, value in state.items():
-        object.__setattr__(self, name, value)
 
 
 @frozen(kw_only=True)
@@ -112,6 +98,18 @@ class Target:
         kind: Server = "official" if official else "compatible"
         return kind, self.descriptor.dialect(stated or kind)
 
+    _secrets: tuple[Secret, ...] = field(init=False, eq=False, repr=False)
+
+    @_secrets.default
+    def _hold_secrets(self) -> tuple[Secret, ...]:
+        """Mask keys among headers and queries in all texts, as long as the target lives."""
+        sent = sent_secrets(self.settings)
+        return tuple(
+            Secret(word, source=f"settings[{setting!r}]")
+            for setting, _, value in sent
+            for word in str(value).split()
+        )
+
     @property
     def backend(self) -> str:
         """The backend's name."""
@@ -144,15 +142,14 @@ class Target:
         return self._servers
 
     def __copy__(self) -> Target:
-        return self  # frozen; a pickle would refuse an address with a password
+        return self  # frozen; and a pickle would refuse an address with a password
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Target:
-        return evolve(self, settings=copy.deepcopy(self.settings, memo))
+    def __deepcopy__(self, memo: object) -> Target:
+        return self
 
-    def __getstate__(self) -> dict[str, Any]:
-        return target_state(self)
-
-    __setstate__ = _set_state
+    def __reduce__(self) -> tuple[Any, ...]:
+        problem = secret_part(self.base_url, self.settings) or live_part(settings=self.settings)
+        return pickled(self, "target of a session", problem)
 
 
 @frozen
@@ -327,18 +324,24 @@ class SessionRequest(ProviderRequest):
             current.unchecked = why
 
     def __copy__(self) -> SessionRequest:
-        return self  # frozen; and by way of its pickle a copy would lose the credentials
+        return self  # frozen; and a pickle would lose the credentials
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> SessionRequest:
-        return evolve(
-            self,
-            **{name: copy.deepcopy(getattr(self, name), memo) for name in fields_dict(type(self))},
+    def __deepcopy__(self, memo: object) -> SessionRequest:
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        given = [name for name, one in self.credentials.items() if one.source == "argument"]
+        problem = (
+            f"{', '.join(given)} was given as an argument, and a secret is not pickled. Set the "
+            "environment variable where the session is built."
+            if given
+            else live_part(
+                context={"": self.context},
+                options=self.options,
+                session_arguments=self.session_arguments,
+            )
         )
-
-    def __getstate__(self) -> dict[str, Any]:
-        return request_state(self)
-
-    __setstate__ = _set_state
+        return pickled(self, "session request", problem, credentials={})
 
 
 @frozen(kw_only=True)
@@ -412,54 +415,3 @@ class ModelsRequest(ProviderRequest):
 
     live: bool = True
     timeout: float = 10.0
-
-
-@frozen(kw_only=True)
-class ErrorRequest:
-    """An SDK's exception, to be translated into one of our errors.
-
-    Args:
-        target: Backend, model and server.
-        operation: What was being done: `session`, `call`, `models` or `credentials`.
-        error: The exception.
-        timeout: Seconds that were allowed, if there was a limit.
-    """
-
-    target: Target
-    operation: Literal["session", "call", "models", "credentials"]
-    error: BaseException = field(repr=_masked)
-    timeout: float | None = None
-
-    @property
-    def chain(self) -> tuple[BaseException, ...]:
-        """The exception and its causes, outermost first."""
-        return tuple(chain(self.error))
-
-    def answered(
-        self,
-        status: int | None,
-        said: object,
-        headers: Mapping[str, str] | None = None,
-        kind: type[ProviderError] | None = None,
-    ) -> ProviderError:
-        """Return the error for an HTTP status, or for an error in the middle of an answer.
-
-        Args:
-            status: The status, 300 to 599; None if the status was good.
-            said: What the provider said.
-            headers: The answer's headers, for when to try again, and for `Location`.
-            kind: What the provider's own code means; without it status and text decide.
-        """
-        return refusals.answered(self.target, status, said, headers, kind, self.timeout)
-
-    def unreachable(self, why: object) -> ProviderError:
-        """Return the error for a server that cannot be reached, and why not."""
-        return refusals.unreachable(self.target, why)
-
-    def unreadable(self, why: object) -> ProviderError:
-        """Return the error for an answer that cannot be read, and what is wrong with it."""
-        return refusals.unreadable(self.target, why)
-
-    def timed_out(self) -> ProviderError:
-        """Return the error for an answer that did not come in time."""
-        return refusals.timed_out(self.target, self.timeout)

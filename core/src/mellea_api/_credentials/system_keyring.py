@@ -10,10 +10,9 @@ from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
 from mellea_api._contract.descriptor import CredentialField
-from mellea_api._contract.refusals import said
 from mellea_api._contract.requests import Target
 from mellea_api._provider.deadlines import call_with_deadline
-from mellea_api._secrecy.secrets import Secret
+from mellea_api._secrecy.secrets import Secret, one_line
 
 Result = TypeVar("Result")
 
@@ -115,7 +114,7 @@ def _library() -> Any:
 
 def _unusable(error: BaseException) -> KeyringUnusableError:
     kinds = {kind.__name__ for kind in type(error).__mro__}
-    words = said(error)
+    words = one_line(error)
     if "NoKeyringError" in kinds:
         return NoKeyringError(f"cannot be used: {words}")
     if "KeyringLocked" in kinds:

@@ -19,12 +19,11 @@ from attrs import define, evolve, field
 from mellea_api._api.environment import RuntimeEnvironment
 from mellea_api._api.selection import Selection, backend_name, blame, select
 from mellea_api._contract import errors
-from mellea_api._contract.address import shown_address
-from mellea_api._contract.refusals import completed, timed_out
+from mellea_api._contract.refusals import ErrorRequest, completed
 from mellea_api._diagnosis.findings import BackendReadiness, Readiness, State, Step
 from mellea_api._diagnosis.variables import first_set, secrets_of, variables_of
 from mellea_api._provider.deadlines import call_each
-from mellea_api._secrecy.secrets import Secret, redact
+from mellea_api._secrecy.secrets import Secret, redact, shown_address
 from mellea_api._secrecy.veil import hide
 
 if TYPE_CHECKING:
@@ -160,7 +159,9 @@ class _Check:
             "See with `mellea-api doctor` how long it takes to load, or give more --timeout.",
         )
         if self.target is not None:
-            late = timed_out(self.target, timeout)
+            late = ErrorRequest(
+                target=self.target, operation="models", error=TimeoutError(), timeout=timeout
+            ).timed_out()
         if not done:
             steps.append(_failed(doing, late))
         return BackendReadiness(backend=self.name, steps=tuple(steps), **self.facts)

@@ -17,7 +17,8 @@ from mellea_api._contract.errors import (
     RateLimitError,
     RequestRefusedError,
 )
-from mellea_api._contract.requests import ErrorRequest, Target
+from mellea_api._contract.refusals import ErrorRequest
+from mellea_api._contract.requests import Target
 from mellea_api._openai_protocol.clients import NO_KEY
 
 _BY_CODE: Final[Mapping[str, type[ProviderError]]] = {

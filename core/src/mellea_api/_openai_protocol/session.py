@@ -12,20 +12,19 @@ from urllib.parse import urljoin
 
 import openai
 
-from mellea_api._contract.address import shown_address
 from mellea_api._contract.descriptor import ModelInfo
 from mellea_api._contract.errors import AnswerError, MelleaAPIError, ModelNotFoundError
-from mellea_api._contract.refusals import said
+from mellea_api._contract.refusals import ErrorRequest
 from mellea_api._contract.reports import CredentialReport
 from mellea_api._contract.requests import (
     CredentialRequest,
-    ErrorRequest,
     ModelsRequest,
     SessionRequest,
     Target,
 )
 from mellea_api._openai_protocol import clients, errors
 from mellea_api._secrecy.logs import logger
+from mellea_api._secrecy.secrets import one_line, shown_address
 from mellea_api.hookspecs import hookimpl
 
 if TYPE_CHECKING:
@@ -72,7 +71,7 @@ async def validate_credentials(request: CredentialRequest) -> CredentialReport:
             raise
         return request.unchecked(
             "The key is known, and may not list models; whether it may generate was not tried: "
-            f"{said(error.message)}"
+            f"{one_line(error.message)}"
         )
     if not request.credential("api_key"):
         return request.accepted(f"{where} needs no key to list its models.")
@@ -121,13 +120,13 @@ async def _check_model(request: SessionRequest) -> None:
             except openai.NotFoundError as error:
                 if official:
                     raise
-                logger.debug("no answer for one model, asking for all: %s", said(error.message))
+                logger.debug("no answer for one model, asking for all: %s", one_line(error.message))
             known = await _names(client)
     except (openai.PermissionDeniedError, openai.NotFoundError, openai.BadRequestError) as error:
         if isinstance(error, openai.NotFoundError) and error.code == "model_not_found":
             raise
         # A key may be allowed to generate and not to list; a server may lack the route.
-        request.unchecked(said(error.message))
+        request.unchecked(one_line(error.message))
         return
     if target.model_id in known:
         return

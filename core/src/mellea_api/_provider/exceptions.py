@@ -12,7 +12,8 @@ import re
 from typing import Any, Final
 
 from mellea_api._contract import errors, refusals
-from mellea_api._contract.requests import ErrorRequest
+from mellea_api._contract.refusals import ErrorRequest
+from mellea_api._secrecy.secrets import one_line
 from mellea_api._secrecy.veil import chain, veiled
 
 _UNREADABLE: Final = frozenset(
@@ -83,7 +84,7 @@ def wrong_surroundings(request: ErrorRequest) -> errors.ConfigurationError | Non
         if present:
             failed = errors.ConfigurationError(
                 f"Cannot make an HTTP client with the environment's {', '.join(present)}: "
-                f"{refusals.said(error).rstrip('.')}.",
+                f"{one_line(error).rstrip('.')}.",
                 next_step=step,
                 variable=present[0],
             )

@@ -17,7 +17,7 @@ from mellea_api._contract.descriptor import (
     ModelInfo,
 )
 from mellea_api._contract.errors import ConfigurationError, MelleaAPIError, ModelNotFoundError
-from mellea_api._contract.refusals import timed_out
+from mellea_api._contract.refusals import ErrorRequest
 from mellea_api._contract.reports import (
     CredentialFinding,
     CredentialReport,
@@ -28,7 +28,6 @@ from mellea_api._contract.requests import (
     Asking,
     CredentialQuery,
     CredentialRequest,
-    ErrorRequest,
     ModelsRequest,
     OptionsRequest,
     Policy,
@@ -340,8 +339,10 @@ class Backend:
             return call_with_deadline(lambda: self._hooks.probe(request), timeout + _GRACE)
         except MelleaAPIError as error:
             failure = error
-        except TimeoutError:
-            failure = timed_out(target, timeout)
+        except TimeoutError as error:
+            failure = ErrorRequest(
+                target=target, operation="credentials", error=error, timeout=timeout
+            ).timed_out()
         noted(failure)
         return report_from_error(request, failure)
 

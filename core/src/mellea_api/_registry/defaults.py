@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from mellea_api._contract.descriptor import ModelInfo
 from mellea_api._contract.errors import MelleaAPIError
+from mellea_api._contract.refusals import ErrorRequest
 from mellea_api._contract.reports import CredentialReport, NormalizedOptions
 from mellea_api._contract.requests import (
     CredentialRequest,
-    ErrorRequest,
     ModelsRequest,
     OptionsRequest,
 )

@@ -11,15 +11,13 @@ from typing import Any, Final, TypeVar
 import pluggy
 
 from mellea_api import hookspecs
-from mellea_api._contract.address import shown_address
 from mellea_api._contract.descriptor import BackendDescriptor
 from mellea_api._contract.errors import MelleaAPIError, PluginError
-from mellea_api._contract.refusals import completed
+from mellea_api._contract.refusals import ErrorRequest, completed
 from mellea_api._contract.reports import CredentialReport
 from mellea_api._contract.requests import (
     Asking,
     CredentialRequest,
-    ErrorRequest,
     ModelsRequest,
     SessionRequest,
     asking,
@@ -30,6 +28,7 @@ from mellea_api._registry import defaults
 from mellea_api._registry.discovery import EntryPoint
 from mellea_api._registry.loading import ASYNC, broken, load_plugin
 from mellea_api._secrecy.logs import logger, mask_sdk_records, register_sdk
+from mellea_api._secrecy.secrets import shown_address
 from mellea_api._secrecy.veil import veiled
 
 Answer = TypeVar("Answer")

@@ -13,6 +13,10 @@ _IN_ADDRESS: Final = re.compile(r"//[^/\s'\"]+@")
 _IN_QUERY: Final = re.compile(
     r"([?&][\w.-]{0,40}(?:key|token|secret|password|signature|sig)=)[^&#\s'\"]+", re.IGNORECASE
 )
+# A user before an address without a scheme.
+_USER: Final = re.compile(r"^[^/\s'\"]+@")
+_SECRETIVE: Final = re.compile(r"\b(sk-|hf_|Bearer )[\w*.\-]{6,}")
+_MOST_TEXT: Final = 300
 # A secret shorter than this is not searched for in other text: masking every "a" would destroy
 # messages and hide nothing.
 _SHORTEST_REDACTED: Final = 8
@@ -123,3 +127,19 @@ def redact(text: str) -> str:
         if len(value) >= _SHORTEST_REDACTED and value in text:
             text = text.replace(value, _MASK)
     return text
+
+
+def shown_address(address: str) -> str:
+    """Mask the user, the password and the key of an address in a text.
+
+    >>> shown_address("http://me:secret@127.0.0.1:8000/v1")
+    'http://[secret]@127.0.0.1:8000/v1'
+    """
+    return _USER.sub(f"{_MASK}@", redact(address))
+
+
+def one_line(text: object) -> str:
+    """Return what a provider or an SDK said as one short line without a key."""
+    line = " ".join(redact(str(text)).split())
+    line = _SECRETIVE.sub(_MASK, shown_address(line))
+    return line if len(line) <= _MOST_TEXT else f"{line[: _MOST_TEXT - 1]}…"

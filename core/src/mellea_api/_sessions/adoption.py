@@ -19,9 +19,8 @@ from mellea_api._contract.errors import (
     PluginError,
     SessionClosedError,
 )
-from mellea_api._contract.refusals import completed
+from mellea_api._contract.refusals import ErrorRequest, completed
 from mellea_api._contract.reports import NormalizedOptions
-from mellea_api._contract.requests import ErrorRequest
 from mellea_api._options.pipeline import OptionPipeline, Rendered
 from mellea_api._options.rules import own
 from mellea_api._options.spelling import Given

@@ -23,7 +23,8 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 from attrs import evolve
 
 from mellea_api._contract.errors import ConfigurationError, MelleaAPIError, PluginError
-from mellea_api._contract.requests import ErrorRequest, Policy, SessionRequest, Target
+from mellea_api._contract.refusals import ErrorRequest
+from mellea_api._contract.requests import Policy, SessionRequest, Target
 from mellea_api._options.pipeline import OptionPipeline
 from mellea_api._options.spelling import Unknown
 from mellea_api._secrecy.logs import logger, mark_records, mask_sdk_records, under_run

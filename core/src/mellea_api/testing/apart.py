@@ -13,7 +13,7 @@ from mellea_api._diagnosis.apart import FailedApartError, NotStartedError, call_
 from mellea_api._registry.discovery import EntryPoint, Settings, installed_entry_points
 from mellea_api._registry.registry import Registry
 
-_CORES: Final = ("attrs", "cattrs.gen", "packaging", "platformdirs", "pluggy")
+_CORES: Final = ("attrs", "packaging", "platformdirs", "pluggy")
 """What the core itself imports."""
 _NETWORK: Final = ("socket.connect", "socket.getaddrinfo", "socket.gethostbyname")
 """Audit events of Python that mean that the network is used."""

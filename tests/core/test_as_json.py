@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 
 from mellea_api import BackendUnavailableError, OptionError, OptionProblem, Secret, SessionRequest
 from mellea_api._contract import descriptor, reports, requests
-from mellea_api._contract.converter import converter
+from mellea_api._contract.as_json import to_json
 from mellea_api.plugin import Target
 from mellea_api.testing.strategies import json_values
 
-LIVE = {requests.ErrorRequest, reports.ModelListing}
+LIVE = {reports.ModelListing}
 """Hold an exception, which has a test of its own below."""
 
 CLASSES = [
@@ -98,7 +98,7 @@ def values(hint: Any) -> st.SearchStrategy[Any]:
 @given(data=st.data())
 def test_every_value_becomes_json_with_all_its_fields(cls: Any, data: st.DataObject) -> None:
     value = data.draw(values(cls))
-    plain = json.loads(json.dumps(converter().unstructure(value), allow_nan=False))
+    plain = json.loads(to_json(value))
     assert list(plain) == [field.name for field in attrs.fields(cls) if field.init]
     for field in attrs.fields(cls):
         fact = getattr(value, field.name)
@@ -112,17 +112,17 @@ def test_a_password_in_an_address_goes_into_no_json() -> None:
         model_id="m",
         base_url="http://me:password@127.0.0.1/v1",
     )
-    assert converter().unstructure(made)["base_url"] == "http://[secret]@127.0.0.1/v1"
+    assert json.loads(to_json(made))["base_url"] == "http://[secret]@127.0.0.1/v1"
 
 
 def test_a_header_among_the_settings_goes_into_no_json() -> None:
     made = Target(
         descriptor=descriptor.BackendDescriptor(name="a", summary="", default_model="m"),
         model_id="m",
-        settings={"default_headers": {"x-key": "secret", "n": [1, "secret"]}, "pull": True},
+        settings={"default_headers": {"x-key": "0123456789abcdef", "n": 1}, "pull": True},
     )
-    shown = {"default_headers": {"x-key": "[secret]", "n": [1, "[secret]"]}, "pull": True}
-    assert converter().unstructure(made)["settings"] == shown
+    shown = {"default_headers": {"x-key": "[secret]", "n": 1}, "pull": True}
+    assert json.loads(to_json(made))["settings"] == shown
 
 
 def test_every_class_is_meant() -> None:
@@ -137,10 +137,6 @@ def test_every_class_is_meant() -> None:
     }
 
 
-def test_the_converter_is_one() -> None:
-    assert converter() is converter()
-
-
 def test_a_secret_goes_nowhere() -> None:
     target = Target(
         descriptor=descriptor.BackendDescriptor(name="x", summary="", default_model="m"),
@@ -150,7 +146,7 @@ def test_a_secret_goes_nowhere() -> None:
     request = SessionRequest(
         target=target, credentials={"api_key": Secret("sk-123456789", source="argument")}
     )
-    data = converter().unstructure(request)
+    data = json.loads(to_json(request))
     assert data["credentials"] == {"api_key": "[secret]"}
     assert data["target"]["settings"] == {"client": "[secret]"}
     assert "sk-" not in json.dumps(data)
@@ -170,14 +166,14 @@ def test_what_json_does_not_have_is_described_without_its_secrets() -> None:
     decision = reports.OptionDecision(
         name="tools", spelling="tools", outcome="kept", value=[Tool(), (1, {2}), HalfMade()]
     )
-    assert converter().unstructure(decision)["value"] == ["Tool([secret])", [1, [2]], "<HalfMade>"]
+    assert json.loads(to_json(decision))["value"] == ["Tool([secret])", [1, [2]], "<HalfMade>"]
 
 
 def test_an_error_becomes_its_facts() -> None:
     error = OptionError(
         "No.", next_step="Do.", backend="x", problems=(OptionProblem("stop[0]", "is empty"),)
     )
-    assert converter().unstructure({"error": error}) == {
+    assert json.loads(to_json({"error": error})) == {
         "error": {
             "type": "OptionError",
             "message": "No. Do.",
@@ -189,4 +185,4 @@ def test_an_error_becomes_its_facts() -> None:
         }
     }
     down = BackendUnavailableError("No.", next_step="Do.", backend="x", status=503)
-    assert converter().unstructure(down)["status"] == 503
+    assert json.loads(to_json(down))["status"] == 503

@@ -1,7 +1,7 @@
 """The LiteLLM backend of mellea-api: any model that LiteLLM has a route for.
 
 This module is light: it describes the backend, and what follows from the route. `routes` has what
-LiteLLM says about a route, which `probe` finds out; `options` and `effects` make rules of that;
+LiteLLM says about a route, which `probe` finds out; `options` makes rules of that;
 `credentials` has what a route needs, `models` lists routes, `servers` asks a route's server, and
 `failures` reads LiteLLM's errors. `session` alone imports Mellea, and with `http` LiteLLM.
 """
@@ -72,6 +72,7 @@ LITELLM = BackendDescriptor(
     list_variables=("*_API_KEY", "*_API_KEY_FILE", "*_API_BASE", "*_BASE_URL"),
     base_url="",  # the route's own
     full_base_url=True,
+    official_hosts=("api.openai.com", "*.api.openai.com"),
     start_hint="Check the address (base_url=), and that a server is there.",
     model_hint="A model id is a route, provider/model; `mellea-api models litellm` shows those "
     "that there are credentials for.",
@@ -92,7 +93,7 @@ def describe_backend(target: Target | None) -> BackendDescriptor:
         return LITELLM
     return evolve(
         target.descriptor,
-        options=options.rules_of(target, route),
+        options=options.rules_for(route, compatible=target.server == "compatible"),
         credentials=credentials.fields_of(target, route),
         model_hint=model_hint(route),
     )

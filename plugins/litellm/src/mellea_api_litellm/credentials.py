@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 from attrs import evolve
 
@@ -23,15 +23,15 @@ from mellea_api.plugin import (
     hookimpl,
 )
 from mellea_api_litellm import servers
-from mellea_api_litellm.routes import Route, find, leaves_official, no_route
+from mellea_api_litellm.routes import Route, find, no_route
 
 # Where LiteLLM looks for what a provider needs, if not for a key in `<PROVIDER>_API_KEY` alone.
 #
-# The variables of each field; with a question mark LiteLLM can do without.
+# The variables of each field; with a question mark LiteLLM can do without. A provider with no field
+# is one of which it is not known what it needs.
 _TABLE: Final = """
 ai21_chat: api_key=AI21_API_KEY
-anthropic: api_key=ANTHROPIC_API_KEY,ANTHROPIC_AUTH_TOKEN
-anthropic_text: api_key=ANTHROPIC_API_KEY
+anthropic anthropic_text: api_key=ANTHROPIC_API_KEY,ANTHROPIC_AUTH_TOKEN
 apertis: api_key=STIMA_API_KEY
 azure: api_key=AZURE_API_KEY,AZURE_OPENAI_API_KEY,AZURE_AD_TOKEN,AZURE_CLIENT_SECRET
 azure: base_url=AZURE_API_BASE
@@ -85,13 +85,9 @@ watsonx watsonx_text: api_key=WATSONX_TOKEN,WATSONX_ZENAPIKEY
 watsonx watsonx_text: base_url=WATSONX_API_BASE,WATSONX_URL,WX_URL,WML_URL
 watsonx watsonx_text: project_id=WATSONX_PROJECT_ID,WX_PROJECT_ID,PROJECT_ID
 watsonx watsonx_text: project_id=WATSONX_DEPLOYMENT_SPACE_ID,WATSONX_SPACE_ID,WX_SPACE_ID,SPACE_ID
-chatgpt github_copilot petals vllm:
+a2a aiohttp_openai azure_text chatgpt custom github_copilot oobabooga openai_like petals:
+predibase ragflow snowflake triton vllm xinference:
 """
-# Providers of which it is not known what they need.
-_UNKNOWN: Final = (
-    *("a2a", "aiohttp_openai", "azure_text", "custom", "oobabooga", "openai_like", "predibase"),
-    *("ragflow", "snowflake", "triton", "xinference"),
-)
 _AWS: Final = "boto3 also looks in ~/.aws and asks the machine that it runs on"
 _GOOGLE: Final = "Google's libraries also look where `gcloud auth` leaves its credentials"
 _LOGIN: Final = "LiteLLM asks for a login in the browser, and keeps what it gets"
@@ -122,8 +118,6 @@ def fields_of(target: Target, route: Route) -> tuple[CredentialField, ...]:
     needless: set[str] = set()
     if route.model.startswith("deployment/") or target.settings.get("space_id"):
         needless |= {"project_id"}
-    if leaves_official(target):  # another server than the provider's own may need no key
-        needless |= {"api_key"}
     if target.settings.get("mock_response"):
         needless |= {field.name for field in fields}
     return tuple(
@@ -136,22 +130,26 @@ def fields_of(target: Target, route: Route) -> tuple[CredentialField, ...]:
 @functools.cache
 def provider_fields(provider: str) -> tuple[CredentialField, ...]:
     """Return the credential fields of a provider, the key first."""
-    usual = {} if provider in _UNKNOWN else {"api_key": [f"{provider.upper()}_API_KEY"]}
-    variables: dict[str, list[str]] = {"api_key?": [], **_table().get(provider, usual)}
-    if "api_key" in variables:
-        variables = {"api_key": variables["api_key"], **variables}
-        del variables["api_key?"]
-    return tuple(
-        CredentialField(
-            name=name.removesuffix("?"),
-            variables=found,
-            secret=name.startswith("api_key"),
-            required="never" if name.endswith("?") else "always",
-            help=_HELP.get(provider.removesuffix("_text"), "") if name == "api_key" else "",
-            entry=f"litellm.{provider}.{name.removesuffix('?')}",
+    usual = {"api_key": [f"{provider.upper()}_API_KEY"]}
+    variables = _table().get(provider, usual)
+    if "api_key" not in variables:
+        variables = {"api_key?": [], **variables}
+    fields = []
+    for name, found in variables.items():
+        key = name.startswith("api_key")
+        # Another server than the provider's own may need no key.
+        needed: Any = "never" if name.endswith("?") else "official" if key else "always"
+        fields.append(
+            CredentialField(
+                name=name.removesuffix("?"),
+                variables=found,
+                secret=key,
+                required=needed,
+                help=_HELP.get(provider.removesuffix("_text"), "") if key else "",
+                entry=f"litellm.{provider}.{name.removesuffix('?')}",
+            )
         )
-        for name, found in variables.items()
-    )
+    return tuple(fields)
 
 
 @functools.cache
@@ -168,22 +166,16 @@ def _table() -> dict[str, dict[str, list[str]]]:
     return table
 
 
-def elsewhere(provider: str) -> str:
-    """Return where else a provider's SDK looks for credentials; empty if nowhere."""
-    return _ELSEWHERE.get(provider, "")
-
-
 def is_usable(provider: str) -> bool:
     """Return whether the environment has all that a provider needs, and anything at all."""
-    there = {
-        field.name: any(
-            os.environ.get(variable) or os.environ.get(f"{variable}_FILE")
-            for variable in field.variables
-        )
-        for field in provider_fields(provider)
-    }
-    needed = [field.name for field in provider_fields(provider) if field.required == "always"]
-    return any(there.values()) and all(there[name] for name in needed)
+    fields = provider_fields(provider)
+    there = [
+        any(os.environ.get(name) or os.environ.get(f"{name}_FILE") for name in field.variables)
+        for field in fields
+    ]
+    return any(there) and all(
+        found or field.required == "never" for found, field in zip(there, fields, strict=True)
+    )
 
 
 @hookimpl
@@ -198,14 +190,13 @@ async def validate_credentials(request: CredentialRequest) -> CredentialReport |
         return request.unchecked(str(no_route(request.target.model_id)))
     if any(found.status in ("malformed", "missing") for found in request.findings):
         return None
-    provider = route.provider
-    if provider in _UNKNOWN:
-        why = f"What {provider} needs is not known; LiteLLM finds it, or says so when called."
-        return request.unchecked(why)
+    elsewhere = _ELSEWHERE.get(route.provider, "")
+    if not elsewhere and not _table().get(route.provider, True):
+        return request.unchecked(f"What {route.provider} needs is not known; a call says so.")
     if request.probe:
         return await servers.probe(request, route)
-    if elsewhere(provider) and not request.credentials:
-        return request.unchecked(f"Nothing is in the environment, but {elsewhere(provider)}.")
+    if elsewhere and not request.credentials:
+        return request.unchecked(f"Nothing is in the environment, but {elsewhere}.")
     return None
 
 
@@ -220,14 +211,11 @@ def handed(request: SessionRequest) -> dict[str, str]:
         variable = next((one for one in _READ_BY_LITELLM if one in secret.source), "")
         if variable and f"{variable}_FILE" in secret.source:
             raise ConfigurationError(
-                f"Cannot use {variable}_FILE for {request.target.model_id!r}: LiteLLM reads "
-                f"{variable} for itself, from the environment alone.",
-                next_step=f"Set {variable}, or use a key of the provider's, which can be in a "
-                "file.",
-                backend=request.target.backend,
+                f"Cannot use {variable}_FILE: LiteLLM reads {variable} from the environment alone.",
+                next_step=f"Set {variable}, or give a key of the provider's.",
                 variable=f"{variable}_FILE",
             )
         from_environment = secret.source.startswith("environment")
         if not from_environment or secret.source.endswith(("API_KEY", "APIKEY")):
-            given[{"base_url": "api_base"}.get(name, name)] = secret.reveal()
+            given["api_base" if name == "base_url" else name] = secret.reveal()
     return given

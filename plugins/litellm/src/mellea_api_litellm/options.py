@@ -1,14 +1,18 @@
-"""What becomes of each option on a route: rules, made of what LiteLLM does there.
+"""What becomes of each option on a route: rules, made of what LiteLLM was seen to do there.
 
 Mellea's backend always calls LiteLLM with `drop_params=True`, under which LiteLLM leaves out
 whatever it takes to be unsupported, and changes some values, without a word. So nothing that
 would be lost or changed is handed on: the rules refuse it first, and the report says so.
+
+`probe` says of each parameter where it goes: one place in the JSON, if every value that was tried
+arrived there as it was; else, value by value, what was sent.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from mellea_api import NormalizedOptions, OptionError, OptionProblem
@@ -17,14 +21,14 @@ from mellea_api.plugin import (
     Converted,
     OptionRule,
     OptionsRequest,
-    Target,
     hookimpl,
 )
-from mellea_api_litellm.effects import TERMS, Effects
-from mellea_api_litellm.routes import Route, find, leaves_official, litellm_version
+from mellea_api_litellm.probe import LEVELS
+from mellea_api_litellm.routes import Route, find, litellm_version
 
 _MELLEA: Final = "mellea 0.3.0 to 0.8.0, backends/litellm.py"
 _LIMIT: Final = "@@@max_new_tokens@@@"
+_TERMS: Final = "LiteLLM says it in the provider's terms"
 
 _RESERVED: Final = {
     "model": "the session's model_id= says it",
@@ -69,27 +73,25 @@ _PLAIN: Final = (
 _CHAT_ONLY: Final = frozenset(
     {"logprobs", "top_logprobs", "tool_choice", "parallel_tool_calls", "store", "verbosity"}
 )
-_OLLAMA: Final = {
-    "typical_p": "number",
-    "repeat_last_n": "integer",
-    "num_keep": "integer",
-    "num_batch": "integer",
-    "num_gpu": "integer",
-    "main_gpu": "integer",
-    "num_thread": "integer",
-    "use_mmap": "boolean",
-}
+# A factor under which 1 is neutral is no penalty under which 0 is.
+_PENALTIES: Final = ("presence_penalty", "frequency_penalty")
+# What LiteLLM may say in other terms: the meaning is the same.
+_TRANSLATED: Final = frozenset({"tools", "tool_choice", "parallel_tool_calls", "logit_bias"})
 _OLLAMAS: Final = ("ollama", "ollama_chat")
-# By their documentation; LiteLLM passes the names on without knowing them.
+# Ollama's own options, which LiteLLM passes on without knowing them.
+_OLLAMA: Final = {
+    "number": "typical_p",
+    "integer": "repeat_last_n num_keep num_batch num_gpu main_gpu num_thread",
+    "boolean": "use_mmap",
+}
+# Who has further common options by their documentation; LiteLLM does not know the names.
 _SERVERS: Final = ("hosted_vllm", "llamafile", "lm_studio", "docker_model_runner", "lemonade")
 _HOSTS: Final = ("deepinfra", "fireworks_ai", "openrouter", "together_ai")
-_TOP_K: Final = ("anthropic", "gemini", "vertex_ai", "watsonx_text")
-
-
-def rules_of(target: Target, route: Route) -> tuple[OptionRule, ...]:
-    """Return the rules of a target's route."""
-    openai = route.provider in ("openai", "text-completion-openai")
-    return rules_for(route, compatible=openai and leaves_official(target))
+_FURTHER: Final = "top_k min_p repetition_penalty"
+_NATIVE: Final = {
+    **dict.fromkeys(("anthropic", "gemini", "vertex_ai"), "top_k"),
+    "watsonx_text": "top_k repetition_penalty",
+}
 
 
 @hookimpl
@@ -98,17 +100,13 @@ def normalize_options(request: OptionsRequest) -> NormalizedOptions | None:
     route = find(request.target.model_id)
     if route is None or route.merges:
         return request.rendered
-    problems = []
-    for decision in request.rendered.decisions if request.rendered else ():
-        name = decision.name.removeprefix("extra.")
-        if name == decision.name:
-            continue
-        if name in route.own:
-            why = "cannot be passed on: LiteLLM takes it for an argument of its own"
-            problems.append(OptionProblem(decision.spelling, why))
-        elif name in route.parameters:
-            why = "cannot be passed on unchecked: LiteLLM would translate or drop it"
-            problems.append(OptionProblem(decision.spelling, f"{why}; give it directly"))
+    why = "cannot be passed on unchecked: LiteLLM would use, translate or drop it"
+    problems = [
+        OptionProblem(decision.spelling, why)
+        for decision in (request.rendered.decisions if request.rendered else ())
+        if decision.name.startswith("extra.")
+        and decision.name.removeprefix("extra.") in route.taken
+    ]
     if problems:
         raise OptionError(problems=problems)
     return request.rendered
@@ -120,7 +118,7 @@ def rules_for(route: Route, *, compatible: bool = False) -> tuple[OptionRule, ..
 
     Args:
         route: The route.
-        compatible: Whether an `openai/` route goes to another server than OpenAI's own.
+        compatible: Whether the session has another address than OpenAI's own.
     """
     return tuple(_Rules(route, compatible).all())
 
@@ -129,18 +127,18 @@ class _Rules:
     def __init__(self, route: Route, compatible: bool) -> None:
         self.route = route
         self.places = route.places
-        self.compatible = compatible or route.provider in (*_SERVERS, *_HOSTS)
+        openai = route.provider in ("openai", "text-completion-openai")
+        self.compatible = (openai and compatible) or route.provider in (*_SERVERS, *_HOSTS)
         self.source = f"litellm {litellm_version()}"
         name = f"{route.provider or 'unknown'} route"
         self.on = f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
-        self.seen = Effects(route, self.on, self.source)
 
     def all(self) -> Iterator[OptionRule]:
         """Yield all rules, the particular before the general."""
         for name, reason in _RESERVED.items():
             yield OptionRule(name=name, reserved=True, reason=reason, source=_MELLEA)
         why = "an argument of LiteLLM's own, which is no option of a model"
-        yield from self.seen.refused(OWN, why, reserved=True)
+        yield from self._refused(OWN, why, reserved=True)
         yield from self._max_tokens()
         for name in _PLAIN:
             yield from self._plain(name)
@@ -149,33 +147,36 @@ class _Rules:
         yield from self._native()
         yield from self._rest()
 
+    def _refused(self, names: str, reason: str, **facts: Any) -> tuple[OptionRule, ...]:
+        return OptionRule.refused(names, reason, source=self.source, **facts)
+
     # ------------------------------------------------------------------------ what LiteLLM knows
 
     def _max_tokens(self) -> Iterator[OptionRule]:
-        limit = str(self.places.get("limit", ""))
+        effect = self.places.get(str(self.places.get("limit")))
         raw = self.route.raw_places is not None
         facts: dict[str, Any] = {"name": "max_tokens", "source": self.source}
         if self._has_two_apis():
             facts["minimum"] = 16
         for end in ("chat",) if raw else ("chat", "completion"):
-            yield from self.seen.rules(self.places.get(limit), end, facts, key=_LIMIT, probed=limit)
+            yield from self._seen(effect, end, facts, key=_LIMIT)
         if raw:
             # Mellea calls it max_completion_tokens, which LiteLLM refuses at this endpoint.
             yield OptionRule(**facts, completion=("extra_body.max_tokens", "max_tokens"))
-        yield from self.seen.refused("max_tokens", f"LiteLLM drops it on {self.on}")
+        yield from self._refused("max_tokens", f"LiteLLM drops it on {self.on}")
 
     def _plain(self, name: str) -> Iterator[OptionRule]:
         if name == "stop" and (why := self._why_no_stop()):
-            yield from self.seen.refused(name, why)
+            yield from self._refused(name, why)
             return
         facts: dict[str, Any] = {"name": name, "type": _TYPES.get(name), "source": self.source}
         if name == "top_logprobs":
             facts["requires"] = {"logprobs": (True,)}
-        yield from self.seen.rules(self.places.get(name), "chat", facts)
+        yield from self._seen(self.places.get(name), "chat", facts)
         if name not in _CHAT_ONLY:
             raw = self.places if self.route.raw_places is None else self.route.raw_places
-            yield from self.seen.rules(raw.get(name), "completion", facts)
-        yield from self.seen.refused(name, self._why_not(name))
+            yield from self._seen(raw.get(name), "completion", facts)
+        yield from self._refused(name, self._why_not(name))
 
     def _why_no_stop(self) -> str:
         named = self.route.model.startswith(("o3", "o4-mini"))
@@ -205,77 +206,172 @@ class _Rules:
             return "Mellea's raw endpoint is not given it"
         return f"LiteLLM drops it on {self.on}"
 
+    def _seen(
+        self, effect: Any, end: str, facts: Mapping[str, Any], key: str = ""
+    ) -> Iterator[OptionRule]:
+        """Yield the rules for one option at one endpoint; none if it does not arrive there.
+
+        Args:
+            effect: What was seen.
+            end: The endpoint.
+            facts: What else the rules say; its `name` is the option's.
+            key: Its place in what Mellea's backend is given, if that is not its name.
+        """
+        if not effect:
+            return
+        name = facts["name"]
+        place = effect if isinstance(effect, str) else _first_place(effect)
+        meant = place.rpartition(".")[2].replace("_", "").lower()
+        if name in _PENALTIES and meant != name.replace("_", ""):
+            why = f"LiteLLM would send it as {place}, which means something else"
+            yield from self._refused(name, why)
+            return
+        rule: dict[str, Any] = {**facts, end: (key or name, place)}
+        if not isinstance(effect, str):
+            kept, lost, limits = _sorted_out(effect, place, translated=name in _TRANSLATED)
+            if json.loads(next(iter(effect))) in lost:  # the typical value: few others arrive
+                if kept:
+                    yield OptionRule(**rule, requires={name: tuple(kept)})
+                only = f"; only {', '.join(map(str, kept))} is sent" if kept else ""
+                yield from self._refused(name, f"LiteLLM drops it on {self.on}{only}")
+                return
+            for value in lost:
+                why = f"LiteLLM drops {value!r} on {self.on}, or makes something weaker of it"
+                yield from self._refused(name, why, requires={name: (value,)})
+            rule |= limits
+            if name in _TRANSLATED:
+                rule |= {end: (name, ""), "convert": Converted, "reason": _TERMS}
+        yield OptionRule(**rule)
+
     def _thinking(self) -> Iterator[OptionRule]:
         effect = self.places.get("reasoning_effort")
-        key = "@@@thinking@@@"
+        facts: dict[str, Any] = {"name": "thinking", "source": self.source}
         if isinstance(effect, str):
-            yield OptionRule(
-                name="thinking", chat=(key, effect), convert=Converted.effort, source=self.source
-            )
+            yield OptionRule(**facts, chat=("@@@thinking@@@", effect), convert=Converted.effort)
         elif effect:
-            yield from self.seen.levels(effect, key)
-        yield from self.seen.refused("thinking", f"LiteLLM cannot say it on {self.on}")
+            yield from self._levels(effect, facts)
+        yield from self._refused("thinking", f"LiteLLM cannot say it on {self.on}")
+
+    def _levels(self, effect: Mapping[str, Any], facts: dict[str, Any]) -> Iterator[OptionRule]:
+        off = effect.get('"none"', {})
+        # What other options have a rule for is not the level's to say.
+        owned = {
+            effect if isinstance(effect, str) else _first_place(effect)
+            for name, effect in self.places.items()
+            if name != "reasoning_effort"
+        }
+        for level in LEVELS:
+            found = effect.get(json.dumps(level), {})
+            rule = {**facts, "requires": {"thinking": (level, *_WORDS.get(level, ()))}}
+            if found and "!" not in found and (level == "none" or found != off):
+                sent = {place: found[place] for place in sorted(found) if place not in owned}
+                convert = functools.partial(_sends, sent) if sent else Converted.effort
+                place = ("@@@thinking@@@", next(iter(sent), ""))
+                yield OptionRule(**rule, chat=place, convert=convert)
+            elif level == "none" and any("thinking" in place for place in effect['"high"']):
+                why = "the model reasons only when asked to; nothing is sent"
+                place = ("@@@thinking@@@", "thinking")
+                yield OptionRule(**rule, chat=place, convert=Converted.unsaid, reason=why)
+            else:
+                does = "switches reasoning off for" if found and found == off else "drops"
+                yield OptionRule(**rule, reason=f"LiteLLM {does} the level {level!r} on {self.on}")
 
     # -------------------------------------------------------------------------- what Mellea adds
 
     def _mellea(self) -> Iterator[OptionRule]:
+        facts: dict[str, Any] = {"source": _MELLEA}
         if self.places.get("system_prompt") != "messages":
-            why = "sent as the provider has it: LiteLLM sees to it"
             place = ("@@@system_prompt@@@", "")
             yield OptionRule(
-                name="system_prompt", chat=place, convert=Converted, reason=why, source=_MELLEA
+                name="system_prompt", chat=place, convert=Converted, reason=_TERMS, **facts
             )
         if self.places.get("stream") not in ("stream", {"true": {"stream": True}, "false": {}}):
-            yield OptionRule(name="stream", chat=("@@@stream@@@", ""), source=_MELLEA)
+            yield OptionRule(name="stream", chat=("@@@stream@@@", ""), **facts)
         tools = self.places.get("tools")
-        ollama = self.route.provider == "ollama"  # where they would go into the prompt
-        if tools != "tools" and tools and not ollama:
-            place = ("@@@tools@@@", "")
-            yield OptionRule(name="tools", chat=place, reason=TERMS, source=_MELLEA)
+        if not tools or self.route.provider == "ollama":  # where they would go into the prompt
+            yield from self._refused("tools", f"LiteLLM has no tools on {self.on}")
         elif tools != "tools":
-            yield from self.seen.refused("tools", f"LiteLLM has no tools on {self.on}")
+            yield OptionRule(name="tools", chat=("@@@tools@@@", ""), reason=_TERMS, **facts)
         yield from MELLEA_RULES
 
     # ----------------------------------------------------- what LiteLLM passes on unknowingly
 
+    def _native(self) -> Iterator[OptionRule]:
+        facts: dict[str, Any] = {"source": self.source}
+        if self.route.provider in _OLLAMAS:
+            names = "top_k min_p repetition_penalty=repeat_penalty context_window=num_ctx"
+            yield from OptionRule.sent(names, wire="options.{}", **facts)
+            for kind, names in _OLLAMA.items():
+                yield from OptionRule.sent(names, wire="options.{}", type=kind, **facts)
+        elif self.compatible and self.route.merges:
+            yield from OptionRule.sent(_FURTHER, key="extra_body.{}", **facts)
+        for name in _NATIVE.get(self.route.provider, "").split():
+            if isinstance(place := self.places.get(name), str):
+                yield from OptionRule.sent(name, wire=place, **facts)
+        for name in _FURTHER.split():
+            why = f"LiteLLM does not know it on {self.on}; extra={{{name!r}: ...}} passes it on"
+            yield from self._refused(name, f"{why} unchecked")
+        why = "the model or its server fixes it beforehand"
+        yield from self._refused("context_window", why)
+        yield from self._refused(" ".join(_OLLAMA.values()), "it is Ollama's")
+
     def _rest(self) -> Iterator[OptionRule]:
         place = self.places.get("zz_unknown")
+        facts: dict[str, Any] = {"name": "*", "source": self.source}
         if self.route.merges:
             # Inside extra_body not even a name that LiteLLM knows is dropped.
-            yield from self._sent("*", ("extra_body", ""))
+            both = ("extra_body", "")
+            yield OptionRule(**facts, chat=both, completion=both)
         elif place:
-            yield from self._sent("*", ("", str(place).rpartition(".")[0]))
+            both = ("", str(place).rpartition(".")[0])
+            yield OptionRule(**facts, chat=both, completion=both)
         else:
-            yield from self.seen.refused("*", "LiteLLM has no place for further names")
-
-    def _native(self) -> Iterator[OptionRule]:
-        provider = self.route.provider
-        ollama = provider in _OLLAMAS
-        for name in ("top_k", "min_p", "repetition_penalty"):
-            key = "repeat_penalty" if ollama and name == "repetition_penalty" else name
-            place = self.places.get(key)
-            here = ollama or (name == "top_k" and provider in _TOP_K)
-            here |= name == "repetition_penalty" and provider == "watsonx_text"
-            if here and isinstance(place, str):
-                yield from self._sent(name, (key, place))
-            elif self.compatible and self.route.merges:
-                yield from self._sent(name, (f"extra_body.{key}", key))
-            yield from self.seen.refused(name, _PASS_ON.format(name=name, on=self.on))
-        place = self.places.get("num_ctx")
-        if ollama and isinstance(place, str):
-            yield from self._sent("context_window", ("num_ctx", place))
-        why = "the model or its server fixes it beforehand"
-        yield from self.seen.refused("context_window", why)
-        for name, kind in _OLLAMA.items():
-            if ollama:
-                yield from self._sent(name, (name, f"options.{name}"), type=kind)
-            yield from self.seen.refused(name, "it is Ollama's")
-
-    def _sent(self, name: str, place: tuple[str, str], **facts: Any) -> Iterator[OptionRule]:
-        yield OptionRule(name=name, chat=place, completion=place, source=self.source, **facts)
+            yield from self._refused("*", "LiteLLM has no place for further names")
 
 
-_PASS_ON: Final = "LiteLLM does not know it on {on}; extra={{{name!r}: ...}} passes it on unchecked"
+def _sorted_out(
+    effect: Mapping[str, Any], place: str, *, translated: bool
+) -> tuple[list[Any], list[Any], dict[str, Any]]:
+    """Sort out the values that were tried.
+
+    Args:
+        effect: What was seen.
+        place: Where the option goes.
+        translated: Whether other terms are as good as the value, if no two values share them.
+
+    Returns:
+        The values that arrive, those that do not, and the limits in which LiteLLM keeps numbers.
+    """
+    kept, lost, limits = [], [], {}
+    seen: list[Any] = []
+    for text, sent in effect.items():
+        value, found = json.loads(text), sent.get(place)
+        if translated:
+            arrives = bool(sent) and "!" not in sent and sent not in seen
+            seen.append(sent)
+        else:
+            arrives = found == value
+        if arrives:
+            kept.append(value)
+        elif isinstance(found, int | float) and not translated:
+            limits["minimum" if found > value else "maximum"] = found
+        else:
+            lost.append(value)
+    return kept, lost, limits
+
+
+_WORDS: Final[Mapping[str, tuple[bool, ...]]] = {"medium": (True,), "none": (False,)}
+
+
+def _sends(places: Mapping[str, Any], value: bool | str) -> Converted:
+    said = Converted.effort(value)
+    (_, first), *others = places.items()
+    reason = "; ".join(filter(None, (said.reason, _TERMS)))
+    return Converted(said.value, first, wires=dict(others), reason=reason)
+
+
+def _first_place(effect: Mapping[str, Any]) -> str:
+    return next((place for sent in effect.values() for place in sent if place != "!"), "")
 
 
 # The rules of a route that nobody knows; every route has rules for the same names.

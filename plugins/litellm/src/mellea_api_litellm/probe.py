@@ -57,14 +57,7 @@ PROBED: Final[Mapping[str, tuple[Any, ...]]] = {
 }
 
 # Parameters that LiteLLM passes on without knowing them; the last stands for all such names.
-NATIVE: Final[Mapping[str, Any]] = {
-    "top_k": 7,
-    "min_p": 0.07,
-    "repetition_penalty": 1.13,
-    "repeat_penalty": 1.17,
-    "num_ctx": 4099,
-    "zz_unknown": 3,
-}
+NATIVE: Final[Mapping[str, Any]] = {"top_k": 7, "repetition_penalty": 1.13, "zz_unknown": 3}
 
 _WITH: Final = {
     "top_logprobs": {"logprobs": True},
@@ -133,8 +126,7 @@ def _route(model_id: str, provider: str, model: str) -> dict[str, Any]:
         "places": places(provider, model, model_id),
         "raw_places": places(_TEXT, "zz-model") if raw else None,
         "merges": provider in compatible,
-        "own": sorted(set(all_litellm_params)),
-        "parameters": sorted(DEFAULT_CHAT_COMPLETION_PARAM_VALUES),
+        "taken": sorted({*all_litellm_params, *DEFAULT_CHAT_COMPLETION_PARAM_VALUES}),
     }
 
 

@@ -16,15 +16,13 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from hashlib import sha256
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from attrs import field, frozen
 
 from mellea_api import ModelNotFoundError, PluginError
-from mellea_api.plugin import Target
 
 # Seconds for a process that imports LiteLLM: far more than it takes.
 _PATIENCE: Final = 120.0
@@ -42,8 +40,8 @@ class Route:
         raw_places: The same where LiteLLM has a raw completion endpoint; None where it makes a
             chat of one message instead.
         merges: Whether LiteLLM merges an `extra_body` into the JSON, as for OpenAI's protocol.
-        own: Names of arguments of LiteLLM's call that are not options of a model.
-        parameters: Names of OpenAI's parameters that LiteLLM translates or drops.
+        taken: Names that LiteLLM does not pass on: its own arguments, and OpenAI's parameters,
+            which it translates or drops.
     """
 
     model_id: str
@@ -52,8 +50,7 @@ class Route:
     places: Mapping[str, Any] = field(factory=dict)
     raw_places: Mapping[str, Any] | None = None
     merges: bool = False
-    own: tuple[str, ...] = ()
-    parameters: tuple[str, ...] = ()
+    taken: tuple[str, ...] = ()
 
 
 _known: Final[dict[str, Route]] = {}
@@ -85,15 +82,6 @@ def no_route(model_id: str) -> ModelNotFoundError:
     )
 
 
-def leaves_official(target: Target) -> bool:
-    """Return whether a target's address is not OpenAI's own."""
-    if target.stated_server is not None:
-        return target.stated_server == "compatible"
-    address = target.base_url or ""
-    host = urlsplit(address if "//" in address else f"//{address}").hostname or ""
-    return bool(host) and host != "api.openai.com" and not host.endswith(".api.openai.com")
-
-
 def listed() -> dict[str, dict[str, int | None]]:
     """Return LiteLLM's list: under each provider its models, with their context lengths."""
     return _answer("")
@@ -102,17 +90,15 @@ def listed() -> dict[str, dict[str, int | None]]:
 @functools.cache
 def litellm_version() -> str:
     """Return the version of the installed LiteLLM, read from its metadata."""
-    try:
-        return version("litellm")
-    except PackageNotFoundError:
-        return ""
+    return version("litellm")
 
 
 def _answer(question: str) -> dict[str, Any]:
     """Return what `probe.answer` says: from the cache, from this process, or from its own."""
     kept = _cache_folder() / f"{sha256(question.encode()).hexdigest()}.json"
     with contextlib.suppress(OSError, ValueError, LookupError, TypeError):  # none, or a damaged one
-        return _read(kept, question)
+        if os.name != "posix" or _is_private(kept.parent.stat()):
+            return _said(kept.read_text("utf-8"), question)
     if "litellm" in sys.modules:
         from mellea_api_litellm import probe
 
@@ -148,12 +134,8 @@ def _cache_folder() -> Path:
     return platformdirs.user_cache_path("mellea-api", appauthor=False) / "litellm" / versions
 
 
-def _read(file: Path, question: str) -> dict[str, Any]:
-    if os.name == "posix":
-        folder = file.parent.stat()
-        if folder.st_uid != os.getuid() or folder.st_mode & 0o077:
-            raise PermissionError("others than this user may have written there")
-    return _said(file.read_text("utf-8"), question)
+def _is_private(folder: os.stat_result) -> bool:
+    return folder.st_uid == os.getuid() and not folder.st_mode & 0o077
 
 
 def _said(text: str, question: str) -> dict[str, Any]:

@@ -20,16 +20,11 @@ _DEFAULTS: Final = {
 }
 
 
-def address_of(request: Any, provider: str) -> str | None:
-    """Return the address of a route's server, as far as it is known."""
-    known = request.target.base_url or request.credential("base_url") or _DEFAULTS.get(provider)
-    return None if known is None else str(known)
-
-
 async def model_names(request: Any, provider: str) -> list[str] | None:
     """Return the models that a server lists; None if it cannot be asked for free."""
-    address = address_of(request, provider)
-    if address is None or provider not in _ASKED:
+    stated = request.target.base_url or request.credential("base_url")
+    address = str(stated or _DEFAULTS.get(provider, ""))
+    if not address or provider not in _ASKED:
         return None
     path, names, name = ("api/tags", "models", "name") if provider in _OLLAMA else _OPENAI_PATH
     key = request.credential("api_key")

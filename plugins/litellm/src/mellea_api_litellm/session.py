@@ -29,6 +29,9 @@ litellm.suppress_debug_info = True  # it prints advice to the standard output
 
 # What a server without keys is sent: else LiteLLM sends it OPENAI_API_KEY, or insists on one.
 _NO_KEY: Final = "no-key-needed"
+# Else LiteLLM looks for tools of its MCP gateway among those of a call. It needs a package for that
+# (`mcp`) which it does not bring, and every call with tools would fail.
+_NO_GATEWAY: Final = {"_skip_mcp_handler": True}
 
 
 @hookimpl
@@ -69,26 +72,13 @@ def _arguments(request: SessionRequest, route: Route) -> dict[str, Any]:
     own = ("check", "provider")
     settings = {name: value for name, value in target.settings.items() if name not in own}
     # Left alone, LiteLLM has OpenAI's SDK try again twice behind the caller's back.
-    arguments = {"max_retries": 0, **settings, **handed(request), **_no_gateway()}
+    arguments = {"max_retries": 0, **settings, **handed(request), **_NO_GATEWAY}
     if target.base_url:
         arguments["api_base"] = target.base_url
     needless = provider_fields(route.provider)[0].required == "never"
     if "api_key" not in request.credentials and route.merges and (target.base_url or needless):
         arguments["api_key"] = _NO_KEY
     return arguments
-
-
-def _no_gateway() -> dict[str, Any]:
-    """Return what keeps LiteLLM from looking for tools of its MCP gateway among the given ones.
-
-    It needs a package for that (`mcp`) which it does not bring: without it, every call with tools
-    would fail. Only a LiteLLM that knows the argument for its own is given it.
-    """
-    from litellm.litellm_core_utils import core_helpers
-
-    argument = {"_skip_mcp_handler": True}
-    own = getattr(core_helpers, "filter_internal_params", dict)
-    return {} if own(argument) else argument
 
 
 @functools.cache

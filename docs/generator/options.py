@@ -162,15 +162,15 @@ def families() -> str:
 def litellm_needs() -> str:
     """The variables that LiteLLM's better known routes read."""
     use_sources()
-    from mellea_api_litellm.credentials import elsewhere, provider_fields
+    from mellea_api_litellm.credentials import ELSEWHERE, provider_fields
 
     rows = []
     for provider in _PROVIDERS:
         wanted = [
             " or ".join(code(name) for name in field.variables)
-            + ("" if field.required == "always" else " (if need be)")
+            + (" (if need be)" if field.required == "never" else "")
             for field in provider_fields(provider)
             if field.variables
         ]
-        rows.append((f"`{provider}/…`", "<br>".join(wanted) or "none", elsewhere(provider)))
+        rows.append((f"`{provider}/…`", "<br>".join(wanted) or "none", ELSEWHERE.get(provider, "")))
     return table(("route", "variables", "else"), rows)

@@ -92,7 +92,7 @@ _AWS: Final = "boto3 also looks in ~/.aws and asks the machine that it runs on"
 _GOOGLE: Final = "Google's libraries also look where `gcloud auth` leaves its credentials"
 _LOGIN: Final = "LiteLLM asks for a login in the browser, and keeps what it gets"
 # Where else providers' SDKs look, which cannot be seen from outside.
-_ELSEWHERE: Final[Mapping[str, str]] = {
+ELSEWHERE: Final[Mapping[str, str]] = {
     **dict.fromkeys(("bedrock", "bedrock_converse", "bedrock_mantle"), _AWS),
     **dict.fromkeys(("sagemaker", "sagemaker_chat", "sagemaker_nova"), _AWS),
     **dict.fromkeys(("vertex_ai", "vertex_ai_beta"), _GOOGLE),
@@ -190,7 +190,7 @@ async def validate_credentials(request: CredentialRequest) -> CredentialReport |
         return request.unchecked(str(no_route(request.target.model_id)))
     if any(found.status in ("malformed", "missing") for found in request.findings):
         return None
-    elsewhere = _ELSEWHERE.get(route.provider, "")
+    elsewhere = ELSEWHERE.get(route.provider, "")
     if not elsewhere and not _table().get(route.provider, True):
         return request.unchecked(f"What {route.provider} needs is not known; a call says so.")
     if request.probe:

@@ -69,9 +69,6 @@ _SYSTEM: Final = "zz-system"
 # Without it LiteLLM makes no body.
 _NEEDED: Final = {"watsonx_text": {"project_id": "zz"}}
 
-# To make a body LiteLLM would fetch the model's chat template from the Hub.
-_FETCHING: Final = frozenset({"petals", "predibase", "replicate", "sagemaker"})
-
 _LOGIN: Final = frozenset({"github_copilot", "chatgpt"})
 _TEXT: Final = "text-completion-openai"
 
@@ -257,12 +254,10 @@ def _body_of(provider: str, model: str) -> Body:
     from litellm.types.utils import LlmProviders
 
     config: Any = None
-    if provider not in _FETCHING and not (provider == "watsonx_text" and "gpt-oss" in model):
-        with contextlib.suppress(ValueError):
-            config = litellm.ProviderConfigManager.get_provider_chat_config(
-                model=model, provider=LlmProviders(provider)
-            )
-
+    with contextlib.suppress(ValueError):
+        config = litellm.ProviderConfigManager.get_provider_chat_config(
+            model=model, provider=LlmProviders(provider)
+        )
     gemini = _gemini_body(provider, config)
 
     def body(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -317,7 +312,7 @@ def _plain(body: dict[str, Any], keep: bool) -> dict[str, Any]:
     """Return a body as JSON, an `extra_body` merged into it, as the OpenAI SDK merges it."""
     plain: dict[str, Any] = json.loads(json.dumps(body, default=str))
     extra = plain.pop("extra_body", None)
-    for name in () if keep else ("messages", "model", "input", "contents", "prompt"):
+    for name in () if keep else ("messages", "model", "contents", "prompt"):
         plain.pop(name, None)
     return {**plain, **extra} if isinstance(extra, dict) else plain
 

@@ -16,7 +16,7 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from hashlib import sha256
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final
 
@@ -90,7 +90,10 @@ def listed() -> dict[str, dict[str, int | None]]:
 @functools.cache
 def litellm_version() -> str:
     """Return the version of the installed LiteLLM, read from its metadata."""
-    return version("litellm")
+    try:
+        return version("litellm")
+    except PackageNotFoundError:
+        return ""
 
 
 def _answer(question: str) -> dict[str, Any]:

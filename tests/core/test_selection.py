@@ -40,7 +40,7 @@ def test_the_environments_model_and_options_hold_for_its_backend_by_any_name(
     registry: Registry, named: str | None, used: str, applies: bool
 ) -> None:
     environment = RuntimeEnvironment(named, "large", {"seed": 7}, None)
-    found = select(registry, environment, used, None, {"temperature": 0})
+    found = select(registry, environment, used, None, {"temperature": 0}, {})
     assert found.request.target.model_id == ("large" if applies else "small")
     assert found.model_variable == ("MELLEA_MODEL_ID" if applies else None)
     assert dict(found.request.options) == ({"seed": 7} if applies else {}) | {"temperature": 0}
@@ -52,7 +52,7 @@ def test_a_model_that_is_the_environments_by_chance_does_not_come_from_it(
 ) -> None:
     """It is the default of another backend, or was given."""
     environment = RuntimeEnvironment("hub", "small", {}, None)
-    found = select(registry, environment, used, given, {})
+    found = select(registry, environment, used, given, {}, {})
     assert found.request.target.model_id == "small"
     assert found.model_variable is None
 
@@ -74,6 +74,6 @@ def test_the_rules_are_those_of_the_environments_model(
     monkeypatch.syspath_prepend(tmp_path)
     registry = fake_plugins.registry(fake_plugins.backend("routing", "routing_plugin"))
     environment = RuntimeEnvironment("routing", "large", {"top_p": 0.5}, None)
-    found = select(registry, environment, "routing", None, {}, unsupported="error")
+    found = select(registry, environment, "routing", None, {}, {}, unsupported="error")
     assert found.request.target == found.backend.target("large")
     assert found.backend.explain(found.request.options, found.request.target).wire == {"top_p": 0.5}

@@ -23,7 +23,7 @@ from mellea_api._contract.requests import Policy
 from mellea_api._options.rules import own
 from mellea_api._registry.registry import Registry, shared_registry
 from mellea_api._secrecy.logs import logger, under_run
-from mellea_api._secrecy.veil import hidden, hide
+from mellea_api._secrecy.veil import hidden
 from mellea_api._sessions._mellea.clients import closed
 from mellea_api._sessions._mellea.sessions import forget, is_simple
 from mellea_api._sessions.streaming import astream_chat, stream_chat
@@ -83,7 +83,8 @@ class MelleaRuntime:
         registry: Registry | None = None,
         **backend_kwargs: Any,
     ) -> None:
-        backend_kwargs, base_url = hidden(backend_kwargs), hide(base_url)
+        arguments = hidden({"base_url": base_url, **backend_kwargs})
+        del base_url, backend_kwargs
         self._registry = registry
         self._environment = RuntimeEnvironment.read()
         self._run_id = checked_run_id(run_id) or self._environment.run_id
@@ -92,7 +93,6 @@ class MelleaRuntime:
         self._switching = threading.Lock()
         name = backend_name(backend, self._environment)
         self._arguments: dict[str, dict[str, Any]] = {}
-        arguments = {**backend_kwargs, "base_url": base_url}
         wanted = self._wanted(name, model_id, self._options, arguments)
         self._keep(wanted, arguments)
         session = self._build(wanted, context)
@@ -248,7 +248,10 @@ class MelleaRuntime:
             ConcurrentUseError: A call is in the conversation.
             MelleaAPIError: As making a runtime raises; the runtime then stays as it is.
         """
-        backend_kwargs, base_url = hidden(backend_kwargs), hide(base_url)
+        if base_url is not None:
+            backend_kwargs["base_url"] = base_url
+        given = hidden(backend_kwargs)
+        del base_url, backend_kwargs
         with (
             self._alone(),
             self._switching,
@@ -257,9 +260,7 @@ class MelleaRuntime:
         ):
             options = self._options if model_options is None else _own_options(model_options)
             name = backend or self._sessions.selection.backend.name
-            arguments = {**self._arguments.get(name, {}), **backend_kwargs}
-            if base_url is not None:
-                arguments["base_url"] = base_url
+            arguments = {**self._arguments.get(name, {}), **given}
             wanted = self._wanted(name, model_id, options, arguments)
             kept = self._sessions.find(wanted)
             found = OpenSession(wanted, kept or self._build(wanted, self.session.ctx))
@@ -328,7 +329,7 @@ class MelleaRuntime:
     ) -> Selection:
         registry = self._registry or shared_registry()
         return select(
-            registry, self._environment, name, model_id, options, **self._common, **arguments
+            registry, self._environment, name, model_id, options, arguments, **self._common
         )
 
     def _keep(self, wanted: Selection, arguments: Mapping[str, Any]) -> None:

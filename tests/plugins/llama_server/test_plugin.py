@@ -111,7 +111,8 @@ def test_variables_of_openai_are_not_sent_to_another_server(
     monkeypatch.setenv("OPENAI_ORG_ID", "org-of-openai")
     monkeypatch.setenv("OPENAI_API_KEY", "sk-of-openai")
     target = mellea_api.shared_registry().backend("llama-server").target("tiny")
-    client = clients.client(mellea_api.plugin.ModelsRequest(target=target))
+    request = mellea_api.plugin.ModelsRequest(target=target)
+    client = clients.client(clients.arguments(request))
     assert client.organization is None
     assert client.api_key == clients.NO_KEY
     assert str(client.base_url).rstrip("/") == llamacpp.base_url

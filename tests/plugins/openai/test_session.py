@@ -175,7 +175,7 @@ def test_an_empty_variable_names_no_server(monkeypatch: pytest.MonkeyPatch, valu
     monkeypatch.setenv("OPENAI_BASE_URL", value)
     target = mellea_api.shared_registry().backend("openai").target()
     request = mellea_api.plugin.ModelsRequest(target=target)
-    client = clients.client(request)
+    client = clients.client(clients.arguments(request))
     assert str(client.base_url) == "https://api.openai.com/v1/"
 
 

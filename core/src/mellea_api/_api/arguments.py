@@ -6,8 +6,12 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, get_args
 
+from mellea_api._api.environment import checked_run_id
 from mellea_api._contract.errors import ConfigurationError, MelleaAPIError
-from mellea_api._contract.requests import Policy, Target
+from mellea_api._contract.requests import Policy, SessionRequest, Target
+from mellea_api._credentials.find import from_arguments
+from mellea_api._options.rules import own
+from mellea_api._options.spelling import Unknown
 from mellea_api._secrecy.veil import plain, veiled
 
 if TYPE_CHECKING:
@@ -18,34 +22,79 @@ LONGEST: Final = 366 * 24 * 3600.0
 """Seconds of the longest timeout; clocks do not accept every number."""
 
 
+def request_for(
+    backend: Backend,
+    model_id: Any,
+    arguments: Mapping[str, Any],
+    *,
+    context: Any = "simple",
+    model_options: Mapping[str, Any] | None = None,
+    timeout: float | None = None,
+    unsupported: Policy | None = None,
+    unknown: Unknown = "error",
+    run_id: str | None = None,
+    session_arguments: Mapping[str, Any] | None = None,
+) -> SessionRequest:
+    """Return the request for a session, with its arguments checked: see `start_session`.
+
+    Args:
+        backend: The backend.
+        model_id: The model, as it was given.
+        arguments: As for `target_and_credentials`.
+        context: `simple`, `chat` or a context of Mellea.
+        model_options: The session's options.
+        timeout: Seconds allowed for each call.
+        unsupported: The policy; None for the environment's.
+        unknown: What to do about unknown options.
+        run_id: The run.
+        session_arguments: Arguments for Mellea's session.
+
+    Raises:
+        ConfigurationError: If an argument cannot be used.
+        ModelNotFoundError: If a `ModelIdentifier` has no name for this backend.
+    """
+    target, given = target_and_credentials(backend, model_id, arguments)
+    return SessionRequest(
+        target=target,
+        options={} if model_options is None else own(model_options),
+        context=context,
+        policy=policy_of(unsupported),
+        unknown=one_of("unknown", unknown, get_args(Unknown)),
+        timeout=seconds(timeout),
+        run_id=checked_run_id(run_id),
+        session_arguments=session_arguments or {},
+        credentials=from_arguments(target, given),
+    )
+
+
 def target_and_credentials(
-    backend: Backend, model_id: Any, base_url: str | None, arguments: Mapping[str, Any]
+    backend: Backend, model_id: Any, arguments: Mapping[str, Any]
 ) -> tuple[Target, dict[str, Any]]:
     """Tell the credentials among a backend's arguments from the rest, which is the target's.
 
     Args:
         backend: The backend.
         model_id: The model, as it was given.
-        base_url: The server; None for the environment's or the default one.
-        arguments: What else was given by name: credentials, `server`, and settings.
+        arguments: What was given by name, hidden: `base_url`, credentials, `server`, settings.
 
     Raises:
         ConfigurationError: If the model, the address or `server` cannot be used.
         ModelNotFoundError: If a `ModelIdentifier` has no name for this backend.
     """
-    fields = {field.name for field in backend.descriptor.credentials}
+    rest = dict(arguments)
+    base_url = rest.pop("base_url", None)
     given: dict[str, Any] = {}
-    settings: dict[str, Any] = {}
-    for name, value in arguments.items():
-        if name not in fields:
-            settings[name] = plain(value)
-        elif value is not None:
-            given[name] = value
-    server = settings.pop("server", None)
+    for field in backend.descriptor.credentials:
+        value = rest.pop(field.name, None)
+        if value is not None:
+            given[field.name] = value
+    for name in rest:
+        rest[name] = plain(rest[name])
+    server = rest.pop("server", None)
     try:
-        return backend.target(model_id, base_url, settings, server=server), given
-    except MelleaAPIError as error:  # a misspelt api_key= is among the settings here
-        del settings
+        return backend.target(model_id, base_url, rest, server=server), given
+    except MelleaAPIError as error:  # a misspelt api_key= is among the rest
+        del rest
         raise veiled(error) from error.__cause__
 
 

@@ -5,23 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from mellea_api._api.arguments import one_of, policy_of, seconds, target_and_credentials
-from mellea_api._api.environment import DEFAULT_BACKEND, checked_run_id
+from mellea_api._api.arguments import one_of, request_for, seconds, target_and_credentials
+from mellea_api._api.environment import DEFAULT_BACKEND
 from mellea_api._contract.descriptor import Endpoint, ModelInfo
 from mellea_api._contract.errors import ConfigurationError
 from mellea_api._contract.reports import CredentialReport, ModelListing, NormalizedOptions
 from mellea_api._contract.requests import Freshness, Policy, SessionRequest
-from mellea_api._contract.settings import refuse_unknown
-from mellea_api._credentials.find import from_arguments
-from mellea_api._options.rules import own
 from mellea_api._options.spelling import Unknown
 from mellea_api._registry.registry import Registry, shared_registry
 from mellea_api._secrecy.veil import hidden, hide
 
 if TYPE_CHECKING:
     from mellea import MelleaSession
-
-    from mellea_api._registry.backend import Backend
 
 
 def start_session(
@@ -88,7 +83,8 @@ def start_session(
         BackendUnavailableError: The backend cannot be reached.
         RequestTimeoutError: The backend did not answer in time.
     """
-    backend_kwargs, base_url = hidden(backend_kwargs), hide(base_url)
+    arguments = hidden({"base_url": base_url, **backend_kwargs})
+    del base_url, backend_kwargs
     if ctx is not None and context_type is not None:
         raise ConfigurationError(
             "Cannot start a session with both ctx= and context_type=.",
@@ -101,22 +97,17 @@ def start_session(
     if allow_context_type_change is not None:
         session_arguments["allow_context_type_change"] = allow_context_type_change
     backend = (registry or shared_registry()).backend(backend_name)
-    # These would be taken for the arguments of `session_request`.
-    ours = {"backend", "context", "session_arguments"}
-    refuse_unknown(backend.descriptor, sorted(ours.intersection(backend_kwargs)))
-    request = session_request(
+    request = request_for(
         backend,
         model_id,
+        arguments,
         context=ctx if ctx is not None else context_type or "simple",
         model_options=model_options,
-        base_url=base_url,
         timeout=timeout,
         unsupported=unsupported,
         unknown=unknown,
         run_id=run_id,
         session_arguments=session_arguments,
-        registry=registry,
-        **backend_kwargs,
     )
     return backend.create_session(request)
 
@@ -137,7 +128,7 @@ def build_session(request: SessionRequest, *, registry: Registry | None = None) 
 
 
 def session_request(
-    backend: str | Backend,
+    backend: str,
     model_id: Any = None,
     *,
     context: Any = "simple",
@@ -160,22 +151,19 @@ def session_request(
         BackendNotFoundError: If there is no such backend.
         PluginError: If its plugin is broken.
     """
-    backend_kwargs, base_url = hidden(backend_kwargs), hide(base_url)
-    from mellea_api._registry.backend import Backend
-
-    if not isinstance(backend, Backend):
-        backend = (registry or shared_registry()).backend(backend)
-    target, given = target_and_credentials(backend, model_id, base_url, backend_kwargs)
-    return SessionRequest(
-        target=target,
-        options={} if model_options is None else own(model_options),
+    arguments = hidden({"base_url": base_url, **backend_kwargs})
+    del base_url, backend_kwargs
+    return request_for(
+        (registry or shared_registry()).backend(backend),
+        model_id,
+        arguments,
         context=context,
-        policy=policy_of(unsupported),
-        unknown=one_of("unknown", unknown, get_args(Unknown)),
-        timeout=seconds(timeout),
-        run_id=checked_run_id(run_id),
-        session_arguments=session_arguments or {},
-        credentials=from_arguments(target, given),
+        model_options=model_options,
+        timeout=timeout,
+        unsupported=unsupported,
+        unknown=unknown,
+        run_id=run_id,
+        session_arguments=session_arguments,
     )
 
 
@@ -249,10 +237,14 @@ def list_models(
         PluginError: If its plugin is broken.
         ConfigurationError: If an argument or MELLEA_API_MODELS_LIFETIME cannot be used.
     """
-    backend_kwargs, base_url = hidden(backend_kwargs), hide(base_url)
-    arguments = {backend: {**backend_kwargs, "base_url": base_url}}
+    arguments = hidden({"base_url": base_url, **backend_kwargs})
+    del base_url, backend_kwargs
     (found,) = list_all_models(
-        [backend], freshness=freshness, timeout=timeout, arguments=arguments, registry=registry
+        [backend],
+        freshness=freshness,
+        timeout=timeout,
+        arguments={backend: arguments},
+        registry=registry,
     )
     if found.error is not None:
         raise found.error
@@ -302,9 +294,8 @@ def list_all_models(
     cache = default_cache()
 
     def question(name: str) -> ModelListing:
-        own = dict(arguments.get(name, {}))
         backend = found.backend(name)
-        target, given = target_and_credentials(backend, None, own.pop("base_url", None), own)
+        target, given = target_and_credentials(backend, None, arguments.get(name, {}))
         credentials = backend.credentials(target, given, keyring=keyring)
         # What was given and cannot be used stays an argument: it is an error.
         given |= credentials
@@ -345,9 +336,10 @@ def validate_credentials(
         PluginError: If its plugin is broken.
         ConfigurationError: If an argument cannot be used.
     """
-    backend_kwargs, base_url = hidden(backend_kwargs), hide(base_url)
+    arguments = hidden({"base_url": base_url, **backend_kwargs})
+    del base_url, backend_kwargs
     found = (registry or shared_registry()).backend(backend)
-    target, given = target_and_credentials(found, model_id, base_url, backend_kwargs)
+    target, given = target_and_credentials(found, model_id, arguments)
     return found.validate_credentials(
         target, given, probe=probe, timeout=seconds(timeout) or 10.0, keyring=keyring
     )

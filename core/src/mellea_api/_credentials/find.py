@@ -98,7 +98,9 @@ def find_credential(
     """
     notes: list[str] = []
     try:
-        secret = _first_value(target, field, given, vault, keyring, notes)
+        secret = None if given is None else _from_argument(target, field, given)
+        if not secret:
+            secret = _first_value(target, field, vault, keyring, notes)
     except UnusableFileError as error:
         return None, _malformed(field, error.source, str(error))
     if secret is None:
@@ -142,15 +144,12 @@ def from_token_file(secret: Secret) -> bool:
 def _first_value(
     target: Target,
     field: CredentialField,
-    given: Any,
     vault: Vault | None,
     keyring: bool | None,
     notes: list[str],
 ) -> Secret | None:
-    """Return the value of the first place that has one; no variable may hold it in the open."""
-    secret: Secret | None = None if given is None else _from_argument(target, field, given)
-    if secret:
-        return secret
+    """Return what the first place holds that has a value; no variable has it in the open."""
+    secret: Secret | None
     for name, source, is_file in _set_variables(field):
         value = os.environ[name] if not is_file else read_file(os.environ[name].strip(), source)
         secret = Secret(value, source=source, masked=field.secret)
@@ -196,11 +195,12 @@ def _set_variables(field: CredentialField) -> list[tuple[str, str, bool]]:
 
 
 def _shadowed(field: CredentialField, source: str) -> tuple[str, ...]:
-    names = [name for _, name, _ in _set_variables(field)]
-    kept = token_path(field.token_file)
+    others = {name: None for _, name, _ in _set_variables(field)}
+    kept = token_path(field.token_file) if field.token_file else None
     if kept is not None and os.path.isfile(kept):
-        names.append(f"{_TOKEN_FILE}{kept}")
-    return tuple(name for name in names if name != source)
+        others[f"{_TOKEN_FILE}{kept}"] = None
+    others.pop(source, None)
+    return tuple(others)
 
 
 def _malformed(field: CredentialField, source: str, problem: str) -> CredentialFinding:
@@ -216,11 +216,13 @@ def _malformed(field: CredentialField, source: str, problem: str) -> CredentialF
 def _from_argument(target: Target, field: CredentialField, given: Any) -> Secret:
     if isinstance(given, Secret):
         return given
-    if isinstance(plain(given), str):
-        return Secret(plain(given), source="argument", masked=field.secret)
+    value = plain(given)
+    if isinstance(value, str):
+        return Secret(value, source="argument", masked=field.secret)
+    kind = type(value).__name__
+    del value  # no traceback shows it
     raise ConfigurationError(
-        f"Cannot use {field.name}= for the {target.backend} backend: it is a "
-        f"{type(plain(given)).__name__}, not text.",
+        f"Cannot use {field.name}= for the {target.backend} backend: it is a {kind}, not text.",
         next_step="Give it as text.",
         backend=target.backend,
     )

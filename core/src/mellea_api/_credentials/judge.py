@@ -80,7 +80,8 @@ def _character(field: CredentialField, value: str) -> str | None:
 
 def _pattern(field: CredentialField, target: Target, value: str) -> str | None:
     # A gateway that somebody called official has keys of its own.
-    if not field.pattern or evolve(target, stated_server=None).server != "official":
+    by_host = target if target.stated_server is None else evolve(target, stated_server=None)
+    if not field.pattern or by_host.server != "official":
         return None
     if any(os.environ.get(variable) for variable in field.unless):
         return None
@@ -100,15 +101,14 @@ def credential_error(
         findings: What was found for each field.
         needed: Whether one that is missing is an error; one that cannot be used always is.
     """
-    fields = {field.name: field for field in target.descriptor.credentials}
-    for finding in findings:
-        if finding.status == "malformed" and finding.name in fields:
-            return malformed_error(target, fields[finding.name], finding.source, finding.reason)
-    missing = [finding for finding in findings if finding.status == "missing"]
-    if not missing or not needed:
-        return None
-    notes = [finding.reason for finding in missing if finding.reason]
-    return missing_error(target, *(fields[finding.name] for finding in missing), notes=notes)
+    missing, notes = [], []
+    for field, finding in zip(target.descriptor.credentials, findings, strict=True):
+        if finding.status == "malformed":
+            return malformed_error(target, field, finding.source, finding.reason)
+        if finding.status == "missing":
+            missing.append(field)
+            notes += [finding.reason] if finding.reason else []
+    return missing_error(target, *missing, notes=notes) if missing and needed else None
 
 
 def missing_error(

@@ -212,9 +212,8 @@ class _Check:
         return backend
 
     def _select(self, environment: RuntimeEnvironment) -> Selection:
-        return select(
-            self.registry, environment, self.name, self.model_id, {}, base_url=self.base_url
-        )
+        arguments = {"base_url": self.base_url}
+        return select(self.registry, environment, self.name, self.model_id, {}, arguments)
 
     def _settings(self) -> Target:
         """Check the model and the address; say where they come from."""

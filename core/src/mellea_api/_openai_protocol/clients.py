@@ -33,9 +33,9 @@ def arguments(request: ProviderRequest) -> dict[str, Any]:
     }
 
 
-def client(request: ProviderRequest, **further: Any) -> openai.AsyncOpenAI:
-    """Return a client for a request's server, for the time before there is a session."""
-    made = _without_blanks(openai.AsyncOpenAI(**{**arguments(request), **further}, max_retries=0))
+def client(arguments: Mapping[str, Any]) -> openai.AsyncOpenAI:
+    """Return a client with some arguments, for the time before there is a session."""
+    made = _without_blanks(openai.AsyncOpenAI(**{**arguments, "max_retries": 0}))
     careful(made._client)  # the SDK has no other way to the client that it makes
     return made
 

@@ -34,18 +34,18 @@ if TYPE_CHECKING:
 @hookimpl
 async def list_models(request: ModelsRequest) -> list[ModelInfo]:
     """Ask the server which models it has (`GET /models`)."""
-    async with clients.client(request) as client:
+    async with clients.client(clients.arguments(request)) as client:
         return [ModelInfo(id=name, source="live") for name in sorted(await _names(client))]
 
 
 @hookimpl
 async def create_session(request: SessionRequest) -> MelleaSession:
     """Ask the server for the model, which costs nothing, then build Mellea's session."""
+    arguments = clients.arguments(request)
     if request.setting("check"):
-        await _check_model(request)
+        await _check_model(request, arguments)
     else:
         request.unchecked("check=False")
-    arguments = clients.arguments(request)
     # Without this the SDK tries again twice, and waits for up to a minute.
     arguments["max_retries"] = request.setting("max_retries")
     # From Mellea 0.6 on its constructor asks the server for a version, and blocks.
@@ -98,7 +98,7 @@ def _is_the_providers(target: Target) -> bool:
 
 async def _probe(request: CredentialRequest, **further: Any) -> None:
     path = getattr(request.target.descriptor, "probe_path", None)
-    async with clients.client(request, **further) as client:
+    async with clients.client({**clients.arguments(request), **further}) as client:
         if path is None:
             await _names(client)
         else:
@@ -106,11 +106,11 @@ async def _probe(request: CredentialRequest, **further: Any) -> None:
             await client.get(address, cast_to=object)
 
 
-async def _check_model(request: SessionRequest) -> None:
+async def _check_model(request: SessionRequest, arguments: dict[str, Any]) -> None:
     """Check that the server is there, accepts the key, and has the model."""
     target, official = request.target, _is_the_providers(request.target)
     try:
-        async with clients.client(request) as client:
+        async with clients.client(arguments) as client:
             try:
                 found: Any = await client.models.retrieve(target.model_id)
                 if isinstance(getattr(found, "id", None), str):

@@ -101,6 +101,8 @@ class OptionPipeline:
         Raises:
             OptionError: If they cannot be used.
         """
+        if not options and isinstance(options, dict) and not self._asks_hooks:
+            return Given()
         plan = plan_for(self.target, "chat")
         given = canonicalise(options, plan, source="default", unknown=self.unknown)
         self.render(None, "chat", given)

@@ -177,7 +177,7 @@ class Backend:
             settings=settings,
             mellea_version=version(),
         )
-        return self.with_rules(target)
+        return self.with_rules(target) if self._described_by_target else target
 
     def with_rules(self, target: Target) -> Target:
         """Return a target with the description, and so the option rules, that hold for it now."""

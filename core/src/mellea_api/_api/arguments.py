@@ -88,8 +88,7 @@ def target_and_credentials(
         value = rest.pop(field.name, None)
         if value is not None:
             given[field.name] = value
-    for name in rest:
-        rest[name] = plain(rest[name])
+    rest = {name: plain(value) for name, value in rest.items()}
     server = rest.pop("server", None)
     try:
         return backend.target(model_id, base_url, rest, server=server), given

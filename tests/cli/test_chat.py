@@ -41,7 +41,7 @@ def sent(server: OllamaServer) -> list[Any]:
 
 
 def test_one_prompt_prints_the_answer_and_nothing_else(chat: Any, server: OllamaServer) -> None:
-    done = chat("Count.", "-o", "max_tokens=3", "--system", "Be brief.")
+    done = chat("Count.", "-o", "max_tokens=3", "-o", "system_prompt=Be brief.")
     assert (done.exit_code, done.stdout) == (0, "one two three\n")
     (body,) = sent(server)
     assert body["stream"] is True

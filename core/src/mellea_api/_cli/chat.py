@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 @click.argument("prompt", required=False)
 @click.option("--backend", "-b", metavar="NAME", help="Else MELLEA_BACKEND, else the default one.")
 @click.option(
-    "--model", "-m", metavar="MODEL", help="Else MELLEA_MODEL_ID, else the backend's default."
+    *("--model", "-m", "model_id"),
+    metavar="MODEL",
+    help="Else MELLEA_MODEL_ID, else the backend's default.",
 )
 @click.option(
     "--option",
@@ -31,9 +33,9 @@ if TYPE_CHECKING:
     "assignments",
     multiple=True,
     metavar="NAME=VALUE",
-    help="A model option; over those of MELLEA_MODEL_OPTIONS. May be repeated.",
+    help="A model option, such as system_prompt; over those of MELLEA_MODEL_OPTIONS. May be "
+    "repeated.",
 )
-@click.option("--system", metavar="TEXT", help="The system prompt.")
 @click.option("--base-url", metavar="URL", help="The server.")
 @timeout_option("Time for each whole answer.", default=None)
 @click.option("--stream/--no-stream", default=True, help="Print the answer as it is written.")
@@ -46,14 +48,9 @@ if TYPE_CHECKING:
 def chat(
     output: Output,
     prompt: str | None,
-    backend: str | None,
-    model: str | None,
     assignments: Sequence[str],
-    system: str | None,
-    base_url: str | None,
-    timeout: float | None,
     stream: bool,
-    unsupported: Any,
+    **settings: Any,
 ) -> None:
     """Send PROMPT to a model and print its answer; `-` reads the prompt from standard input.
 
@@ -61,10 +58,6 @@ def chat(
     ends an answer, Ctrl-D the conversation. With --json each answer is one line of JSON.
     """
     options = parse_assignments(assignments)
-    if system is not None:
-        if "system_prompt" in options:
-            raise click.UsageError("The system prompt is given twice.")
-        options["system_prompt"] = system
     if prompt == "-":
         prompt = sys.stdin.read()
     if prompt is not None and not prompt.strip():
@@ -72,15 +65,7 @@ def chat(
     with _mellea_on_stderr(output.debug):
         from mellea_api.runtime import MelleaRuntime
 
-        with MelleaRuntime(
-            backend,
-            model,
-            options,
-            context="chat",
-            timeout=timeout,
-            base_url=base_url,
-            unsupported=unsupported,
-        ) as runtime:
+        with MelleaRuntime(model_options=options, context="chat", **settings) as runtime:
             answer = functools.partial(_answer, output, runtime, stream=stream)
             if prompt is not None:
                 answer(prompt)

@@ -50,16 +50,7 @@ def _keyring_command(function: Function) -> Function:
         try:
             return function(*args, **kwargs)
         except system_keyring.KeyringUnusableError as error:
-            if not system_keyring.installed():
-                next_step = 'Run `pip install "mellea-api[keyring]"`.'
-            elif isinstance(error, system_keyring.NoKeyringError):
-                next_step = (
-                    "Set the environment variable instead, or a file with <VARIABLE>_FILE; "
-                    "`python -m keyring --list-backends` shows which keyrings there are."
-                )
-            else:
-                next_step = "Unlock it, and try again."
-            failure = ConfigurationError(f"The keyring {error}.", next_step=next_step)
+            failure = ConfigurationError(f"The keyring {error}.", next_step=error.next_step)
         raise failure  # out here it has no context: frames of a keyring hold the secret
 
     return run  # type: ignore[return-value]

@@ -25,9 +25,16 @@ PATIENCE: Final = 3.0
 class KeyringUnusableError(RuntimeError):
     """A keyring that cannot be used; says why, in words that follow "the keyring"."""
 
+    next_step = "Unlock it, and try again."
+
 
 class NoKeyringError(KeyringUnusableError):
     """There is no keyring, or the library for it is not installed."""
+
+    next_step = (
+        "Set the environment variable instead, or a file with <VARIABLE>_FILE. A keyring needs "
+        '`pip install "mellea-api[keyring]"`; `keyring --list-backends` shows which there are.'
+    )
 
 
 def entry(target: Target, field: CredentialField) -> str:

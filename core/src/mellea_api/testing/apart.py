@@ -1,4 +1,4 @@
-"""Ask a backend in a fresh interpreter what must work without an SDK and without a network."""
+"""What a backend imports and reaches for where it must work without an SDK and a network."""
 
 from __future__ import annotations
 
@@ -7,9 +7,6 @@ import sys
 from collections.abc import Sequence
 from typing import Any, Final
 
-from attrs import asdict, frozen
-
-from mellea_api._diagnosis.apart import FailedApartError, NotStartedError, call_apart
 from mellea_api._registry.discovery import EntryPoint, Settings, installed_entry_points
 from mellea_api._registry.registry import Registry
 
@@ -19,41 +16,14 @@ _NETWORK: Final = ("socket.connect", "socket.getaddrinfo", "socket.gethostbyname
 """Audit events of Python that mean that the network is used."""
 
 
-@frozen(kw_only=True)
-class Apart:
-    """What the plugin did.
-
-    Args:
-        imported: Packages of others that it imported.
-        reached: The uses of the network.
-        trouble: What went wrong; empty if nothing did.
-    """
-
-    imported: Sequence[str] = ()
-    reached: Sequence[str] = ()
-    trouble: str = ""
-
-
-def ask_apart(entry: EntryPoint, timeout: float) -> Apart:
-    """Import a plugin in a fresh interpreter, and ask it what needs no SDK.
-
-    Args:
-        entry: Where it is.
-        timeout: Seconds that it may take.
-    """
-    try:
-        return Apart(**call_apart(watch, timeout, asdict(entry)))
-    except FailedApartError as error:
-        return Apart(trouble=error.stderr or f"it {error}")
-    except NotStartedError as error:
-        return Apart(trouble=str(error))
-
-
 def watch(plugin: dict[str, str]) -> dict[str, list[str]]:
-    """Ask a plugin in this process, which is a fresh one; return what it imports and reaches for.
+    """Ask a plugin in this process, which is a fresh one, what needs no SDK.
 
     Args:
         plugin: Its entry point.
+
+    Returns:
+        `imported`: the packages of others that it imported. `reached`: its uses of the network.
     """
     entry = EntryPoint(**plugin)
     reached: list[str] = []

@@ -20,6 +20,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Final, get_args
 from unittest import mock
 
+from attrs import asdict
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -28,6 +29,7 @@ from mellea_api._contract.descriptor import Endpoint
 from mellea_api._contract.errors import OptionError, OptionProblem
 from mellea_api._contract.reports import NormalizedOptions
 from mellea_api._contract.requests import Target
+from mellea_api._diagnosis.apart import FailedApartError, call_apart
 from mellea_api._options.canonical import CANONICAL
 from mellea_api._options.listing import OptionListing, list_options
 from mellea_api._options.pipeline import OptionPipeline
@@ -36,7 +38,7 @@ from mellea_api._options.spelling import canonicalise, merge
 from mellea_api._registry.backend import Backend
 from mellea_api._registry.discovery import Settings
 from mellea_api._registry.registry import Registry
-from mellea_api.testing.apart import ask_apart
+from mellea_api.testing.apart import watch
 from mellea_api.testing.strategies import invalid_values, option_dicts, spelled
 
 _ENDPOINTS = st.sampled_from(["chat", "completion"])
@@ -225,10 +227,13 @@ class BackendContract:
     def test_it_is_asked_without_an_sdk_and_without_a_network(self) -> None:
         """Describe, explain, list offline and look for credentials in a process of its own."""
         entry = self._backend().entry_point
-        seen = ask_apart(entry, self.patience)
-        assert not seen.trouble, f"importing and asking {entry.value} failed: {seen.trouble}"
-        assert not seen.reached, f"{entry.value} uses the network: {', '.join(seen.reached)}"
-        heavy = set(seen.imported) - set(self.may_import)
+        try:
+            seen = call_apart(watch, self.patience, asdict(entry))
+        except FailedApartError as error:
+            why = error.stderr or f"it {error}"
+            raise AssertionError(f"importing and asking {entry.value} failed: {why}") from None
+        assert not seen["reached"], f"{entry.value} uses the network: {', '.join(seen['reached'])}"
+        heavy = set(seen["imported"]) - set(self.may_import)
         assert not heavy, (
             f"{entry.value} imports {', '.join(sorted(heavy))} before there is a session: import "
             "it in the function that needs it, or name it in may_import if it is light"

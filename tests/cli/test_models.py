@@ -166,11 +166,34 @@ def test_a_server_without_models_says_so(invoke: Any) -> None:
     assert "it has no models" in result.stderr
 
 
-def test_names_from_a_server_do_not_steer_the_terminal(invoke: Any) -> None:
-    with OllamaServer(["evil\x1b[31m:latest"]) as server:
-        result = invoke("models", "ollama", "--base-url", server.base_url)
+STEERING = ("\x1b[31m", "\x9b31m", "\u202e")
+
+
+@pytest.mark.parametrize("options", [(), ("--json",)])
+def test_names_from_a_server_do_not_steer_the_terminal(
+    invoke: Any, options: tuple[str, ...]
+) -> None:
+    name = f"evil{''.join(STEERING)}:latest"
+    with OllamaServer([name]) as server:
+        result = invoke("models", "ollama", "--base-url", server.base_url, *options)
     assert "evil" in result.stdout
-    assert "\x1b" not in result.stdout
+    assert not [letters for letters in STEERING if letters in result.stdout]
+    if options:
+        assert json.loads(result.stdout)["backends"][0]["models"][0]["id"] == name
+
+
+@pytest.mark.parametrize(
+    "line", ["chat -b openai Hi", "chat -b openai Hi --model x --debug", "check openai --probe"]
+)
+def test_nor_do_they_from_a_message(
+    command: Any, line: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with OpenAIServer(api_key=None, strict=False) as server:
+        server.models[:] = [f"evil{''.join(STEERING)}"]
+        monkeypatch.setenv("OPENAI_BASE_URL", server.base_url)
+        done = command(*line.split())
+    assert "evil" in done.stdout + done.stderr
+    assert not [letters for letters in STEERING if letters in done.stdout + done.stderr]
 
 
 LISTS_BY_SETTING = (

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from mellea_api import current_run_id
+from mellea_api import MelleaAPIError, current_run_id
 from mellea_api._secrecy.logs import logger, mark_records, run_id_var
 
 
@@ -51,6 +51,21 @@ def test_a_run_id_that_the_program_gives_stays(
 ) -> None:
     logger.warning("said", extra={"run_id": "mine"})
     assert caplog.records[0].run_id == "mine"
+
+
+@pytest.mark.parametrize("letters", ["\x1b[2J", "\x9b31m", "\u202e", "\rover", "\ud800"])
+def test_no_control_character_reaches_a_handler_or_an_error(
+    letters: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    error = MelleaAPIError(f"it says {letters}", next_step=f"ask {letters}")
+    try:
+        raise RuntimeError(letters)
+    except RuntimeError:
+        logger.exception("the model %s", letters)
+    logger.warning("%s", error)
+    for text in (caplog.text, str(error), error.reason, error.next_step):
+        assert letters not in text
+        assert "\ufffd" in text
 
 
 def test_marking_a_logger_twice_changes_nothing(

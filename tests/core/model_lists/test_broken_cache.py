@@ -12,6 +12,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -176,6 +177,22 @@ def test_a_link_that_somebody_else_made_is_not_followed(nobody: Path) -> None:
     before = sorted(documents.iterdir())
     ModelCache(link).keep("new", lists("a"))
     assert sorted(documents.iterdir()) == before
+
+
+def test_nor_is_one_on_the_way_to_the_folder(nobody: Path, caplog: Any) -> None:
+    documents = nobody / "documents"
+    documents.mkdir()
+    link = nobody / "mellea-api"
+    link.symlink_to(documents)
+    use(link / "models")  # by a link of one's own
+    assert (documents / "models").is_dir()
+    os.seteuid(0)
+    os.chown(link, 65533, 65533, follow_symlinks=False)
+    os.seteuid(65534)
+    shutil.rmtree(documents / "models")
+    use(link / "models")
+    assert not list(documents.iterdir())
+    assert "belongs to another user" in caplog.text
 
 
 # ------------------------------------------------------------------------------ many processes

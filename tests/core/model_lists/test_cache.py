@@ -155,8 +155,15 @@ def test_no_secret_is_in_it_and_nobody_else_can_read_it(cache: ModelCache, folde
         assert b"Zm9v" not in content
 
 
-def test_a_folder_that_others_could_read_is_closed(folder: Path) -> None:
-    folder.mkdir(mode=0o777)
-    folder.chmod(0o777)
-    ModelCache(folder).keep("key", lists("a"))
-    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+@pytest.mark.parametrize(("mode", "used"), [(0o777, False), (0o770, False), (0o755, True)])
+def test_a_folder_that_was_there_stays_as_it_is_and_is_used_if_nobody_else_writes_there(
+    folder: Path, mode: int, used: bool
+) -> None:
+    folder.mkdir()
+    folder.chmod(mode)
+    cache = ModelCache(folder)
+    cache.keep("key", lists("a"))
+    assert stat.S_IMODE(folder.stat().st_mode) == mode
+    assert bool(list(folder.iterdir())) is used
+    (folder / "key.json").write_text('{"schema": 2, "written": 1, "models": []}')
+    assert (cache.models("key") is not None) is used

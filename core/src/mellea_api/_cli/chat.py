@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mellea_api._cli.output import Output, command, printable
+from mellea_api._cli.output import Output, command
 from mellea_api._cli.values import parse_assignments, timeout_option
 from mellea_api._contract.errors import MelleaAPIError
+from mellea_api._secrecy.secrets import printable
 
 if TYPE_CHECKING:
     from mellea_api.runtime import MelleaRuntime

@@ -12,7 +12,7 @@ from typing import Any, Final, TypeVar
 import click
 
 from mellea_api._contract import errors
-from mellea_api._secrecy.secrets import redact
+from mellea_api._secrecy.secrets import printable, redact
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -34,14 +34,6 @@ def exit_code(*failures: BaseException | None) -> int:
         for error in failures
     }
     return next((code for code in (1, 4, 3) if code in codes), 0)
-
-
-def printable(text: str) -> str:
-    """Replace control characters in text from a server, which a terminal would obey."""
-    return "".join(
-        letter if letter.isprintable() or letter in "\n\t" else "\N{REPLACEMENT CHARACTER}"
-        for letter in text
-    )
 
 
 Columns = dict[str, str | Callable[[Any], Any]]
@@ -86,7 +78,10 @@ class Output:
 
         encoding = getattr(sys.stdout, "encoding", None) or ""
         unicode = encoding.lower().replace("-", "") == "utf8"
-        click.echo(to_json(value, indent=indent, ascii_only=not unicode))
+        text = to_json(value, indent=indent, ascii_only=not unicode)
+        if printable(text) != text:
+            text = to_json(value, indent=indent, ascii_only=True)
+        click.echo(text)
 
     def line(self, text: str = "") -> None:
         """Print a line of the result; JSON goes without it."""
@@ -137,7 +132,7 @@ class Output:
     def trace(self, error: BaseException) -> None:
         """Print the traceback of an error, if --debug asks for it."""
         if self.debug:
-            click.echo(redact("".join(traceback.format_exception(error))), err=True, nl=False)
+            self.note(redact("".join(traceback.format_exception(error))).rstrip())
 
     def error(self, error: Exception) -> None:
         """Print an error: for people on standard error, for programs as the result."""

@@ -35,7 +35,7 @@ from typing import Any, ClassVar, Final, dataclass_transform
 
 from attrs import field, frozen
 
-from mellea_api._secrecy.secrets import redact
+from mellea_api._secrecy.secrets import printable, redact
 
 
 def _given(*, default: str, kw_only: bool = True) -> Any:
@@ -63,8 +63,8 @@ class _TypedError(Exception):
             setattr(self, name, _clean(facts.get(name)))
 
     def _write(self, reason: str, next_step: str | None) -> None:
-        self.reason = redact(reason)
-        self.next_step = redact(next_step or "")
+        self.reason = printable(redact(reason))
+        self.next_step = printable(redact(next_step or ""))
         self._bare = next_step is None
         self.args = (str(self),)
 

@@ -142,11 +142,9 @@ class ModelCache:
         try:
             if not self._folder.is_absolute():
                 raise OSError("there is no home to keep it in")
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             if not self._is_ours():
                 return
-            if not self._folder.is_symlink() and self._folder.stat().st_mode & 0o077:
-                self._folder.chmod(0o700)
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._replace(f"{key}.json", json.dumps(entry))
         except OSError as error:
             self._report(f"it cannot be written ({error.strerror or error})")
@@ -163,14 +161,26 @@ class ModelCache:
             raise
 
     def _is_ours(self) -> bool:
-        """Return whether the folder is this user's, and not reached through another's link."""
-        if not self._folder.is_absolute():
+        """Return whether the folder is safe: nobody else owns it, writes to it, or leads to it.
+
+        A folder that is not there yet is safe, unless somebody else's link leads to its place.
+        """
+        folder = self._folder
+        if not folder.is_absolute():
             return False
-        owners = {self._folder.lstat().st_uid, self._folder.stat().st_uid}
-        if hasattr(os, "geteuid") and owners != {os.geteuid()}:
-            self._report("it belongs to another user")
-            return False
-        return True
+        if not hasattr(os, "geteuid"):
+            return True
+        owners = {place.lstat().st_uid for place in folder.parents if place.is_symlink()} - {0}
+        shared = 0
+        if os.path.lexists(folder):
+            owners |= {folder.lstat().st_uid, folder.stat().st_uid}
+            shared = folder.stat().st_mode & 0o022
+        problem = "others may write to it" if shared else ""
+        if owners - {os.geteuid()}:
+            problem = "it, or a link to it, belongs to another user"
+        if problem:
+            self._report(problem)
+        return not problem
 
     def _report(self, problem: str) -> None:
         if self._folder not in _reported:

@@ -13,7 +13,7 @@ import traceback
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from mellea_api._secrecy.secrets import redact
+from mellea_api._secrecy.secrets import printable, redact
 
 logger: Final = logging.getLogger("mellea_api")
 
@@ -50,20 +50,21 @@ _filter: Final = _RunIdFilter()
 
 
 class _SecretFilter(logging.Filter):
-    """Masks living secrets in each record, and in its exception; lets every record pass."""
+    """Masks living secrets and control characters in each record and its exception."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         try:
             text = record.getMessage()
         except (TypeError, ValueError):  # a mistake in the message, which logging itself reports
             return True
-        masked = redact(text)
+        masked = printable(redact(text))
         if masked != text:
             record.msg, record.args = masked, ()
         error = record.exc_info[1] if record.exc_info else None
         if error is not None:
             # As text: some handlers print the variables of its frames. The SDK keeps its object.
-            record.exc_text = redact("".join(traceback.format_exception(error))).rstrip()
+            trace = redact("".join(traceback.format_exception(error)))
+            record.exc_text = printable(trace).rstrip()
             record.exc_info = None
         return True
 
@@ -115,3 +116,4 @@ def mask_sdk_records() -> None:
 
 
 mark_records(logger)
+logger.addFilter(_secret_filter)

@@ -102,6 +102,20 @@ class Secret:
         )
 
 
+def printable(text: str) -> str:
+    r"""Replace control characters in text from elsewhere, which a terminal would obey.
+
+    >>> printable("a model\x1b[2J")
+    'a model\ufffd[2J'
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        letter if letter.isprintable() or letter in "\n\t" else "\N{REPLACEMENT CHARACTER}"
+        for letter in text.replace("\r\n", "\n")
+    )
+
+
 def redact(text: str) -> str:
     """Mask every living secret in a text, and what is one by its place in an address.
 

@@ -233,7 +233,7 @@ BROKEN = {
             "    return kept[0]"
         ),
         "test_a_session_that_is_closed_closes_no_other",
-        "on a backend that another session has",
+        "another session has it",
     ),
 }
 

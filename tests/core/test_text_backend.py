@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Mapping
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
 from types import ModuleType
 from typing import Any
 
@@ -24,6 +26,7 @@ from support.waiting import until
 
 from mellea_api import SessionRequest
 from mellea_api._contract.errors import RequestRefusedError
+from mellea_api._sessions import text_backend
 from mellea_api.plugin import BackendDescriptor, Prompt, TextBackend, hookimpl
 from mellea_api.runtime import MelleaRuntime
 
@@ -155,11 +158,7 @@ class Holding(Words):
         self.released += 1
 
 
-def test_a_backend_lets_go_when_its_runtime_is_cleaned_up(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    backends: list[Holding] = []
-
+def runtime_on(monkeypatch: pytest.MonkeyPatch, make: Callable[[], TextBackend]) -> MelleaRuntime:
     class Plugin:
         @hookimpl
         def describe_backend(self, name: str) -> BackendDescriptor:
@@ -167,15 +166,44 @@ def test_a_backend_lets_go_when_its_runtime_is_cleaned_up(
 
         @hookimpl
         def create_session(self, request: SessionRequest) -> Any:
-            backends.append(Holding())
-            return MelleaSession(backends[-1])
+            return MelleaSession(make())
 
     module: Any = ModuleType("holding_fake")
     module.plugin = Plugin()
     monkeypatch.setitem(sys.modules, "holding_fake", module)
-    found = registry(entry("fake", "holding_fake:plugin"))
-    with MelleaRuntime("fake", registry=found) as runtime:
+    return MelleaRuntime("fake", registry=registry(entry("fake", "holding_fake:plugin")))
+
+
+def test_a_backend_lets_go_when_its_runtime_is_cleaned_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with runtime_on(monkeypatch, Holding) as runtime:
+        backend: Any = runtime.session.backend
         assert runtime.chat("Hello") == "onetwothree"
         runtime.session.cleanup()  # which is not the end: Mellea's sessions may share a backend
-        assert backends[0].released == 0
-    until(lambda: backends[0].released == 1)
+        assert backend.released == 0
+    until(lambda: backend.released == 1)
+
+
+@pytest.mark.parametrize("way", ["close", "aclose", "cleanup"])
+def test_a_release_that_hangs_holds_nobody_for_long(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, way: str
+) -> None:
+    over = threading.Event()
+
+    class Stuck(Words):
+        def release(self) -> None:
+            over.wait(30)
+
+    monkeypatch.setattr(text_backend, "_RELEASING", 0.1)
+    runtime = runtime_on(monkeypatch, Stuck)
+    closed: Any = runtime if way == "cleanup" else runtime.session.backend
+    if not hasattr(closed, way):
+        pytest.skip("this Mellea closes no backend")
+    began = time.monotonic()
+    done = getattr(closed, way)()
+    if way == "aclose":
+        asyncio.run(done)
+    until(lambda: "Stuck.release() takes more than 0.1 s" in caplog.text)
+    assert time.monotonic() - began < 5
+    over.set()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
@@ -45,10 +46,9 @@ from mellea_api._options.spelling import Unknown
 from mellea_api._provider.deadlines import call_with_deadline
 from mellea_api._registry.discovery import EntryPoint
 from mellea_api._registry.hooks import Hooks
-from mellea_api._secrecy.logs import logger
+from mellea_api._secrecy.logs import logger, under_run
 from mellea_api._secrecy.secrets import Secret
 from mellea_api._secrecy.veil import veiled
-from mellea_api._sessions._mellea.sessions import model_name, version
 
 if TYPE_CHECKING:
     from mellea import MelleaSession
@@ -175,7 +175,7 @@ class Backend:
             base_url_source=source,
             stated_server=server,
             settings=settings,
-            mellea_version=version(),
+            mellea_version=_mellea_version(),
         )
         return self.with_rules(target) if self._described_by_target else target
 
@@ -192,8 +192,8 @@ class Backend:
             return default
         if isinstance(model_id, str) and model_id.strip():
             return model_id.strip()
-        name = model_name(model_id, self.descriptor.model_identifier)
-        if name is not None:
+        name = getattr(model_id, self.descriptor.model_identifier or "", None)
+        if name and isinstance(name, str):
             return name
         if isinstance(model_id, str) or not hasattr(model_id, "hf_model_name"):
             example = f", such as {default}" if default else ""
@@ -398,33 +398,54 @@ class Backend:
     # Sessions
 
     def create_session(self, request: SessionRequest) -> MelleaSession:
-        """Open a session: see `mellea_api._sessions.open`.
+        """Open a session.
 
         Args:
             request: What to open. Credentials that it holds count as arguments.
 
-        Returns:
-            Mellea's session.
-
         Raises:
             MelleaAPIError: If that fails; the class says why.
         """
-        from mellea_api._sessions.open import open_session
+        from mellea_api._sessions._mellea.sessions import new_context, prepare_start
+        from mellea_api._sessions.adopt import adopt_session
 
+        request = prepare_start(self._with_model(request))
+        target, options = request.target, request.options
+        # Options are checked before anything costs time or opens a connection.
+        pipeline = self.pipeline(target, policy=request.policy, unknown=request.unknown)
+        pipeline.set_defaults(options)
+        credentials = self.required_credentials(target, request.credentials)
+        context = new_context(request.context)
+        with under_run(request.run_id):
+            session = self._new_session(evolve(request, credentials=credentials))
+        learnt = self.with_rules(target)
+        if learnt is not target:
+            pipeline = self.pipeline(learnt, policy=request.policy, unknown=request.unknown)
+            pipeline.set_defaults(options)
+        translate = functools.partial(self._translate, credentials=credentials)
+        adopt_session(session, evolve(request, context=context), pipeline, translate)
+        return session
+
+    def _with_model(self, request: SessionRequest) -> SessionRequest:
+        """Return a request that names a model: the only one of the server, if none was named.
+
+        Raises:
+            ModelNotFoundError: If the catalogue is all there is, and does not have it; or if
+                none was named, and the server has none, or several.
+        """
         target = request.target
         if not target.model_id:
-            request = evolve(request, target=self._with_only_model(request))
-        elif self.descriptor.closed:
-            known = tuple(model.id for model in self.descriptor.models)
-            if target.model_id not in known:
-                raise ModelNotFoundError(
-                    f"The {self.name} backend has no model {target.model_id!r}.",
-                    next_step=f"Use one of {', '.join(known)}.",
-                    backend=self.name,
-                    model_id=target.model_id,
-                    known=known,
-                )
-        return open_session(self, request)
+            return evolve(request, target=self._with_only_model(request))
+        known = tuple(model.id for model in self.descriptor.models)
+        if self.descriptor.closed and target.model_id not in known:
+            raise ModelNotFoundError(
+                f"The {self.name} backend has no model {target.model_id!r}.",
+                next_step=f"Use one of {', '.join(known)}.",
+                backend=self.name,
+                model_id=target.model_id,
+                known=known,
+            )
+        return request
 
     def _with_only_model(self, request: SessionRequest) -> Target:
         """Return the target with the only model of its server.
@@ -449,7 +470,7 @@ class Backend:
             known=known,
         )
 
-    def new_session(self, request: SessionRequest) -> MelleaSession:
+    def _new_session(self, request: SessionRequest) -> MelleaSession:
         """Return the session that the plugin creates for a request with its credentials.
 
         Raises:
@@ -470,7 +491,7 @@ class Backend:
             note_unchecked(target, request.credentials, current.unchecked)
         return session
 
-    def translate(
+    def _translate(
         self, request: ErrorRequest, credentials: Mapping[str, Secret]
     ) -> MelleaAPIError | None:
         """Return our error for an SDK's exception in a session's call, or None.
@@ -483,3 +504,17 @@ class Backend:
         if isinstance(typed, ModelNotFoundError):
             complete(typed, request.target, credentials)
         return typed
+
+
+@functools.cache
+def _mellea_version() -> str:
+    """Return the installed version of Mellea, without importing it; empty if there is none.
+
+    It is read once: what is imported later in this process is what is installed now.
+    """
+    import importlib_metadata
+
+    try:
+        return importlib_metadata.version("mellea")
+    except importlib_metadata.PackageNotFoundError:
+        return ""

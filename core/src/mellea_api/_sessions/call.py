@@ -16,7 +16,7 @@ from typing import Any, Final
 from attrs import define
 
 from mellea_api._contract.descriptor import Endpoint
-from mellea_api._contract.errors import MelleaAPIError
+from mellea_api._contract.errors import AnswerError, ContentRefusedError, MelleaAPIError
 from mellea_api._options.pipeline import Rendered
 from mellea_api._secrecy.logs import run_id_var
 from mellea_api._sessions._mellea.seams import (
@@ -27,10 +27,12 @@ from mellea_api._sessions._mellea.seams import (
     thunks,
     wrap_reading,
 )
-from mellea_api._sessions.adoption import ATTRIBUTE, REPORT, Adoption, remember
+from mellea_api._sessions.adoption import ATTRIBUTE, Adoption, begun_calls, reports
 from mellea_api._sessions.telemetry import mark_span
 
 _STUMBLES: Final = (AssertionError, AttributeError, IndexError, KeyError, TypeError)
+_FILTERED: Final = "it ended the answer"
+_NOTHING: Final = "it ended without a single piece"
 
 Method = Callable[..., Coroutine[Any, Any, Any]]
 
@@ -53,8 +55,10 @@ def seam_of(original: Method, endpoint: Endpoint) -> Method:
         if type(options) is Normalized:
             return await original(self, *args, **kwargs)
         adoption: Adoption = self.__dict__[ATTRIBUTE]
-        rendered = adoption.render(options, endpoint)
+        defaults = begun_calls.get().get(adoption)
+        rendered = adoption.last = adoption.pipeline.render(options, endpoint, defaults)
         kwargs["model_options"] = Normalized(rendered.options)
+        adoption.begin()
         return await Call(adoption, rendered, endpoint).run(original(self, *args, **kwargs))
 
     return seam
@@ -65,7 +69,7 @@ class Call:
     """One generation, from the seam until its thunks have their values.
 
     Args:
-        adoption: What the core keeps with the backend.
+        adoption: What the core keeps with the backend. The call was counted in.
         rendered: The call's options.
         endpoint: Whether it is a chat or a raw prompt.
         deadline: When it must end, by the event loop's clock; set as it begins.
@@ -83,50 +87,44 @@ class Call:
 
     async def run(self, generation: Coroutine[Any, Any, Any]) -> Any:
         """Run what a seam of Mellea does, and follow the thunks that it returns."""
-        try:
-            self.adoption.begin()
-        except BaseException:
-            generation.close()
-            raise
-        try:
-            result = await self._run_seam(generation)
-            for thunk in thunks(result):
-                thunk.__dict__[REPORT] = self.rendered
-                if thunk.is_computed():
-                    self._check(thunk)
-                else:
-                    Following(self, thunk)
-            return result
-        finally:
-            self.one_less()
-
-    async def _run_seam(self, generation: Coroutine[Any, Any, Any]) -> Any:
         adoption = self.adoption
         calling = current_call.set(self)
         run_id = run_id_var.set(adoption.run_id or run_id_var.get())
         if run_id_var.get() is not None:
             mark_span()
-        limit: asyncio.Timeout | None = None
         try:
-            if adoption.timeout is None:
-                return await generation
             async with asyncio.timeout(adoption.timeout) as limit:
                 self.deadline = limit.when()
-                return await generation
+                result = await generation
         except Exception as error:
-            late = limit is not None and limit.expired() and isinstance(error, TimeoutError)
-            failure = adoption.late() if late else self._failure(error)
+            if limit.expired() and isinstance(error, TimeoutError):
+                failure: Exception = adoption.late()
+            # The raw endpoint's answer is read before the seam returns, and Mellea stumbles over
+            # one that is malformed (bare text, a list that is not there).
+            elif self.endpoint == "completion" and isinstance(error, _STUMBLES):
+                failure = adoption.unread(error)
+            else:
+                failure = adoption.translated(error)
         except (SystemExit, asyncio.CancelledError) as error:
             # SystemExit would end the event loop with every call that runs there. A cancellation
             # may come from a timeout or a task group inside an SDK.
             cancelled = isinstance(error, asyncio.CancelledError)
             if cancelled and _was_told_to_stop(asyncio.current_task()):
                 raise
-            failure = adoption.broken(error)
+            failure = adoption.translated(error)
+        else:
+            for thunk in thunks(result):
+                reports[thunk] = self.rendered
+                if thunk.is_computed():
+                    self._check(thunk)
+                else:
+                    Following(self, thunk)
+            return result
         finally:
             run_id_var.reset(run_id)
             current_call.reset(calling)
             self.in_seam = False
+            self.one_less()
         raise failure
 
     def one_less(self) -> None:
@@ -135,21 +133,13 @@ class Call:
         if self.unfinished == 0:
             self.adoption.end()
 
-    def _failure(self, error: Exception) -> BaseException:
-        failure = self.adoption.translated(error)
-        # The raw endpoint's answer is read before the seam returns, and Mellea stumbles over
-        # one that is malformed (bare text, a list that is not there).
-        if self.endpoint == "completion" and isinstance(failure, _STUMBLES):
-            return self.adoption.unreadable(f"{type(error).__name__}: {error}", error)
-        return failure
-
     def _check(self, thunk: Any) -> None:
         """Raise the error of an answer that was there when the seam returned."""
-        lost = lost_error(thunk)
-        if lost is not None:
-            raise self.adoption.translated(lost)
-        if _is_filtered(model_output(thunk), self.adoption.filters):
-            raise self.adoption.filtered()
+        error = lost_error(thunk)
+        if error is None and _is_filtered(model_output(thunk), self.adoption.filters):
+            error = ContentRefusedError(_FILTERED)
+        if error is not None:
+            raise self.adoption.translated(error)
 
 
 class Following:
@@ -170,7 +160,7 @@ class Following:
         self._pieces = 0
         task, self._take, self._finish = wrap_reading(thunk, self.take, self.finish)
         if task is None:  # a raw answer without a text
-            raise self._adoption.unreadable("it has no text")
+            raise self._adoption.translated(AnswerError("it has no text"))
         call.unfinished += 1
         self._timer: asyncio.TimerHandle | None = None
         if call.deadline is not None:
@@ -191,15 +181,10 @@ class Following:
         error: BaseException | None
         if not task.cancelled():
             error = task.exception()
-        elif not _was_told_to_stop(task):
-            error = asyncio.CancelledError()
         else:
-            return
-        if isinstance(error, Exception):
-            failure = self._adoption.translated(error)
-            tell(self._thunk, failure if isinstance(failure, Exception) else error)
-        elif error is not None:
-            tell(self._thunk, self._adoption.broken(error))
+            error = None if _was_told_to_stop(task) else asyncio.CancelledError()
+        if error is not None:
+            tell(self._thunk, self._adoption.translated(error))
 
     async def astream(self) -> Any:
         """Return what Mellea's `astream` returns, and raise our errors."""
@@ -207,8 +192,10 @@ class Following:
         run_id = run_id_var.set(adoption.run_id or run_id_var.get())
         try:
             text = await type(thunk).astream(thunk)
-            if thunk.is_computed():
-                remember(thunk.parsed_repr, self._call.rendered)
+            answer = thunk.parsed_repr if thunk.is_computed() else thunk
+            # A string, or a program's own type, is a value; one of Mellea's is the answer itself.
+            if type(answer).__module__.startswith("mellea."):
+                reports[answer] = self._call.rendered
             return text
         except asyncio.CancelledError:
             # As with a task that is waited for: it would go on, and keep its connection.
@@ -226,17 +213,15 @@ class Following:
             thunk.__dict__["astream"] = functools.partial(_raise, failure)
         raise failure
 
-    def _failure(self, error: Exception) -> BaseException:
-        if not self._thunk.is_computed() or isinstance(error, MelleaAPIError):
-            failure = self._adoption.translated(error)
+    def _failure(self, error: Exception) -> Exception:
+        if isinstance(error, AssertionError) and not self._pieces:
+            error = AnswerError(_NOTHING)
         elif "Invalid role None" in str(error):
             # Mellea's words for an answer that LiteLLM made of a page without an event.
-            failure = self._adoption.unreadable("nobody says whose words it has", error)
-        else:
-            failure = error  # the program's own: only its parsing can fail now
-        if isinstance(failure, AssertionError) and not self._pieces:
-            return self._nothing()
-        return failure
+            error = AnswerError("nobody says whose words it has")
+        elif self._thunk.is_computed() and not isinstance(error, MelleaAPIError):
+            return error  # the program's own: only its parsing can fail now
+        return self._adoption.translated(error)
 
     async def take(self, thunk: Any, piece: Any) -> Any:
         """Have Mellea read a piece of the answer."""
@@ -245,14 +230,14 @@ class Following:
         try:
             result = await self._take(thunk, piece)
         except Exception as error:
-            failure = self._unread(error)
+            failure = self._adoption.unread(error)
         else:
             # SDKs return the bare text of an answer that is not JSON, and Mellea ignores it.
             ignored = isinstance(piece, str | bytes) and (thunk._underlying_value or "") == before
             if ignored and piece.strip():
-                raise self._adoption.unreadable(f"it is text that begins {piece[:60]!r}")
+                raise AnswerError(f"it is text that begins {piece[:60]!r}")
             if _is_filtered(piece, self._adoption.filters):
-                raise self._adoption.filtered()
+                raise ContentRefusedError(_FILTERED)
             return result
         raise failure
 
@@ -260,21 +245,12 @@ class Following:
         """Have Mellea finish the answer."""
         # An SDK finds no event in a malformed stream, and Mellea calls that an empty text.
         if not self._pieces:
-            raise self._nothing()
+            raise AnswerError(_NOTHING)
         try:
             return await self._finish(thunk)
         except Exception as error:
-            failure = self._unread(error)
+            failure = self._adoption.unread(error)
         raise failure
-
-    def _unread(self, error: Exception) -> BaseException:
-        failure = self._adoption.translated(error)
-        if isinstance(failure, MelleaAPIError):
-            return failure
-        return self._adoption.unreadable(f"{type(error).__name__}: {error}", error)
-
-    def _nothing(self) -> MelleaAPIError:
-        return self._adoption.unreadable("it ended without a single piece")
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Following:
         return self  # it stays with its thunk
@@ -288,20 +264,19 @@ async def _raise(error: BaseException) -> Any:
     raise error
 
 
-def _is_filtered(answer: Any, filters: tuple[str, ...]) -> bool:
+def _is_filtered(answer: Any, reasons: tuple[str, ...]) -> bool:
     """Return whether an answer, or a piece of it, says that a content filter ended it.
 
     Providers say it where OpenAI does, in an object of an SDK or a dict.
 
     Args:
         answer: The answer.
-        filters: The finish reasons that say so.
+        reasons: The finish reasons that say so.
     """
-    choices = (
-        answer.get("choices") if isinstance(answer, Mapping) else getattr(answer, "choices", None)
-    )
+    part = answer.get if isinstance(answer, Mapping) else functools.partial(getattr, answer)
+    choices = part("choices", None)
     for one in choices if isinstance(choices, list) else ():
-        reason = one.get if isinstance(one, Mapping) else functools.partial(getattr, one)
-        if reason("finish_reason", None) in filters:
+        part = one.get if isinstance(one, Mapping) else functools.partial(getattr, one)
+        if part("finish_reason", None) in reasons:
             return True
     return False

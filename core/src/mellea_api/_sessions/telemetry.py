@@ -31,26 +31,23 @@ def mark_spans() -> None:
     from opentelemetry import trace
     from opentelemetry.sdk.trace import SpanProcessor
 
-    provider = trace.get_tracer_provider()
-    add = getattr(provider, "add_span_processor", None)
-    with _lock:
-        if add is None or provider in _marked:
-            return
-        _marked.add(provider)
-
     class RunIdProcessor(SpanProcessor):  # type: ignore[misc]
         """Puts the run id on each span as it starts."""
 
         def on_start(self, span: Any, parent_context: Any = None) -> None:
             _mark(span)
 
-    add(RunIdProcessor())
+    provider = trace.get_tracer_provider()
+    with _lock:
+        if provider not in _marked and hasattr(provider, "add_span_processor"):
+            _marked.add(provider)
+            provider.add_span_processor(RunIdProcessor())
 
 
 def mark_span() -> None:
     """Put the run id on the span that is open: the program's own, where it has one."""
     trace = sys.modules.get("opentelemetry.trace")
-    if trace is not None and run_id_var.get() is not None:
+    if trace is not None:
         _mark(trace.get_current_span())
 
 

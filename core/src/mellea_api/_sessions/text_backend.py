@@ -17,7 +17,7 @@ from __future__ import annotations
 import abc
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, Final, cast
 
 from attrs import field, frozen
 from mellea.backends import ModelOption
@@ -25,7 +25,12 @@ from mellea.backends.backend import FormatterBackend
 from mellea.formatters import TemplateFormatter
 
 from mellea_api._contract.errors import PluginError, RequestRefusedError
+from mellea_api._provider.deadlines import call_with_deadline
+from mellea_api._secrecy.logs import logger
 from mellea_api._sessions._mellea.seams import raw_returns_usage, seams, wire_thunk
+
+_RELEASING: Final = 10.0
+"""Seconds that `release` may hold whoever closes a backend."""
 
 
 @frozen
@@ -90,25 +95,29 @@ class TextBackend(FormatterBackend, abc.ABC):  # type: ignore[misc]
         """Release resources such as weights or a process; by default there are none.
 
         A runtime calls it after `cleanup`, when the last call has ended. From Mellea 0.8 on,
-        closing the backend calls it too. It may be called more than once.
+        closing the backend calls it too. It may be called more than once, and from any thread.
+        Whoever closes the backend waits 10 seconds for it at most.
         """
 
-    def _conversation(self, action: Any, context: Any, options: Mapping[str, Any]) -> Prompt:
-        history = context.view_for_generation() or []
-        messages = self.formatter.to_chat_messages([*history, action])
-        told = [{"role": message.role, "content": str(message.content)} for message in messages]
-        system = options.get(ModelOption.SYSTEM_PROMPT)
-        if system:
-            told.insert(0, {"role": "system", "content": str(system)})
-        return Prompt(tuple(told))
+    def _release_in_time(self) -> None:
+        try:
+            call_with_deadline(self.release, _RELEASING)
+        except TimeoutError:
+            name = type(self).__name__
+            logger.warning("%s.release() takes more than %g s: not waited for", name, _RELEASING)
 
     async def _chat(
         self, action: Any, ctx: Any, *, format: Any = None, model_options: Any = None, **_: Any
     ) -> tuple[Any, Any]:
         await self.do_generate_walk(action)
         given = dict(model_options or {})
-        prompt = self._conversation(action, ctx, given)
-        thunk = self._start(action, ctx.view_for_generation(), given, prompt, format)
+        history = ctx.view_for_generation()
+        messages = self.formatter.to_chat_messages([*(history or ()), action])
+        told = [{"role": message.role, "content": str(message.content)} for message in messages]
+        system = given.get(ModelOption.SYSTEM_PROMPT)
+        if system:
+            told.insert(0, {"role": "system", "content": str(system)})
+        thunk = self._start(action, history, given, Prompt(tuple(told), format=format))
         return thunk, ctx.add(action).add(thunk)
 
     async def _raw(
@@ -119,25 +128,18 @@ class TextBackend(FormatterBackend, abc.ABC):  # type: ignore[misc]
         results = []
         for action in actions:
             message = {"role": "user", "content": str(self.formatter.print(action))}
-            prompt = Prompt((message,), raw=True)
-            results.append(self._start(action, None, given, prompt, format))
+            prompt = Prompt((message,), raw=True, format=format)
+            results.append(self._start(action, None, given, prompt))
         for thunk in results:
             await thunk.avalue()
         return (results, None) if raw_returns_usage() else results
 
-    def _start(
-        self, action: Any, context: Any, options: dict[str, Any], prompt: Prompt, format: Any
-    ) -> Any:
-        if format is not None:
-            if not self.formats:
-                raise RequestRefusedError(
-                    f"The {self.provider} backend cannot follow a format.",
-                    next_step="Leave format= out and read the answer's text, or use another "
-                    "backend.",
-                    backend=self.provider,
-                    model_id=self._model_id,
-                )
-            prompt = Prompt(prompt.messages, prompt.raw, format=format)
+    def _start(self, action: Any, context: Any, options: dict[str, Any], prompt: Prompt) -> Any:
+        if prompt.format is not None and not self.formats:
+            raise RequestRefusedError(
+                f"The {self.provider} backend cannot follow a format.",
+                next_step="Leave format= out and read the answer's text, or use another backend.",
+            )
         own = {name: value for name, value in options.items() if not name.startswith("@@@")}
         streams = bool(options.get(ModelOption.STREAM))
 
@@ -192,17 +194,16 @@ class TextBackend(FormatterBackend, abc.ABC):  # type: ignore[misc]
         return PluginError(
             f"{type(self).__name__}.generate of the {self.provider} backend {what}.",
             next_step=next_step,
-            backend=self.provider,
         )
 
 
 async def _aclose(self: TextBackend) -> None:
-    self.release()
+    await asyncio.to_thread(self._release_in_time)
 
 
 if hasattr(FormatterBackend, "close"):
     # Not where Mellea has none: its sessions' cleanup would call it while others use the backend.
-    setattr(TextBackend, "close", lambda self: self.release())  # noqa: B010
+    setattr(TextBackend, "close", TextBackend._release_in_time)  # noqa: B010
     setattr(TextBackend, "aclose", _aclose)  # noqa: B010
 # Mellea renamed the two methods that generate; each version finds its own here. A class that
 # overrode the public methods would be wrong for a newer Mellea.

@@ -62,41 +62,19 @@ def turn(owner: object, *, backend: str | None, alternative: str) -> Iterator[ob
 
 
 @contextlib.contextmanager
-def whole_turn(owner: object, **arguments: Any) -> Iterator[None]:
-    """Keep other calls out, except those that are part of this one.
-
-    A requirement, or a tool, may ask the session that it is called for.
-
-    Args:
-        owner: The session whose conversation it is.
-        arguments: Those of `turn`.
-
-    Raises:
-        ConcurrentUseError: If another call is in it.
-    """
-    if _speaking.get(id(owner)) in _own.get():
-        yield
-        return
-    with turn(owner, **arguments) as token:
-        before = _own.set((*_own.get(), token))
-        try:
-            yield
-        finally:
-            _own.reset(before)
-
-
-@contextlib.contextmanager
-def session_turn(session: Any) -> Iterator[None]:
+def session_turn(session: Any) -> Iterator[object]:
     """Keep other calls out of a session's conversation, if it is one.
 
     Raises:
         ConcurrentUseError: If another call is in it.
     """
     if is_simple(session.ctx):
-        yield
+        yield object()
         return
-    with turn(session, backend=_backend_of(session), alternative=_ALTERNATIVE):
-        yield
+    adoption = adoption_of(session.backend)
+    backend = None if adoption is None else adoption.pipeline.target.backend
+    with turn(session, backend=backend, alternative=_ALTERNATIVE) as token:
+        yield token
 
 
 def in_turn(function: Callable[..., Any], leaves_a_context: bool) -> Callable[..., Any]:
@@ -125,14 +103,11 @@ def in_turn(function: Callable[..., Any], leaves_a_context: bool) -> Callable[..
 
 @contextlib.contextmanager
 def _call(session: Any, leaves_a_context: bool) -> Iterator[None]:
+    # A requirement, or a tool, may ask the session that it is called for: it is in its turn.
+    inside = _speaking.get(id(session)) in _own.get()
     with contextlib.ExitStack() as stack:
-        if leaves_a_context and not is_simple(session.ctx):
-            backend = _backend_of(session)
-            stack.enter_context(whole_turn(session, backend=backend, alternative=_ALTERNATIVE))
+        if leaves_a_context and not inside:
+            token = stack.enter_context(session_turn(session))
+            stack.callback(_own.reset, _own.set((*_own.get(), token)))
         stack.enter_context(under_run(session.__dict__.get(RUN_ID) or current_run_id()))
         yield
-
-
-def _backend_of(session: Any) -> str | None:
-    adoption = adoption_of(session.backend)
-    return None if adoption is None else adoption.pipeline.target.backend

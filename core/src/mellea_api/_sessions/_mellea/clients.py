@@ -41,13 +41,10 @@ def keep_clients(backend: Any) -> None:
 
 def close(backend: Any) -> None:
     """Close what a backend holds open; up to 0.6 Mellea leaves it to the garbage collector."""
-    closing = getattr(backend, "close", None)
-    if not callable(closing):
-        clients = getattr(backend, "_client_cache", None)
-        # A plugin's class has no `close` where Mellea has none: Mellea's sessions would call it.
-        closing = getattr(backend, "release", None)
-        if closing is None and isinstance(clients, ClientsByLoop):
-            closing = clients.clear
+    clients = getattr(backend, "_client_cache", None)
+    # A plugin's class has no `close` where Mellea has none: Mellea's sessions would call it.
+    ways = ((backend, "close"), (backend, "_release_in_time"), (clients, "clear"))
+    closing = next((getattr(owner, name) for owner, name in ways if hasattr(owner, name)), None)
     if closing is not None:
         closing()
 
@@ -176,16 +173,17 @@ def _start(loop: Any, work: Closing) -> Future[None]:
     """Close a client on a loop, from any thread; a loop that ends waits until it is done."""
     done: Future[None] = Future()
 
-    def ended(task: Any) -> None:
-        _closing.discard(task)
-        done.set_result(None)
-
     def start() -> None:
         task = _ClosingTask(work(), loop=loop)
+        timer = loop.call_later(_CLOSING, task.give_up)
+
+        def ended(task: Any) -> None:
+            timer.cancel()
+            _closing.discard(task)
+            done.set_result(None)
+
         _closing.add(task)
         task.add_done_callback(ended)
-        timer = loop.call_later(_CLOSING, task.give_up)
-        task.add_done_callback(lambda _: timer.cancel())
 
     if loop is _running_loop():
         start()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, Final
 
@@ -32,25 +31,11 @@ def seams(cls: type) -> Iterator[tuple[str, Endpoint]]:
         yield "generate_from_chat_context", "chat"
 
 
-@functools.cache
-def _thunk_class() -> Any:
-    """Return Mellea's class; an import statement that is run again takes microseconds."""
-    from mellea.core import ModelOutputThunk
-
-    return ModelOutputThunk
-
-
 def thunks(result: Any) -> list[Any]:
-    """Return the thunks in what a seam returned, whatever its shape."""
-    thunk_class = _thunk_class()
-    if isinstance(result, thunk_class):
-        return [result]
+    """Return the thunks in what a seam returned: one, a list, or a tuple that begins with it."""
     first = result[0] if isinstance(result, tuple) and result else result
-    if isinstance(first, thunk_class):
-        return [first]
-    if isinstance(first, list):
-        return [item for item in first if isinstance(item, thunk_class)]
-    return []
+    found = first if isinstance(first, list) else [first]
+    return [one for one in found if hasattr(one, "is_computed")]
 
 
 def generation_of(thunk: Any) -> tuple[Any, str]:
@@ -63,7 +48,7 @@ def generation_task(thunk: Any) -> asyncio.Task[Any] | None:
     """Return the task that generates a thunk's value, or None."""
     holder, prefix = generation_of(thunk)
     task: asyncio.Task[Any] | None = getattr(holder, f"{prefix}generate", None)
-    return task if isinstance(task, asyncio.Task) else None
+    return task
 
 
 def queue_of(thunk: Any) -> asyncio.Queue[Any]:
@@ -113,7 +98,7 @@ def wrap_reading(
     """Replace the two functions that Mellea calls on a thunk while its answer arrives.
 
     Args:
-        thunk: The thunk; one without both functions, or without a task, is left as it is.
+        thunk: The thunk; one without a task is left as it is.
         take: Called with each piece of the answer.
         finish: Called at the end of the answer.
 
@@ -122,14 +107,13 @@ def wrap_reading(
     """
     holder, prefix = generation_of(thunk)
     task = getattr(holder, f"{prefix}generate", None)
-    if not isinstance(task, asyncio.Task):
+    if task is None:
         return None, None, None
-    process = getattr(holder, f"{prefix}process", None)
-    post_process = getattr(holder, f"{prefix}post_process", None)
-    if process is not None and post_process is not None:
-        setattr(holder, f"{prefix}process", take)
-        setattr(holder, f"{prefix}post_process", finish)
-    return task, process, post_process
+    process, post_process = f"{prefix}process", f"{prefix}post_process"
+    before = getattr(holder, process), getattr(holder, post_process)
+    setattr(holder, process, take)
+    setattr(holder, post_process, finish)
+    return task, *before
 
 
 def wire_thunk(
@@ -222,4 +206,6 @@ def raw_returns_usage() -> bool:
 
 def astream_accumulates() -> bool:
     """Return whether `astream` returns the whole text so far instead of the new text."""
-    return "beginning_length" not in _thunk_class().astream.__code__.co_varnames
+    from mellea.core import ModelOutputThunk
+
+    return "beginning_length" not in ModelOutputThunk.astream.__code__.co_varnames

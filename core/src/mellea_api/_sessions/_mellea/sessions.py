@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
 import logging
 import os
 import sys
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from attrs import evolve
@@ -18,34 +18,16 @@ if TYPE_CHECKING:
     import asyncio
 
 
-@functools.cache
-def version() -> str:
-    """Return the installed version of Mellea, without importing it; empty if there is none.
-
-    It is read once: what is imported later in this process is what is installed now.
-    """
-    import importlib_metadata
-
-    try:
-        return importlib_metadata.version("mellea")
-    except importlib_metadata.PackageNotFoundError:
-        return ""
-
-
 def new_context(context: Any) -> Any:
     """Return Mellea's context for `simple` or `chat`; a context that is given stays itself."""
-    if context == "simple":
-        from mellea.stdlib.context import SimpleContext
-
-        return SimpleContext()
-    if context == "chat":
-        from mellea.stdlib.context import ChatContext
-
-        return ChatContext()
     from mellea.core import Context
+    from mellea.stdlib.context import ChatContext, SimpleContext
 
     if isinstance(context, Context):
         return context
+    for name, kind in (("simple", SimpleContext), ("chat", ChatContext)):
+        if context == name:
+            return kind()
     raise ConfigurationError(
         f"Cannot start a session with the context {context!r}.",
         next_step="Use 'simple', 'chat' or a Context of Mellea.",
@@ -74,20 +56,6 @@ def is_simple(context: Any) -> bool:
 
     view = getattr(type(context), "view_for_generation", None)
     return isinstance(context, SimpleContext) and view is SimpleContext.view_for_generation
-
-
-def model_name(model_id: Any, attribute: str | None) -> str | None:
-    """Return a backend's name for a model that is given as Mellea's `ModelIdentifier`.
-
-    Args:
-        model_id: A `ModelIdentifier`, or anything else.
-        attribute: The attribute that holds this backend's name.
-
-    Returns:
-        The name; None if it is no identifier, or has no name for this backend.
-    """
-    found = getattr(model_id, attribute, None) if attribute else None
-    return found if isinstance(found, str) and found else None
 
 
 def loggers() -> list[logging.Logger]:
@@ -135,7 +103,7 @@ def prepare_start(request: SessionRequest) -> SessionRequest:
         takers = (session.start_session, session.MelleaSession)
         if not any(name in inspect.signature(taker).parameters for taker in takers):
             raise ConfigurationError(
-                f"Cannot start the session: the installed Mellea {version()} has no {name}=.",
+                f"Cannot start the session: the installed Mellea has no {name}=.",
                 next_step=f"Upgrade it (pip install --upgrade mellea), or leave {name} out.",
                 backend=request.target.backend,
             )
@@ -159,7 +127,7 @@ def prepare_start(request: SessionRequest) -> SessionRequest:
     )
 
 
-def finish_start(session: Any, model_id: str, arguments: dict[str, Any]) -> None:
+def finish_start(session: Any, model_id: str, arguments: Mapping[str, Any]) -> None:
     """Do what Mellea's own `start_session` does after it has built the session.
 
     Args:

@@ -31,7 +31,7 @@ PROGRAMS = """
 """
 AUTHORS = """
     hookimpl BackendDescriptor OpenAICompatible CredentialField Setting ModelInfo
-    OptionRule Converted TEXT_RULES MELLEA_RULES
+    OptionRule Converted Retirement TEXT_RULES MELLEA_RULES
     system_message tools_as_json with_logprobs
     TextBackend Prompt Target
     SessionRequest ModelsRequest CredentialRequest OptionsRequest ErrorRequest

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from mellea_api._contract.descriptor import CredentialField as CredentialField
     from mellea_api._contract.descriptor import ModelInfo as ModelInfo
     from mellea_api._contract.descriptor import OptionRule as OptionRule
+    from mellea_api._contract.descriptor import Retirement as Retirement
     from mellea_api._contract.descriptor import Setting as Setting
     from mellea_api._contract.refusals import ErrorRequest as ErrorRequest
     from mellea_api._contract.reports import OptionPatch as OptionPatch
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "_contract.descriptor": (
-        "BackendDescriptor Converted CredentialField ModelInfo OptionRule Setting"
+        "BackendDescriptor Converted CredentialField ModelInfo OptionRule Retirement Setting"
     ),
     "_contract.refusals": "ErrorRequest",
     "_contract.reports": "OptionPatch",

@@ -104,5 +104,6 @@ _COLUMNS: Final[Columns] = {
     "size": lambda row: row[1].size,
     "context": lambda row: row[1].context_length,
     "source": lambda row: row[1].source + ("" if row[1].age is None else f" {_ago(row[1].age)}"),
+    "shut down on": lambda row: row[1].shutdown,
     "description": lambda row: row[1].description,
 }

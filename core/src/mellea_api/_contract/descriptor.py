@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, date, datetime
 from typing import Any, Final, Literal, NamedTuple, get_args
 
 from attrs import field, frozen, has
@@ -420,6 +421,8 @@ class ModelInfo:
         source: `live` (the provider said so now), `cached` or `catalogue` (shipped with the
             plugin; whether the provider has it is not known).
         age: Seconds since the provider said so, for a cached entry.
+        shutdown: The day on which the provider shuts it down, as YYYY-MM-DD; None for one that
+            stays, or if that is not known.
     """
 
     id: str
@@ -429,6 +432,35 @@ class ModelInfo:
     default: bool = False
     source: Literal["live", "cached", "catalogue"] = "catalogue"
     age: float | None = None
+    shutdown: str | None = None
+
+
+def _day(value: str) -> str:
+    return date.fromisoformat(value).isoformat()
+
+
+@frozen(kw_only=True)
+class Retirement:
+    """Models that their provider shuts down, or has shut down. It holds on its own servers only.
+
+    Args:
+        models: Their ids, as globs that are matched without regard to case.
+        day: The day on which they are shut down, as YYYY-MM-DD.
+        source: Where that was read: the SDK class or provider page, with version or date.
+        instead: The model that the provider recommends; empty for none.
+    """
+
+    models: tuple[str, ...] = field(converter=as_tuple)
+    day: str = field(converter=_day)
+    source: str
+    instead: str = ""
+
+    def sentence(self, model_id: str) -> str:
+        """Say when one of these models is shut down, and what to do."""
+        verb = "was" if self.day <= datetime.now(tz=UTC).date().isoformat() else "is"
+        return f"{model_id} {verb} shut down on {self.day}; " + (
+            f"use {self.instead} instead." if self.instead else f"see {self.source}."
+        )
 
 
 @frozen(kw_only=True)
@@ -455,6 +487,7 @@ class BackendDescriptor(_Checked):
         options: The option rules; for one option the first that holds counts.
         models: The catalogue, the default model first.
         closed: Whether the catalogue has all models there are: the core then refuses other ids.
+        retirements: Which models the provider shuts down, and when.
         filtered: Finish reasons that say that a content filter ended an answer.
         listing_needs: Where a provider's models are listed for those with credentials alone:
             `always`; `compatible`, where the server is not the provider's own; or `never`.
@@ -486,6 +519,7 @@ class BackendDescriptor(_Checked):
     options: tuple[OptionRule, ...] = field(default=(), converter=as_tuple)
     models: tuple[ModelInfo, ...] = field(default=(), converter=as_tuple)
     closed: bool = False
+    retirements: tuple[Retirement, ...] = field(default=(), converter=as_tuple)
     filtered: tuple[str, ...] = field(default=("content_filter",), converter=as_tuple)
     listing_needs: Literal["always", "compatible", "never"] = "always"
     list_variables: tuple[str, ...] = field(default=(), converter=as_tuple)
@@ -517,6 +551,7 @@ class BackendDescriptor(_Checked):
             ("credentials", CredentialField),
             ("settings", Setting),
             ("options", OptionRule),
+            ("retirements", Retirement),
         ):
             for value in getattr(self, name):
                 if not isinstance(value, kind):

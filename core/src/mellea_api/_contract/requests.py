@@ -18,6 +18,7 @@ from mellea_api._contract.descriptor import (
     BackendDescriptor,
     CredentialField,
     Endpoint,
+    Retirement,
     Server,
     as_tuple,
 )
@@ -125,6 +126,18 @@ class Target:
             if one.name == name:
                 return self.settings.get(name, one.default)
         raise KeyError(name)
+
+    def retirement(self, model_id: str = "") -> Retirement | None:
+        """Return when the server shuts a model down; None for one that stays, or is not known.
+
+        Args:
+            model_id: The model; empty for the target's own.
+        """
+        name = (model_id or self.model_id).lower()
+        for one in self.descriptor.retirements if self.server == "official" else ():
+            if any(fnmatchcase(name, glob.lower()) for glob in one.models):
+                return one
+        return None
 
     @property
     def address(self) -> str | None:

@@ -228,6 +228,8 @@ class _Check:
             message += f" at {self.facts['base_url']} ({source})"
         if self.problem is not None:
             self._fail("settings", self.problem)
+        elif (shut := target.retirement()) is not None:
+            self._add("settings", "warning", message, shut.sentence(target.model_id))
         else:
             self._add("settings", "ok", message)
         return target

@@ -19,6 +19,7 @@ _NEAR: Final = 0.4
 """How alike a name must be to be listed before the others (0 to 1, as `difflib` counts)."""
 _MEANT: Final = 0.8
 """How alike a name must be to be asked about."""
+_noted: Final[set[str]] = set()
 
 
 def suggestion(model_id: str, known: Iterable[str]) -> str | None:
@@ -76,6 +77,10 @@ def complete(
     others = [*catalogue, *(listed or ())]
     if error.known is None:
         error.known = _nearest_first(model_id, others)
+    if (shut := target.retirement(model_id)) is not None:
+        error.next_step = redact(f"{shut.sentence(model_id)} {error.next_step}")
+        error.args = (str(error),)
+        return
     if "Did you mean" in error.next_step:
         return
     if model_id in others:
@@ -84,6 +89,14 @@ def complete(
     if name:
         error.next_step = redact(f"Did you mean {name!r}? If not: {error.next_step}")
         error.args = (str(error),)
+
+
+def note_shutdown(target: Target) -> None:
+    """Log once that the provider shuts a model down."""
+    found = target.retirement()
+    if found is not None and target.model_id not in _noted:
+        _noted.add(target.model_id)
+        logger.warning("%s", found.sentence(target.model_id))
 
 
 def note_unchecked(target: Target, credentials: Mapping[str, Secret], why: str) -> None:

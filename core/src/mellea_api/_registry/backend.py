@@ -38,7 +38,7 @@ from mellea_api._contract.requests import (
 from mellea_api._contract.settings import check_arguments, check_listing, check_settings
 from mellea_api._credentials.find import find_credentials
 from mellea_api._credentials.judge import credential_error, report_from_error
-from mellea_api._models.known import complete, note_unchecked
+from mellea_api._models.known import complete, note_shutdown, note_unchecked
 from mellea_api._options.canonical import CANONICAL, SPELLINGS
 from mellea_api._options.pipeline import OptionPipeline
 from mellea_api._options.plan import apply_rules
@@ -376,8 +376,9 @@ class Backend:
             models = self._hooks.ask(hook, expected, request=request)  # type: ignore[type-abstract]
         if not all(isinstance(model, ModelInfo) for model in models):
             raise self._hooks.blamed(hook, "list_models returned something else than ModelInfo")
-        filled_in = live and bool(self.descriptor.implementation)
-        return [self._filled_in(model) for model in models] if filled_in else list(models)
+        if live and self.descriptor.implementation:
+            models = [self._filled_in(model) for model in models]
+        return [_with_shutdown(model, target) for model in models]
 
     def _filled_in(self, model: ModelInfo) -> ModelInfo:
         """Return what a provider said of a model with what the catalogue knows beside it."""
@@ -482,6 +483,7 @@ class Backend:
         if target.settings:
             check_arguments(target.descriptor, target.settings)
         current = Asking(request.timeout)
+        note_shutdown(target)
         try:
             session = self._hooks.ask_provider("create_session", MelleaSession, request, current)
         except ModelNotFoundError as error:
@@ -518,3 +520,9 @@ def _mellea_version() -> str:
         return importlib_metadata.version("mellea")
     except importlib_metadata.PackageNotFoundError:
         return ""
+
+
+def _with_shutdown(model: ModelInfo, target: Target) -> ModelInfo:
+    """Return a model with the day on which it is shut down; what the provider said counts."""
+    found = None if model.shutdown else target.retirement(model.id)
+    return model if found is None else evolve(model, shutdown=found.day)

@@ -7,7 +7,7 @@ core's.
 
 from mellea_api.plugin import CredentialField, OpenAICompatible
 from mellea_api_openai.families import FAMILY_RULES
-from mellea_api_openai.models import CATALOGUE
+from mellea_api_openai.models import CATALOGUE, RETIREMENTS
 from mellea_api_openai.options import OPENAI_RULES
 
 __all__ = ["OPENAI"]
@@ -22,6 +22,7 @@ OPENAI = OpenAICompatible(
     server_elsewhere="any",
     default_model=CATALOGUE[0].id,
     models=CATALOGUE,
+    retirements=RETIREMENTS,
     model_identifier="openai_name",
     options=(*FAMILY_RULES, *OPENAI_RULES),
     credentials=(

@@ -163,11 +163,11 @@ MADE = "BackendDescriptor(name={name}, summary='', default_model='m', contract_v
         ),
         (
             "return " + MADE.format(name="name", version=3),
-            "version 3 of the contract, and this mellea-api speaks version 2; upgrade mellea",
+            "it has contract version 3, the core 2: upgrade mellea-api",
         ),
         (
             "return " + MADE.format(name="name", version=0),
-            "version 0 of the contract, and this mellea-api speaks version 2; upgrade dist-one",
+            "it has contract version 0, the core 2: upgrade dist-one",
         ),
         (
             "return " + MADE.format(name="name", version="'one'"),
@@ -237,7 +237,7 @@ FIELD = "credentials=(CredentialField(name='key', {}),)"
         ("options=(OptionRule(name=''),)", "it has no name"),
         (
             "options=(OptionRule(name='max_new_tokens', chat='n'),)",
-            "'max_new_tokens' is never read, since that is a spelling of 'max_tokens': name it so",
+            "'max_new_tokens' is never read: that is a spelling of 'max_tokens'",
         ),
         (
             RULE.replace("'n'", "{{'key': 'n'}}").format(""),

@@ -104,7 +104,7 @@ class Target:
     @_secrets.default
     def _hold_secrets(self) -> tuple[Secret, ...]:
         """Mask keys among headers and queries in all texts, as long as the target lives."""
-        sent = sent_secrets(self.settings)
+        sent = sent_secrets(self.settings) if self.settings else ()
         return tuple(
             Secret(word, source=f"settings[{setting!r}]")
             for setting, _, value in sent

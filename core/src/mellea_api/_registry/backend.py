@@ -90,10 +90,11 @@ class Backend:
         self.descriptor = self._describe()
         hooks.complete(self.descriptor)
         # What only the core answers is not asked for: the descriptor alone decides.
-        self._described_by_target = hooks.takes("describe_backend", "target")
-        self._review = self._ask_for_patches if hooks.answering("review_options") else None
-        self._normalize = self._ask_to_render if hooks.answering("normalize_options") > 1 else None
-        self._vault = self._ask_vault if hooks.answering("find_credential") else None
+        describing = hooks.of("describe_backend")
+        self._described_by_target = any("target" in found.argnames for found in describing)
+        self._review = self._ask_for_patches if hooks.of("review_options") else None
+        self._normalize = self._ask_to_render if len(hooks.of("normalize_options")) > 1 else None
+        self._vault = self._ask_vault if hooks.of("find_credential") else None
 
     # What it is
 
@@ -109,29 +110,20 @@ class Backend:
     def _problems(self, descriptor: BackendDescriptor, target: Target | None) -> Iterator[str]:
         for rule in descriptor.options:
             if rule.name in SPELLINGS and rule.name not in CANONICAL:
-                yield (
-                    f"the rule for {rule.name!r} is never read, since that is a spelling of "
-                    f"{SPELLINGS[rule.name]!r}: name it so"
-                )
+                meant = SPELLINGS[rule.name]
+                yield f"the rule for {rule.name!r} is never read: that is a spelling of {meant!r}"
         if target is not None:
             known = {field.name for field in self.descriptor.credentials}
             for field in descriptor.credentials:
                 if field.secret and field.name not in known:
-                    yield (
-                        f"describe_backend returned the secret {field.name!r} for a target, which "
-                        "is not among the credentials of the backend: given as an argument, it "
-                        "would be shown"
-                    )
+                    yield f"the secret {field.name!r} of a target is no credential of the backend"
             return
         if descriptor.name not in self.names:
             yield f"it is found as {self.name!r} and calls itself {descriptor.name!r}"
         wanted = descriptor.contract_version
         if not OLDEST_CONTRACT <= wanted <= CONTRACT_VERSION:
             old = "mellea-api" if wanted > CONTRACT_VERSION else self.entry_point.distribution
-            yield (
-                f"it was written for version {wanted} of the contract, and this mellea-api speaks "
-                f"version {CONTRACT_VERSION}; upgrade {old}"
-            )
+            yield f"it has contract version {wanted}, the core {CONTRACT_VERSION}: upgrade {old}"
 
     def target(
         self,
@@ -177,9 +169,9 @@ class Backend:
             settings=settings,
             mellea_version=_mellea_version(),
         )
-        return self.with_rules(target) if self._described_by_target else target
+        return self._with_rules(target)
 
-    def with_rules(self, target: Target) -> Target:
+    def _with_rules(self, target: Target) -> Target:
         """Return a target with the description, and so the option rules, that hold for it now."""
         if not self._described_by_target:
             return target
@@ -253,7 +245,7 @@ class Backend:
         lost = given - {decision.name for decision in answer.decisions}
         if lost:
             names = ", ".join(sorted(lost))
-            reason = f"normalize_options says nothing of what became of {names}"
+            reason = f"its answer says nothing of what became of {names}"
             raise self._hooks.blamed("normalize_options", reason)
         return answer
 
@@ -365,17 +357,18 @@ class Backend:
         check_listing(target.descriptor, target.settings)
         secrets, findings = self._find(target, arguments, keyring=keyring and live)
         request = ModelsRequest(target=target, credentials=secrets, live=live, timeout=timeout)
-        hook, expected = "list_models", Sequence
+        models: Sequence[Any]
         if live:
             needed = target.descriptor.listing_needs in ("always", target.server)
             error = credential_error(target, findings, needed=needed)
             if error is not None:
                 raise error
-            models = self._hooks.ask_provider(hook, expected, request)  # type: ignore[type-abstract]
+            models = self._hooks.ask_provider("list_models", Sequence, request)  # type: ignore[type-abstract]
         else:
-            models = self._hooks.ask(hook, expected, request=request)  # type: ignore[type-abstract]
+            models = self._hooks.ask("list_models", Sequence, request=request)  # type: ignore[type-abstract]
         if not all(isinstance(model, ModelInfo) for model in models):
-            raise self._hooks.blamed(hook, "list_models returned something else than ModelInfo")
+            reason = "list_models returned something else than ModelInfo"
+            raise self._hooks.blamed("list_models", reason)
         if live and self.descriptor.implementation:
             models = [self._filled_in(model) for model in models]
         return [_with_shutdown(model, target) for model in models]
@@ -419,7 +412,7 @@ class Backend:
         context = new_context(request.context)
         with under_run(request.run_id):
             session = self._new_session(evolve(request, credentials=credentials))
-        learnt = self.with_rules(target)
+        learnt = self._with_rules(target)
         if learnt is not target:
             pipeline = self.pipeline(learnt, policy=request.policy, unknown=request.unknown)
             pipeline.set_defaults(options)
@@ -437,8 +430,10 @@ class Backend:
         target = request.target
         if not target.model_id:
             return evolve(request, target=self._with_only_model(request))
+        if not self.descriptor.closed:
+            return request
         known = tuple(model.id for model in self.descriptor.models)
-        if self.descriptor.closed and target.model_id not in known:
+        if target.model_id not in known:
             raise ModelNotFoundError(
                 f"The {self.name} backend has no model {target.model_id!r}.",
                 next_step=f"Use one of {', '.join(known)}.",
@@ -455,14 +450,10 @@ class Backend:
             ModelNotFoundError: If the server has none, or several.
         """
         target = request.target
-        known = tuple(
-            model.id
-            for model in self.list_models(
-                target, request.credentials, timeout=request.timeout or 30.0
-            )
-        )
+        models = self.list_models(target, request.credentials, timeout=request.timeout or 30.0)
+        known = tuple(model.id for model in models)
         if len(known) == 1:
-            return self.with_rules(evolve(target, descriptor=self.descriptor, model_id=known[0]))
+            return self._with_rules(evolve(target, descriptor=self.descriptor, model_id=known[0]))
         raise ModelNotFoundError(
             f"The {self.name} server has {len(known) or 'no'} models, and none was named.",
             next_step=f"Give model_id=, one of {', '.join(known)}." if known else "Load one.",

@@ -66,8 +66,8 @@ class Hooks:
         extensions: Sequence[tuple[str, object, EntryPoint]] = (),
     ) -> None:
         self._entry_point = entry_point
-        self._plugins = ((CORE, defaults), (entry_point.name, plugin))
-        self._outer = tuple((name, extension) for name, extension, _ in reversed(extensions))
+        self._inner = [(CORE, defaults), (entry_point.name, plugin)]
+        self._outer = [(name, extension) for name, extension, _ in reversed(extensions)]
         self._extensions = {name: entry for name, _, entry in extensions}
         self._implementation = ""
         self._manager = self._new_manager()
@@ -78,7 +78,7 @@ class Hooks:
         manager.add_hookspecs(hookspecs)
         try:
             # Pluggy asks what was registered last first; extensions are asked in name order.
-            for name, plugin in (*self._plugins, *implementation, *self._outer):
+            for name, plugin in (*self._inner, *implementation, *self._outer):
                 manager.register(plugin, name)
         except ValueError as error:  # one module is registered twice
             said = str(error).partition("\n")[0]  # below, pluggy lists all plugins
@@ -122,23 +122,19 @@ class Hooks:
             self._all = made
         return self._all
 
-    def answering(self, hook: str) -> int:
-        """Return how many answer a hook: the core's default, if there is one, among them."""
-        return len(self._implementations(hook))
-
-    def takes(self, hook: str, argument: str) -> bool:
-        """Return whether an implementation of a hook names an argument."""
-        return any(argument in found.argnames for found in self._implementations(hook))
-
-    def _implementations(self, hook: str) -> list[pluggy.HookImpl]:
-        manager = self._all or self._manager
-        found: list[pluggy.HookImpl] = getattr(manager.hook, hook).get_hookimpls()
+    def of(self, hook: str) -> list[pluggy.HookImpl]:
+        """Return who implements a hook: the core's default, if there is one, among them."""
+        found: list[pluggy.HookImpl] = getattr(
+            (self._all or self._manager).hook, hook
+        ).get_hookimpls()
         return found
 
     def _own(self, hook: str) -> set[str]:
         """Return which parts of the plugin implement a hook: itself, and its implementation."""
-        names = {found.plugin_name for found in self._implementations(hook)}
-        return names & {self._entry_point.name, IMPLEMENTATION}
+        return {found.plugin_name for found in self.of(hook)} & {
+            self._entry_point.name,
+            IMPLEMENTATION,
+        }
 
     def ask(self, hook: str, expected: type[Answer], **arguments: Any) -> Answer:
         """Call a hook without the implementation: no provider is asked.
@@ -205,14 +201,8 @@ class Hooks:
     def _meant(self, hook: str, request: Any, error: BaseException) -> MelleaAPIError:
         """Return our error for what a hook raised; a bug of the plugin is one too."""
         if hook in _OPERATIONS:
-            typed = self.translate(
-                ErrorRequest(
-                    target=request.target,
-                    operation=_OPERATIONS[hook],
-                    error=error,
-                    timeout=request.timeout,
-                )
-            )
+            facts = {"target": request.target, "error": error, "timeout": request.timeout}
+            typed = self.translate(ErrorRequest(operation=_OPERATIONS[hook], **facts))
             if typed is not None:
                 return typed
         reason = f"{hook} raised {type(error).__name__}: {error}"
@@ -222,10 +212,8 @@ class Hooks:
         """Translate an SDK's exception into one of our errors; None if it is unknown."""
         try:
             manager = self._all or self._manager
-            found: MelleaAPIError | None = self._ask(
-                manager, "translate_error", MelleaAPIError, request=request
-            )
-            return found and completed(found, request.target, request.timeout)
+            found: Any = self._ask(manager, "translate_error", MelleaAPIError, request=request)
+            return None if found is None else completed(found, request.target, request.timeout)
         except PluginError as error:
             # What the provider said must not be lost behind a plugin's mistake.
             logger.error("%s", error)
@@ -243,7 +231,7 @@ class Hooks:
             hook: The hook's name.
             reason: What is wrong: the end of a sentence.
         """
-        names = {found.plugin_name for found in self._implementations(hook)}
+        names = {found.plugin_name for found in self.of(hook)}
         culprits = [entry for name, entry in self._extensions.items() if name in names]
         if self._entry_point.name in names or not culprits:
             culprits.insert(0, self._entry_point)
@@ -255,7 +243,7 @@ class Hooks:
             getattr(inspect.unwrap(found.function), "__code__", None): self._extensions.get(
                 found.plugin_name
             )
-            for found in self._implementations(hook)
+            for found in self.of(hook)
         }
         culprit: EntryPoint | None = None
         # The innermost one: a wrapper stands in the traceback of what it wraps, too.

@@ -20,7 +20,7 @@ from mellea_api._options.canonical import CANONICAL, SPELLINGS
 from mellea_api._options.limits import CHECKS
 from mellea_api._options.plan import apply_rules
 from mellea_api_hf.models import CATALOGUE
-from mellea_api_hf.options import RULES, SAMPLING, with_sampling
+from mellea_api_hf.options import RULES, SAMPLING
 
 DESCRIPTOR = BackendDescriptor(
     name="hf", summary="", default_model=CATALOGUE[0].id, options=RULES, models=CATALOGUE
@@ -32,7 +32,7 @@ def render(
 ) -> NormalizedOptions:
     target = Target(descriptor=DESCRIPTOR, model_id="tiny", mellea_version=mellea)
     request = OptionsRequest(target=target, endpoint=endpoint, options=options)
-    return with_sampling(apply_rules(request))
+    return apply_rules(request)
 
 
 def rules_for(parameter: str) -> list[OptionRule]:

@@ -143,19 +143,6 @@ def test_a_transformers_that_mellea_runs_on_is_let_pass(tmp_path: Path) -> None:
     assert found.returncode == 1
 
 
-def test_without_transformers_the_pip_line_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    import importlib.metadata
-
-    from mellea_api_hf import session
-
-    def missing(name: str) -> str:
-        raise importlib.metadata.PackageNotFoundError(name)
-
-    monkeypatch.setattr(importlib.metadata, "version", missing)
-    with pytest.raises(mellea_api.PluginError, match=r'pip install "mellea\[hf\]"'):
-        session.check_versions("0.8.0")
-
-
 @pytest.mark.usefixtures("transformers_here")
 class TestModels:
     """What is said of a model that cannot be had, or of a setting that is wrong."""

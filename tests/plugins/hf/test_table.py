@@ -159,6 +159,8 @@ class Generating:
             if name not in usual and value is not None and value != []
         }
         self.received["messages"] = [dict(message) for message in conversation]
+        if "tools" in given:
+            self.received["tools"] = given.pop("tools")
         self.received["chat_template_kwargs"] = given
         return self._apply(conversation, *args, **variables)
 

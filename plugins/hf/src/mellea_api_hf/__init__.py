@@ -10,18 +10,9 @@ from __future__ import annotations
 
 from attrs import evolve
 
-from mellea_api import NormalizedOptions
-from mellea_api.plugin import (
-    BackendDescriptor,
-    CredentialField,
-    OptionsRequest,
-    Setting,
-    hookimpl,
-)
+from mellea_api.plugin import BackendDescriptor, CredentialField, Setting, hookimpl
 from mellea_api_hf.models import CATALOGUE
-from mellea_api_hf.options import RULES, with_sampling
-
-__all__ = ["HF", "describe_backend", "normalize_options"]
+from mellea_api_hf.options import RULES
 
 HF = BackendDescriptor(
     name="hf",
@@ -83,7 +74,7 @@ HF = BackendDescriptor(
             help="How many models of the Hub are listed.",
         ),
     ),
-    arguments_of="mellea_api_hf.backend:LocalHFBackend",
+    arguments_of="mellea.backends.huggingface:LocalHFBackend",
     list_variables="HF_ENDPOINT",
     model_identifier="hf_model_name",
     start_hint="Check the network, HF_ENDPOINT and HF_HUB_OFFLINE; what is in the local cache "
@@ -96,9 +87,3 @@ HF = BackendDescriptor(
 def describe_backend(name: str) -> BackendDescriptor:
     """Describe transformers on this machine, under either name."""
     return evolve(HF, name=name)
-
-
-@hookimpl
-def normalize_options(request: OptionsRequest) -> NormalizedOptions | None:
-    """Switch sampling on where an option needs it."""
-    return request.rendered and with_sampling(request.rendered)

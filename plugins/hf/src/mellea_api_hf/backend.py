@@ -28,27 +28,32 @@ class LocalHFBackend(Original):  # type: ignore[misc]
     backend that a cloned session still uses.
     """
 
-    _weights: Weights | None = None
-    _load: Callable[[], Weights] | None = None
-    _policy: str = "warn"
-    _translate: Translate = staticmethod(lambda error: None)
-
-    def share(
+    def __init__(
         self,
-        weights: Weights,
-        load: Callable[[], Weights],
-        policy: str,
-        translate: Translate,
+        model_id: str,
+        *,
+        load: Callable[[], Weights] | None = None,
+        policy: str = "warn",
+        translate: Translate = lambda error: None,
+        **arguments: Any,
     ) -> None:
-        """Use weights that may be shared.
+        """Load the model, unless `custom_config` has the caller's own.
 
         Args:
-            weights: The weights that the backend was built with.
-            load: Loads them again after `close`.
+            model_id: The model.
+            load: Loads the weights, now and again after `close`.
             policy: What to do about options that the chat template does not have.
             translate: Returns our error for an exception, or None.
+            **arguments: Those of Mellea's backend.
         """
+        self._weights: Weights | None = None
         self._load, self._policy, self._translate = load, policy, translate
+        if load is None:
+            super().__init__(model_id, **arguments)
+            return
+        weights = load()
+        config = (weights.tokenizer, weights.model, weights.device)
+        super().__init__(model_id, custom_config=config, **arguments)
         self._take(weights)
 
     def _take(self, weights: Weights) -> None:
@@ -121,7 +126,7 @@ class LocalHFBackend(Original):  # type: ignore[misc]
         )
 
     def _generate_with_adapter_lock(self, *args: Any, **kwargs: Any) -> Any:
-        generation = current()
+        generation = current.get()
         if generation is None:
             return super()._generate_with_adapter_lock(*args, **kwargs)
         # Up to 0.6 the name of an adapter comes first.
@@ -140,14 +145,14 @@ class LocalHFBackend(Original):  # type: ignore[misc]
         return super(LocalHFBackend, steady)._generate_with_adapter_lock(*args[:at], generate)
 
     def _make_backend_specific_and_remove(self, *args: Any, **kwargs: Any) -> Any:
-        generation = current()
+        generation = current.get()
         if generation is None:
             return super()._make_backend_specific_and_remove(*args, **kwargs)
         # Up to 0.6 this is for the chat template; arguments of generate() do not come this way.
         return generation.template() if not generation.raw else {}
 
     def _filter_for_chat_template(self, model_options: dict[str, Any]) -> Any:
-        generation = current()
+        generation = current.get()
         if generation is None:
             return super()._filter_for_chat_template(model_options)
         return generation.template()

@@ -34,50 +34,27 @@ def translate_error(request: ErrorRequest) -> MelleaAPIError | None:
 def _of_the_hub(request: ErrorRequest, error: BaseException) -> MelleaAPIError | None:
     from huggingface_hub import errors
 
-    about, model = request.target.descriptor, request.target.model_id
-    token, page = about.credentials[0], f"https://huggingface.co/{model}"
+    page = f"https://huggingface.co/{request.target.model_id}"
     answer: Any = getattr(error, "response", None)
     status = getattr(answer, "status_code", None)
     code = answer.headers.get("x-error-code") if isinstance(status, int) else None
-    if code == "GatedRepo" and status == 401:  # nobody knows who asks
-        return CredentialError(
-            f"The model {model!r} is gated: the Hub gives it only to those who asked for access, "
-            "and it got no token, or none that it knows.",
-            next_step=f"Ask for access at {page}, then set {token.variables[0]}, or pass token=. "
-            f"{token.help}",
-            status=status,
-        )
     if code == "GatedRepo":
-        return PermissionDeniedError(
-            f"The model {model!r} is gated, and the token's owner has no access.",
-            next_step=f"Ask for access at {page}, or use another model.",
-            status=status,
-        )
+        gated = f"the model is gated: ask for access at {page}"
+        # 401: nobody knows who asks.
+        kind = CredentialError if status == 401 else PermissionDeniedError
+        return kind(gated, status=status)
     if code == "RevisionNotFound":
         revision = request.target.setting("revision")
-        return ModelNotFoundError(
-            f"The model {model!r} has no revision {revision!r} on the Hub.",
-            next_step=f"{page}/tree/main shows its revisions.",
-            status=404,
-        )
+        reason = f"it has no revision {revision!r}; {page}/tree/main shows those it has"
+        return ModelNotFoundError(reason, status=404)
     unknown = code == "RepoNotFound" or (status == 404 and not code)
     if unknown or isinstance(error, errors.RepositoryNotFoundError):
-        return ModelNotFoundError(
-            f"The Hub has no model {model!r}, or it is private and the token does not open it.",
-            next_step=f"{about.model_hint.format(model=model)} For a private one, set "
-            f"{token.variables[0]}.",
-            status=status,
-        )
+        reason = "there is none, or it is private and the token does not open it"
+        return ModelNotFoundError(reason, status=status)
     if isinstance(error, errors.HFValidationError):
-        return ModelNotFoundError(
-            f"{model!r} is neither a folder on this machine nor a possible id on the Hub.",
-            next_step="Give an id such as meta-llama/Llama-3.2-3B-Instruct, or a folder.",
-        )
+        return ModelNotFoundError("that is neither a folder here nor a possible id on the Hub")
     if isinstance(error, errors.OfflineModeIsEnabled):
-        return BackendUnavailableError(
-            f"Cannot ask the Hub about {model!r}: HF_HUB_OFFLINE is set.",
-            next_step="Unset it, or use a model of the local cache (`mellea-api models hf`).",
-        )
+        return request.unreachable("HF_HUB_OFFLINE is set")
     return None
 
 
@@ -109,11 +86,7 @@ def _of_the_model(request: ErrorRequest, error: BaseException) -> MelleaAPIError
         if "connect to" in text:
             return request.unreachable(text)
         if _NO_MODEL.search(text):
-            return ModelNotFoundError(
-                f"{model!r} has no model that transformers can load: {said}.",
-                next_step="It needs a config.json, a tokenizer and weights, as save_pretrained() "
-                "writes them.",
-            )
+            return ModelNotFoundError(f"transformers cannot load it: {said}")
         if "does not recognize this architecture" in text or "trust_remote_code" in text:
             return RequestRefusedError(
                 f"transformers cannot load the model {model!r}: {said}.",

@@ -57,14 +57,10 @@ _MELLEAS: Final = frozenset(
 # transformers gives these to every template, whether it declares them or not.
 _GIVEN_VARIABLES: Final = frozenset({"documents", "messages", "tools"})
 
-_current: Final[contextvars.ContextVar[Generation | None]] = contextvars.ContextVar(
+current: Final[contextvars.ContextVar[Generation | None]] = contextvars.ContextVar(
     "mellea_api_hf_generation", default=None
 )
-
-
-def current() -> Generation | None:
-    """Return the generation that is prepared, or runs, in this context."""
-    return _current.get()
+"""The generation that is prepared, or runs, in this context."""
 
 
 class Generation:
@@ -115,11 +111,11 @@ class Generation:
     @contextlib.contextmanager
     def going_on(self) -> Iterator[None]:
         """Make it the current generation; tasks and threads that start inside inherit it."""
-        token = _current.set(self)
+        token = current.set(self)
         try:
             yield
         finally:
-            _current.reset(token)
+            current.reset(token)
 
     def template(self) -> dict[str, Any]:
         """Return the variables for the chat template.
@@ -140,17 +136,14 @@ class Generation:
             if not places and thinking not in (False, "none"):
                 missing.append("thinking")
         if missing:
-            self._lacks(missing)
+            unheard(
+                missing,
+                "is not a variable of its chat template",
+                "leave it out, or use a model whose template has it",
+                self._model_id,
+                self._policy,
+            )
         return given
-
-    def _lacks(self, names: list[str]) -> None:
-        unheard(
-            names,
-            "is not a variable of its chat template",
-            "leave it out, or use a model whose template has it",
-            self._model_id,
-            self._policy,
-        )
 
     def run(self, generate: Callable[..., Any], given: Mapping[str, Any], inputs: Any) -> Any:
         """Call `generate()`.

@@ -69,19 +69,10 @@ def _authorities() -> ssl.SSLContext | bool:
     return ssl.create_default_context(cafile=file) if file and os.path.isfile(file) else True
 
 
-async def check_token(token: Any) -> None:
-    """Ask who the token belongs to; the Hub rejects one that it does not know."""
-    _no_page(await get("whoami-v2", token))
-
-
-async def check_access(model_id: str, token: Any) -> None:
-    """Ask whether the model is open to the token; the Hub answers for free."""
-    _no_page(await get(f"models/{model_id}/auth-check", token))
-
-
-def _no_page(answer: httpx.Response) -> None:
-    # What a good answer holds is not documented; a proxy's page is none.
-    if "html" in answer.headers.get("content-type", ""):
+async def confirm(question: str, token: Any) -> None:
+    """Ask the Hub something that it answers for free, whatever the answer holds."""
+    answer = await get(question, token)
+    if "html" in answer.headers.get("content-type", ""):  # a proxy's page
         raise AnswerError(f"{answer.text[:60]!r} is a web page")
 
 
@@ -95,7 +86,7 @@ async def check_model(model_id: str, revision: str | None, token: str | None) ->
         raise AnswerError(f"{answer.text[:60]!r} does not describe the model")
     if about.get("gated"):
         # transformers 5 would ask again without the token, and report the answer to that.
-        await check_access(about["id"], token)
+        await confirm(f"models/{about['id']}/auth-check", token)
 
 
 async def search(words: str, limit: int, token: str | None) -> list[ModelInfo]:

@@ -6,31 +6,21 @@ both, 0.8 drops what it does not know); `generation` replaces it, so that what t
 is what `generate()` gets.
 
 `generate()` looks at a temperature, and at all else that shapes sampling, only where sampling is
-on; many models' own configurations leave it off. So `with_sampling` adds `do_sample` whenever one
-of these options is given.
+on; many models' own configurations leave it off. So each of these options also sends `do_sample`.
 """
 
 from __future__ import annotations
 
 from typing import Any, Final
 
-from attrs import evolve
-
-from mellea_api import NormalizedOptions
-from mellea_api.plugin import MELLEA_RULES, Converted, OptionRule, tools_as_json
+from mellea_api.plugin import MELLEA_RULES, Converted, OptionRule
 
 TEMPLATE: Final = "chat_template_kwargs"
 """The key under which the chat template's variables travel."""
 
 SAMPLING: Final = (
-    "temperature",
-    "top_p",
-    "top_k",
-    "min_p",
-    "typical_p",
-    "top_h",
-    "epsilon_cutoff",
-    "eta_cutoff",
+    *("temperature", "top_p", "top_k", "min_p", "typical_p", "top_h"),
+    *("epsilon_cutoff", "eta_cutoff"),
 )
 """The options that have an effect only where sampling is on."""
 
@@ -43,18 +33,12 @@ _GREEDY: Final = "temperature=0 takes the likeliest token anyway; nothing is sen
 
 def greedy(value: float) -> Converted:
     """Switch sampling off, which is what a temperature of 0 means."""
-    return Converted(False, reason="always the likeliest token")
+    return Converted(False)
 
 
-def with_sampling(rendered: NormalizedOptions) -> NormalizedOptions:
-    """Say that sampling is on, if an option needs it."""
-    if not any(rendered.options.get(name) is not None for name in SAMPLING):
-        return rendered
-    return evolve(
-        rendered,
-        options={**rendered.options, "do_sample": True},
-        wire={**rendered.wire, "do_sample": True},
-    )
+def sampled(value: float) -> Converted:
+    """Switch sampling on, without which the value has no effect."""
+    return Converted(value, options={"do_sample": True}, wires={"do_sample": True})
 
 
 # ---------------------------------------------------------------------------------- helpers
@@ -69,19 +53,13 @@ def _refused(names: str, reason: str, source: str = _GENERATE) -> tuple[OptionRu
     return OptionRule.refused(names, reason, source=source)
 
 
-def _variable(name: str, place: str, **facts: Any) -> tuple[OptionRule, ...]:
-    """Return the rule of a variable of the chat template."""
-    return (OptionRule(name=name, chat=place, source=_TEMPLATE, **facts),)
-
-
 def _sampling(names: str, also: str = "", **facts: Any) -> tuple[OptionRule, ...]:
     """Return the rules of options that act only where sampling is on."""
-    reason = "; ".join(filter(None, (also, "with do_sample=True, without which it has no effect")))
+    unsaid = {"convert": Converted.unsaid, "requires": {"temperature": (0,)}, "reason": _GREEDY}
+    reason = f"{also}with do_sample=True, without which it has no effect"
     return (
-        *_arguments(
-            names, convert=Converted.unsaid, requires={"temperature": (0,)}, reason=_GREEDY, **facts
-        ),
-        *_arguments(names, reason=reason, **facts),
+        *_arguments(names, **unsaid, **facts),
+        *_arguments(names, convert=sampled, reason=reason, **facts),
     )
 
 
@@ -122,7 +100,7 @@ _COMMON: Final = (
         requires={"temperature": (0,)},
         reason="always the likeliest token",
     ),
-    *_arguments("temperature", reason="with do_sample=True, without which it has no effect"),
+    *_sampling("temperature"),
     *OptionRule.sent(
         "max_tokens", key="@@@max_new_tokens@@@", wire="max_new_tokens", source=_MELLEA
     ),
@@ -154,12 +132,6 @@ _COMMON: Final = (
         name="stream",
         chat=("@@@stream@@@", ""),
         reason="the text is handed on as it is generated",
-        source=_MELLEA,
-    ),
-    OptionRule(
-        name="tools",
-        chat=("@@@tools@@@", f"{TEMPLATE}.tools"),
-        convert=tools_as_json,
         source=_MELLEA,
     ),
     *MELLEA_RULES,
@@ -221,7 +193,7 @@ _NATIVE: Final = (
     ),
     *_sampling("typical_p", type="number", minimum=0, maximum=1, exclusive_minimum=True),
     *_sampling("epsilon_cutoff eta_cutoff", type="number", minimum=0, maximum=1),
-    *_sampling("top_h", _NEWER, type="number", minimum=0, maximum=1, exclusive_minimum=True),
+    *_sampling("top_h", f"{_NEWER}; ", type="number", minimum=0, maximum=1, exclusive_minimum=True),
     *_arguments("num_beams", type="integer", minimum=1, requires={"stream": (None, False)}),
     *_arguments(
         "num_beams",
@@ -257,9 +229,14 @@ _NATIVE: Final = (
         "sequence_bias suppress_tokens"
     ),
     # Variables of the chat template.
-    *_variable("guardian_config", f"{TEMPLATE}.guardian_config", type="object"),
-    *_variable("documents", f"{TEMPLATE}.documents"),
-    *_variable(TEMPLATE, TEMPLATE, type="object"),
+    OptionRule(
+        name="guardian_config",
+        chat=f"{TEMPLATE}.guardian_config",
+        type="object",
+        source=_TEMPLATE,
+    ),
+    OptionRule(name="documents", chat=f"{TEMPLATE}.documents", source=_TEMPLATE),
+    OptionRule(name=TEMPLATE, chat=TEMPLATE, type="object", source=_TEMPLATE),
     *_refused(
         f"guardian_config documents {TEMPLATE}",
         "the raw endpoint has no chat template",

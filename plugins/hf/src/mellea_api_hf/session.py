@@ -9,7 +9,7 @@ import asyncio
 import functools
 import importlib.metadata
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from huggingface_hub.utils import validate_repo_id
 
@@ -55,30 +55,20 @@ async def validate_credentials(request: CredentialRequest) -> CredentialReport:
     if await asyncio.to_thread(os.path.isdir, model):
         if not given:
             return request.unchecked(f"{model} is a folder here, which needs no token.")
-        await hub.check_token(sent)
+        await hub.confirm("whoami-v2", sent)
         return request.accepted(f"The token is good; {model} is a folder here, and needs none.")
     validate_repo_id(model)
-    await hub.check_access(model, sent)
+    await hub.confirm(f"models/{model}/auth-check", sent)
     good = f"The token is good, and opens {model}." if given else f"{model} needs no token."
     return request.accepted(good)
 
 
 @hookimpl
 def create_session(request: SessionRequest) -> MelleaSession:
-    """Load the model, unless it is in memory, and build Mellea's session.
-
-    Raises:
-        PluginError: If Mellea and transformers do not go together, or transformers is missing.
-        ModelNotFoundError: If neither the Hub nor this machine has the model.
-        CredentialError: If the model is gated and there is no token, or the Hub rejects it.
-        PermissionDeniedError: If the model is gated and the token's owner has no access.
-    """
+    """Load the model, unless it is in memory, and build Mellea's session."""
     target = request.target
     check_versions(target.mellea_version)
-    try:
-        from mellea_api_hf.backend import LocalHFBackend
-    except ImportError as error:
-        raise _missing(error) from error
+    from mellea_api_hf.backend import LocalHFBackend
     from mellea_api_hf.weights import PATIENCE, Recipe, load
 
     if "custom_config" in target.settings:
@@ -92,31 +82,26 @@ def create_session(request: SessionRequest) -> MelleaSession:
         token=_token(request),
         patience=request.timeout or PATIENCE,
     )
-    load_again = functools.partial(load, recipe, share=request.setting("share"))
-    weights = load_again()
-    session = request.build(
-        LocalHFBackend, custom_config=(weights.tokenizer, weights.model, weights.device)
-    )
 
     def translate(error: BaseException) -> MelleaAPIError | None:
         return failures.translate_error(ErrorRequest(target=target, operation="call", error=error))
 
-    backend: Any = session.backend
-    backend.share(weights, load_again, request.policy, translate)
-    return session
+    return request.build(
+        LocalHFBackend,
+        also=LocalHFBackend.__bases__,
+        load=functools.partial(load, recipe, share=request.setting("share")),
+        policy=request.policy,
+        translate=translate,
+    )
 
 
 def check_versions(mellea: str) -> None:
     """Check that Mellea and transformers go together: 0.3 to 0.6 crash on transformers 5.
 
     Raises:
-        PluginError: If they do not, or transformers is not installed.
+        PluginError: If they do not.
     """
-    try:
-        installed = importlib.metadata.version("transformers")
-    except importlib.metadata.PackageNotFoundError as error:
-        raise _missing(error) from error
-    mellea = mellea or importlib.metadata.version("mellea")
+    installed = importlib.metadata.version("transformers")
     numbers = [int(part) for part in mellea.split(".")[:2] if part.isdigit()]
     if numbers < [0, 7] and int(installed.partition(".")[0]) >= 5:
         raise PluginError(
@@ -125,10 +110,3 @@ def check_versions(mellea: str) -> None:
             next_step=f'Run `pip install "mellea[hf]=={mellea}" "transformers>=4.53.2,<5"`, or '
             'upgrade Mellea: `pip install --upgrade "mellea[hf]"`.',
         )
-
-
-def _missing(error: Exception) -> PluginError:
-    return PluginError(
-        f"Cannot use the hf backend: what it runs on is not installed ({error}).",
-        next_step='Run `pip install "mellea[hf]"`.',
-    )

@@ -36,6 +36,7 @@ _BY_CODE: Final[Mapping[str, type[ProviderError]]] = {
     "authentication_token_not_valid": CredentialError,
     "model_no_support_for_function": RequestRefusedError,  # the model is there; answered with 404
     "model_not_supported": ModelNotFoundError,
+    "no_associated_service_instance_error": PermissionDeniedError,  # of the project
     "token_quota_reached": RateLimitError,  # the plan's tokens are used up; answered with 403
 }
 _STREAMED: Final = re.compile(
@@ -131,13 +132,6 @@ def _by_answer(
         if status < 500 and status not in (401, 403, 407, 429):
             return request.unreadable(f"HTTP {status} with {text[:60]!r}")
         return request.answered(status, text, headers)
-    if said.code == "no_associated_service_instance_error":
-        return PermissionDeniedError(
-            f"The project cannot call models: {_short(said.words)}.",
-            next_step="Associate a watsonx.ai Runtime service with the project (Manage, Services "
-            "and integrations), in the region of WATSONX_URL; or check WATSONX_PROJECT_ID.",
-            status=status,
-        )
     return request.answered(status, said.words, headers, kind=_BY_CODE.get(said.code))
 
 
@@ -176,12 +170,6 @@ def _by_project(
             status=status,
         )
     if status in (400, 404, 422):
-        project = request.target.descriptor.credentials[1]
-        return CredentialError(
-            f"There is no project with the id of WATSONX_PROJECT_ID: {_short(said.words)}.",
-            next_step="Check WATSONX_PROJECT_ID, or project_id=, and that WATSONX_URL is the "
-            f"project's region. {project.help}",
-            status=status,
-            field="project_id",
-        )
+        there = f"there is no such project in the region of WATSONX_URL: {_short(said.words)}"
+        return CredentialError(there, status=status, field="project_id")
     return request.answered(status, said.words, headers)

@@ -6,9 +6,10 @@ words that do not hint at a misspelt region. So the address is checked first.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 from collections.abc import Iterable
-from typing import Final, NoReturn
+from typing import Final
 from urllib.parse import urlsplit
 
 from mellea_api import ConfigurationError
@@ -38,10 +39,7 @@ def is_cloud(url: str) -> bool:
     >>> is_cloud("https://eu-de.ml.cloud.ibm.com"), is_cloud("https://cpd.example.com")
     (True, False)
     """
-    return _belongs_to_ibm(urlsplit(url if "//" in url else f"//{url}").hostname or "")
-
-
-def _belongs_to_ibm(host: str) -> bool:
+    host = urlsplit(url if "//" in url else f"//{url}").hostname or ""
     return any(f".{host}".endswith(domain) for domain in _IBM)
 
 
@@ -56,46 +54,27 @@ def checked_url(target: Target, also: Iterable[str] = ()) -> str:
         ConfigurationError: If it is not an address of watsonx.ai; names the regions.
     """
     given = (target.address or "").strip()
-    url = given.rstrip("/")
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname or "", parts.port
-    except ValueError as error:
-        _refuse(target, given, f"it is not an address ({error})")
-    if not parts.scheme or not host:
-        _refuse(target, given, "it does not begin with https://", _nearest(given))
-    if parts.username or parts.password or parts.query or parts.fragment:
-        _refuse(target, given, "it contains more than the address of a server")
-    if parts.scheme != "https":
-        _refuse(target, given, "the SDK takes only https://", f"https://{parts.netloc}")
-    if not _belongs_to_ibm(host):
-        return f"https://{parts.netloc}{parts.path}".rstrip("/")
-    known = {*REGIONS, *(f"private.{name}" for name in REGIONS)}
+    known = {*REGIONS, *(f"private.{host}" for host in REGIONS)}
     known |= {urlsplit(address).hostname or "" for address in also}
-    if host not in known:
-        _refuse(target, given, f"{host} is not a region of watsonx.ai", _nearest(host))
-    if parts.path or port not in (None, 443):
-        _refuse(target, given, "a region's address ends with the host", f"https://{host}")
-    return f"https://{host}"
-
-
-def _nearest(given: str) -> str:
-    """Return the address of the region with nearly that name, or an empty text."""
+    with contextlib.suppress(ValueError):  # of brackets that do not match, or a port
+        parts = urlsplit(given.rstrip("/"))
+        host, port = parts.hostname or "", parts.port
+        more = parts.username or parts.password or parts.query or parts.fragment
+        if parts.scheme == "https" and host and not more:
+            if not is_cloud(given):
+                return f"https://{parts.netloc}{parts.path}".rstrip("/")
+            if host in known and not parts.path and port in (None, 443):
+                return f"https://{host}"
+    variable = target.base_url_source if target.base_url_source.isupper() else None
     first = given.rpartition("//")[2].partition(".")[0].lower()
     hosts = {host.partition(".")[0]: host for host in REGIONS}
     near = difflib.get_close_matches(first, hosts, n=1, cutoff=0.75)
-    return f"https://{hosts[near[0]]}" if near else ""
-
-
-def _refuse(target: Target, given: str, why: str, meant: str = "") -> NoReturn:
-    source = target.base_url_source
-    variable = source if source.isupper() else None
+    hint = f"Did you mean https://{hosts[near[0]]}? " if near else ""
     regions = ", ".join(f"https://{host} ({place})" for host, place in REGIONS.items())
-    hint = f"Did you mean {meant}? " if meant else ""
     raise ConfigurationError(
-        f"Cannot use {variable or 'base_url'}={given!r} for the {target.backend} backend: {why}.",
+        f"Cannot use {variable or 'base_url'}={given!r} for the watsonx backend: it is no "
+        "https:// address of watsonx.ai.",
         next_step=f"{hint}Give the region of your project: {regions}; or the https:// address of "
         "your Cloud Pak for Data.",
-        backend=target.backend,
         variable=variable,
     )

@@ -9,20 +9,26 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 import httpx
 from ibm_watsonx_ai.foundation_models import ModelInference
 
 from mellea_api import (
-    AnswerError,
     CredentialReport,
     ModelInfo,
     ModelNotFoundError,
     SessionRequest,
 )
-from mellea_api.plugin import CredentialRequest, ModelsRequest, careful, hookimpl, whole
+from mellea_api.plugin import (
+    CredentialRequest,
+    ModelsRequest,
+    careful,
+    hookimpl,
+    reading_answer,
+    whole,
+)
 from mellea_api_watsonx import failures
 from mellea_api_watsonx.connection import Client, address, connect, logger, trusted
 from mellea_api_watsonx.options import EXTRA_PARAMETERS
@@ -68,7 +74,7 @@ async def list_models(request: ModelsRequest) -> list[ModelInfo]:
         client.httpx_client.close()
     return [
         _info(spec)
-        for spec in sorted(await _specs(url, token), key=lambda spec: spec["model_id"])
+        for spec in await _specs(url, token)
         if _writes(spec) and "withdrawn" not in _ids(spec.get("lifecycle"))
     ]
 
@@ -103,27 +109,20 @@ async def _specs(url: str, token: str | None) -> list[dict[str, Any]]:
     """Ask which models there are; IBM Cloud tells everybody, Cloud Pak for Data its users."""
     headers = {"authorization": f"Bearer {token}"} if token else {}
     page = {"version": _API_VERSION, "limit": str(_MOST_PER_PAGE)}
-    found: list[dict[str, Any]] = []
+    found: dict[str, dict[str, Any]] = {}
     client = httpx.AsyncClient(verify=trusted(), headers=headers, timeout=None)
     async with careful(client) as http:
         while True:
             answer = await http.get(f"{url}/ml/v1/foundation_model_specs", params=page)
             answer.raise_for_status()
-            said = answer.json()
-            models = said.get("resources") if isinstance(said, dict) else None
-            if not isinstance(models, list) or not all(_is_model(model) for model in models):
-                raise AnswerError(f"{answer.text[:60]!r} is no list of models")
-            found += models
-            following = said.get("next")
-            href = following.get("href") if isinstance(following, dict) else None
-            start = httpx.URL(href).params.get("start") if isinstance(href, str) else None
+            with reading_answer():
+                said = answer.json()
+                models = {spec["model_id"]: spec for spec in said["resources"]}
+                start = httpx.URL((said.get("next") or {}).get("href", "")).params.get("start")
+            found |= models
             if not models or not start or start == page.get("start"):
-                return found
+                return [found[name] for name in sorted(found)]
             page["start"] = start
-
-
-def _is_model(found: Any) -> bool:
-    return isinstance(found, dict) and isinstance(found.get("model_id"), str)
 
 
 def _ids(found: Any) -> set[str]:
@@ -196,14 +195,9 @@ def _backend_class() -> Any:
             client: Client,
             max_retries: int,  # else the SDK tries again ten times behind the caller's back
             delay_time: float | None = None,
-            retry_status_codes: Sequence[int] | None = None,
         ) -> None:
             self._client = client
-            self._retries = {
-                "max_retries": max_retries,
-                "delay_time": delay_time,
-                "retry_status_codes": retry_status_codes,
-            }
+            self._retries = {"max_retries": max_retries, "delay_time": delay_time}
             # The key stays with the client: Mellea would log in once more.
             super().__init__(
                 model_id,

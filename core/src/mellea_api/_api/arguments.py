@@ -6,12 +6,8 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, get_args
 
-from mellea_api._api.environment import checked_run_id
 from mellea_api._contract.errors import ConfigurationError, MelleaAPIError
-from mellea_api._contract.requests import Policy, SessionRequest, Target
-from mellea_api._credentials.find import from_arguments
-from mellea_api._options.rules import own
-from mellea_api._options.spelling import Unknown
+from mellea_api._contract.requests import Policy, Target
 from mellea_api._secrecy.veil import plain, veiled
 
 if TYPE_CHECKING:
@@ -20,51 +16,6 @@ if TYPE_CHECKING:
 
 LONGEST: Final = 366 * 24 * 3600.0
 """Seconds of the longest timeout; clocks do not accept every number."""
-
-
-def request_for(
-    backend: Backend,
-    model_id: Any,
-    arguments: Mapping[str, Any],
-    *,
-    context: Any = "simple",
-    model_options: Mapping[str, Any] | None = None,
-    timeout: float | None = None,
-    unsupported: Policy | None = None,
-    unknown: Unknown = "error",
-    run_id: str | None = None,
-    session_arguments: Mapping[str, Any] | None = None,
-) -> SessionRequest:
-    """Return the request for a session, with its arguments checked: see `start_session`.
-
-    Args:
-        backend: The backend.
-        model_id: The model, as it was given.
-        arguments: As for `target_and_credentials`.
-        context: `simple`, `chat` or a context of Mellea.
-        model_options: The session's options.
-        timeout: Seconds allowed for each call.
-        unsupported: The policy; None for the environment's.
-        unknown: What to do about unknown options.
-        run_id: The run.
-        session_arguments: Arguments for Mellea's session.
-
-    Raises:
-        ConfigurationError: If an argument cannot be used.
-        ModelNotFoundError: If a `ModelIdentifier` has no name for this backend.
-    """
-    target, given = target_and_credentials(backend, model_id, arguments)
-    return SessionRequest(
-        target=target,
-        options={} if model_options is None else own(model_options),
-        context=context,
-        policy=policy_of(unsupported),
-        unknown=one_of("unknown", unknown, get_args(Unknown)),
-        timeout=seconds(timeout),
-        run_id=checked_run_id(run_id),
-        session_arguments=session_arguments or {},
-        credentials=from_arguments(target, given),
-    )
 
 
 def target_and_credentials(

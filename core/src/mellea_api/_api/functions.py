@@ -5,18 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from mellea_api._api.arguments import one_of, request_for, seconds, target_and_credentials
-from mellea_api._api.environment import DEFAULT_BACKEND
+from mellea_api._api.arguments import one_of, policy_of, seconds, target_and_credentials
+from mellea_api._api.environment import DEFAULT_BACKEND, checked_run_id
 from mellea_api._contract.descriptor import Endpoint, ModelInfo
 from mellea_api._contract.errors import ConfigurationError
 from mellea_api._contract.reports import CredentialReport, ModelListing, NormalizedOptions
 from mellea_api._contract.requests import Freshness, Policy, SessionRequest
+from mellea_api._contract.settings import refuse_unknown
+from mellea_api._credentials.find import from_arguments
+from mellea_api._options.rules import own
 from mellea_api._options.spelling import Unknown
 from mellea_api._registry.registry import Registry, shared_registry
 from mellea_api._secrecy.veil import hidden, hide
 
 if TYPE_CHECKING:
     from mellea import MelleaSession
+
+    from mellea_api._registry.backend import Backend
 
 
 def start_session(
@@ -97,10 +102,13 @@ def start_session(
     if allow_context_type_change is not None:
         session_arguments["allow_context_type_change"] = allow_context_type_change
     backend = (registry or shared_registry()).backend(backend_name)
-    request = request_for(
+    # `session_request` would take these for its own arguments.
+    ours = {"backend", "context", "session_arguments"}
+    if taken := ours.intersection(arguments):
+        refuse_unknown(backend.descriptor, sorted(taken))
+    request = session_request(
         backend,
         model_id,
-        arguments,
         context=ctx if ctx is not None else context_type or "simple",
         model_options=model_options,
         timeout=timeout,
@@ -108,6 +116,7 @@ def start_session(
         unknown=unknown,
         run_id=run_id,
         session_arguments=session_arguments,
+        **arguments,
     )
     return backend.create_session(request)
 
@@ -128,7 +137,7 @@ def build_session(request: SessionRequest, *, registry: Registry | None = None) 
 
 
 def session_request(
-    backend: str,
+    backend: str | Backend,
     model_id: Any = None,
     *,
     context: Any = "simple",
@@ -153,17 +162,21 @@ def session_request(
     """
     arguments = hidden({"base_url": base_url, **backend_kwargs})
     del base_url, backend_kwargs
-    return request_for(
-        (registry or shared_registry()).backend(backend),
-        model_id,
-        arguments,
+    from mellea_api._registry.backend import Backend
+
+    if not isinstance(backend, Backend):
+        backend = (registry or shared_registry()).backend(backend)
+    target, given = target_and_credentials(backend, model_id, arguments)
+    return SessionRequest(
+        target=target,
+        options={} if model_options is None else own(model_options),
         context=context,
-        model_options=model_options,
-        timeout=timeout,
-        unsupported=unsupported,
-        unknown=unknown,
-        run_id=run_id,
-        session_arguments=session_arguments,
+        policy=policy_of(unsupported),
+        unknown=one_of("unknown", unknown, get_args(Unknown)),
+        timeout=seconds(timeout),
+        run_id=checked_run_id(run_id),
+        session_arguments=session_arguments or {},
+        credentials=from_arguments(target, given),
     )
 
 

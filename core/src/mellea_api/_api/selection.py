@@ -12,8 +12,8 @@ from typing import Any
 
 from attrs import evolve, field, frozen
 
-from mellea_api._api.arguments import request_for
 from mellea_api._api.environment import DEFAULT_BACKEND, RuntimeEnvironment, from_variable
+from mellea_api._api.functions import session_request
 from mellea_api._contract.errors import BackendNotFoundError, MelleaAPIError, OptionError
 from mellea_api._contract.requests import SessionRequest
 from mellea_api._options.spelling import overlay
@@ -61,7 +61,7 @@ def select(
         name: The backend's name.
         model_id: The model that was named, or None.
         options: The options that were given.
-        arguments: Further arguments of the backend, as `request_for` takes them.
+        arguments: Further arguments of the backend, by name.
         common: What else a request has: `timeout`, `unsupported` and `run_id`.
 
     Raises:
@@ -74,7 +74,7 @@ def select(
     variable = None
     if applies and model_id is None and environment.model_id is not None:
         model_id, variable = environment.model_id, "MELLEA_MODEL_ID"
-    request = request_for(backend, model_id, arguments, model_options=options, **common)
+    request = session_request(backend, model_id, model_options=options, **common, **arguments)
     if applies:
         request = _with_options(request, backend, environment)
     target = request.target

@@ -1,7 +1,9 @@
-"""LiteLLM's exceptions as the library's errors: by class and status first, by text last."""
+"""LiteLLM's exceptions as the library's errors: the server's answer first, LiteLLM's text last."""
 
 from __future__ import annotations
 
+import contextlib
+import json
 import re
 from collections.abc import Mapping
 from typing import Any, Final
@@ -11,15 +13,23 @@ from mellea_api import (
     ContextLengthError,
     ModelNotFoundError,
     ProviderError,
+    RateLimitError,
+    RequestRefusedError,
 )
 from mellea_api.plugin import ErrorRequest, hookimpl
 
 _PREFIX: Final = re.compile(r"^(litellm\.)?(\w+Error: (litellm\.)?)*")
 _TRACEBACK: Final = re.compile(r"\s+Traceback \(most.*", re.DOTALL)
-_MEANINGS: Final[Mapping[str, type[ProviderError]]] = {
+# What LiteLLM's classes mean, and codes in servers' answers that say more than the status.
+_MEANINGS: Final[Mapping[object, type[ProviderError]]] = {
     "ContentPolicyViolationError": ContentRefusedError,
     "ContextWindowExceededError": ContextLengthError,
     "LiteLLMUnknownProvider": ModelNotFoundError,
+    "content_filter": ContentRefusedError,
+    "context_length_exceeded": ContextLengthError,
+    "exceed_context_size_error": ContextLengthError,  # llama.cpp's
+    "token_quota_reached": RateLimitError,  # watsonx.ai's, as is the next
+    "model_no_support_for_function": RequestRefusedError,
 }
 # Causes of an error that LiteLLM calls a failure of the server: it cannot read the answer.
 _UNREADABLE: Final = frozenset(
@@ -27,14 +37,10 @@ _UNREADABLE: Final = frozenset(
     | {"AttributeError", "IndexError", "KeyError", "TypeError", "ValidationError"}
 )
 _STUMBLED: Final = re.compile(
-    r"Empty or invalid response from LLM endpoint|LiteLLM: provider returned 'choices'"
+    r"Empty or invalid response from LLM endpoint|LiteLLM: provider returned"
     r"|Unexpected string response from Azure"
     # Python's words for JSON that is nested too deeply, or has a number that is too long.
     r"|while decoding a JSON|for integer string conversion"
-)
-# Servers' words for a path that they do not have, which say nothing about the model.
-_NO_SUCH_PATH: Final = re.compile(
-    r"<html|invalid url|page not found|file not found|\bdetail\W+not found", re.IGNORECASE
 )
 _UNREACHED: Final = frozenset(
     {"ConnectError", "ConnectionRefusedError", "ClientConnectorError", "ConnectionResetError"}
@@ -56,38 +62,31 @@ def translate_error(request: ErrorRequest) -> ProviderError | None:
 def _of_litellm(request: ErrorRequest, error: Any, kind: str) -> ProviderError:
     text = _PREFIX.sub("", str(getattr(error, "message", error)).strip())
     text = _TRACEBACK.sub("", text)
-    lowered = text.lower()
     answer, headers = _answer(request)
-    causes = {type(found).__name__: found for found in request.chain}
-    if answer is not None and (answer.status_code < 400 or kind == "Timeout"):
-        # It makes an error of its own of a redirect, and calls a gateway's timeout its own.
-        return request.answered(answer.status_code, text, answer.headers)
+    meaning = _MEANINGS.get(kind)
+    if answer is not None:
+        # LiteLLM shortens what the server said, or goes by words in it instead of the status.
+        said, codes = _read(answer)
+        meaning = next((_MEANINGS[code] for code in codes if code in _MEANINGS), meaning)
+        if "Invalid model name" in said:
+            meaning = ModelNotFoundError
+        return request.answered(answer.status_code, said or text, answer.headers, meaning)
     if "unexpected response from Ollama: {'error'" in text:
         # An error in the middle of the answer, whose status was good, is a bad request to LiteLLM.
         return request.answered(None, text, headers)
-    if answer is None and (
-        unread := next((causes[name] for name in causes if name in _UNREADABLE), None)
-    ):
-        return request.unreadable(unread)
-    if answer is None and _STUMBLED.search(text):
-        return request.unreadable(text)
+    causes = {type(found).__name__: found for found in request.chain}
+    unread = next((causes[name] for name in causes if name in _UNREADABLE), None)
+    if unread or _STUMBLED.search(text):
+        return request.unreadable(unread or text)
     if kind == "Timeout":
         return request.timed_out()
     if kind in ("APIResponseValidationError", "JSONSchemaValidationError"):
         return request.unreadable(text)
-    refused = "cannot connect" in lowered or "connection error" in lowered
-    if answer is None and (refused or causes.keys() & _UNREACHED):
+    refused = re.search("cannot connect|connection error", text, re.IGNORECASE)
+    if refused or causes.keys() & _UNREACHED:
         return request.unreachable(text)
     status = getattr(error, "status_code", None)
     status = status if isinstance(status, int) and 400 <= status <= 599 else 500
-    meaning = _MEANINGS.get(kind)
-    failed = kind in ("APIConnectionError", "InternalServerError", "ServiceUnavailableError")
-    if (
-        (failed and "not found" in lowered and "model" in lowered)  # so of Ollama's refusal
-        or (status == 404 and not _NO_SUCH_PATH.search(text))
-        or "Invalid model name" in text
-    ):
-        meaning = ModelNotFoundError
     return request.answered(status, text, headers, meaning)
 
 
@@ -102,3 +101,24 @@ def _answer(request: ErrorRequest) -> tuple[Any, Mapping[str, str] | None]:
         own = getattr(error, "litellm_response_headers", None)
         headers = headers or own or getattr(held, "headers", None)
     return answer, headers
+
+
+def _read(answer: Any) -> tuple[str, tuple[object, ...]]:
+    """Return what a refusal says, empty if it was not read, and its code and type."""
+    codes: tuple[object, ...] = ()
+    try:
+        said = answer.text
+        with contextlib.suppress(ValueError, RecursionError):
+            said = json.loads(said)
+    except Exception:  # httpx and httpx2 have an error of their own for a body that was not read
+        return "", codes
+    while isinstance(said, list | dict) and said:
+        if isinstance(said, list):  # Google's
+            said = said[0]
+            continue
+        codes = (str(said.get("code")), str(said.get("type")), *codes)
+        inside = (said.get(name) for name in ("error", "errors", "message", "detail"))
+        if not (found := next(filter(None, inside), None)):
+            break
+        said = found
+    return str(said), codes

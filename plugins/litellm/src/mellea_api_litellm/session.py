@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
 
 import litellm
+from litellm.types.utils import ModelResponseStream, StreamingChoices
 
 from mellea_api import PluginError
 from mellea_api.plugin import SessionRequest, hookimpl
@@ -120,6 +121,12 @@ def _backend_class() -> Any:
         async def _generate_from_chat_context_standard(self, *args: Any, **arguments: Any) -> Any:
             with in_use(self._client_cache.get_or_create(None, self._clients)):
                 return await super()._generate_from_chat_context_standard(*args, **arguments)
+
+        async def processing(self, mot: Any, chunk: Any, **further: Any) -> None:
+            """Read a piece of a stream; LiteLLM's last one may have usage and no choices."""
+            if isinstance(chunk, ModelResponseStream) and not chunk.choices:
+                chunk.choices = [StreamingChoices()]
+            await super().processing(mot, chunk, **further)
 
         async def _each_alone(self, actions: Any, ctx: Any, **arguments: Any) -> Any:
             """Of several prompts LiteLLM makes one chat, where it has no raw endpoint."""

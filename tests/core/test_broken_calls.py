@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import pickle
 import sys
 import traceback
 from collections.abc import Callable, Iterator
@@ -147,6 +148,11 @@ def test_a_plugins_own_error_says_no_secret(opened: Open, way: str) -> None:
     assert KEY not in "".join(traceback.format_exception(caught.value))
 
 
-def test_a_plugins_own_error_without_a_secret_stays_itself(opened: Open) -> None:
-    with pytest.raises(ZeroDivisionError):
-        opened("1 / 0; yield").chat("x")
+@pytest.mark.parametrize("way", WAYS)
+def test_an_exception_that_nobody_knows_is_ours_and_stays_itself(opened: Open, way: str) -> None:
+    session = opened("raise type('Own', (LookupError,), {'code': 7})('gone'); yield")
+    with pytest.raises(PluginError, match=r"inside the fake backend with Own: gone") as caught:
+        WAYS[way](session)
+    assert isinstance(caught.value, LookupError)
+    assert caught.value.code == 7  # type: ignore[attr-defined]
+    assert type(pickle.loads(pickle.dumps(caught.value))) is PluginError

@@ -38,6 +38,7 @@ def start_session(
     """Start a session on any installed backend, in place of Mellea's own function."""
     from mellea_api._api import functions as api
     from mellea_api._api.environment import DEFAULT_BACKEND
+    from mellea_api._contract.requests import for_program
     from mellea_api._registry.registry import shared_registry
     from mellea_api._secrecy.logs import logger
 
@@ -48,7 +49,11 @@ def start_session(
             name,
             shared_registry().backend(name).descriptor.default_model,
         )
-    return api.start_session(name, model_id, *args, **{"unknown": "pass", **kwargs})
+    token = for_program.set(True)
+    try:
+        return api.start_session(name, model_id, *args, **{"unknown": "pass", **kwargs})
+    finally:
+        for_program.reset(token)
 
 
 def start_backend(*args: Any, **kwargs: Any) -> Any:

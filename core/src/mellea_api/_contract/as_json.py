@@ -27,8 +27,6 @@ def _plain(value: Any) -> Any:
     if hasattr(type(value), "facts"):
         words = {"message": str(value), "reason": value.reason, "next_step": value.next_step}
         facts = {name: getattr(value, name) for name in value.facts}
-        if facts.get("problems"):
-            facts["problems"] = [problem._asdict() for problem in facts["problems"]]
         return {"type": type(value).__name__, **words, **facts}
     if isinstance(value, Mapping):
         return dict(value)

@@ -262,6 +262,10 @@ class ProviderRequest:
             current.lift()
 
 
+for_program: Final[ContextVar[bool]] = ContextVar("mellea_api_for_program", default=False)
+"""Whether a program asks that was written for Mellea alone, under `mellea-api run`."""
+
+
 @frozen(kw_only=True)
 class SessionRequest(ProviderRequest):
     """A session to be created. It pickles, and is built where it is sent to.
@@ -275,6 +279,8 @@ class SessionRequest(ProviderRequest):
         timeout: Seconds allowed for each whole call; None for no limit.
         run_id: Names the run in log records and telemetry.
         session_arguments: Arguments for Mellea's session that not every version has.
+        for_program: Whether a program asks that was written for Mellea alone. It keeps what it
+            had there: the SDK's own retries and limits of time, and the SDK's exceptions.
         credentials: Filled in by the core where the session is built, from the arguments, the
             environment and the extensions; it is never part of a pickle.
     """
@@ -286,6 +292,7 @@ class SessionRequest(ProviderRequest):
     timeout: float | None = None
     run_id: str | None = None
     session_arguments: Mapping[str, Any] = field(factory=dict)
+    for_program: bool = field(factory=for_program.get)
 
     def build(
         self,
@@ -382,7 +389,7 @@ class CredentialRequest(ProviderRequest):
         """
         used = any(found.status != "not-needed" for found in self.findings)
         default = "The provider takes the credentials." if used else "The provider answers."
-        return self.report("present" if used else "not-needed", said or default, checked=True)
+        return self._report("present" if used else "not-needed", said or default, checked=True)
 
     def unchecked(self, why: str) -> CredentialReport:
         """Return the report of a plugin that cannot know whether the credentials work.
@@ -390,18 +397,9 @@ class CredentialRequest(ProviderRequest):
         Args:
             why: The reason: a sentence.
         """
-        return self.report("unchecked", why)
+        return self._report("unchecked", why, checked=False)
 
-    def report(
-        self, status: CredentialStatus, said: str, *, checked: bool = False
-    ) -> CredentialReport:
-        """Return a report with any other status.
-
-        Args:
-            status: The outcome.
-            said: A sentence for people, with what to do next.
-            checked: Whether the provider was asked, and said so.
-        """
+    def _report(self, status: CredentialStatus, said: str, *, checked: bool) -> CredentialReport:
         return CredentialReport(
             backend=self.target.backend,
             status=status,

@@ -46,8 +46,9 @@ async def create_session(request: SessionRequest) -> MelleaSession:
         await _check_model(request, arguments)
     else:
         request.unchecked("check=False")
-    # Without this the SDK tries again twice, and waits for up to a minute.
-    arguments["max_retries"] = request.setting("max_retries")
+    if not request.for_program or "max_retries" in request.target.settings:
+        # Without this the SDK tries again twice, and waits for up to a minute.
+        arguments["max_retries"] = request.setting("max_retries")
     # From Mellea 0.6 on its constructor asks the server for a version, and blocks.
     cls = clients.backend_class()
     return await asyncio.to_thread(

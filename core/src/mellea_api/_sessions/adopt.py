@@ -23,7 +23,6 @@ from mellea_api._contract.errors import ConfigurationError, MelleaAPIError, Plug
 from mellea_api._contract.refusals import ErrorRequest
 from mellea_api._contract.requests import SessionRequest
 from mellea_api._options.pipeline import OptionPipeline
-from mellea_api._options.rules import own
 from mellea_api._secrecy.logs import logger, mark_records, mask_sdk_records
 from mellea_api._secrecy.secrets import redact
 from mellea_api._sessions._mellea.clients import keep_clients
@@ -63,12 +62,13 @@ def adopt_session(
     Raises:
         PluginError: If its backend cannot be adopted.
     """
-    options = own(dict(request.options))
-    adoption = Adoption(pipeline, translate, request.timeout, request.run_id, options)
+    adoption = Adoption(pipeline, translate, request)
     _adopt_backend(session.backend, adoption)
     apply_context(session, request.context)
-    # A session's calls happen under its run id, and one at a time in a conversation.
-    if request.run_id is not None or not is_simple(session.ctx):
+    # A session's calls happen under its run id, and one at a time in a conversation. A program
+    # that was written for Mellea alone does not know that rule.
+    conversation = not (is_simple(session.ctx) or request.for_program)
+    if request.run_id is not None or conversation:
         session.__class__ = _subclass(type(session), _session_members)
         session.__dict__[RUN_ID] = request.run_id
     if request.run_id is not None:

@@ -1,19 +1,18 @@
 """What the core keeps with a session's backend: options, running calls, and errors.
 
-`open` puts an `Adoption` on the backend; each `call` goes through it.
+`adopt` puts an `Adoption` on the backend; each `call` goes through it.
 """
 
 from __future__ import annotations
 
 import contextlib
 import contextvars
+import functools
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, Final
-
-from attrs import define, field
 
 from mellea_api._contract.errors import (
     AnswerError,
@@ -23,6 +22,7 @@ from mellea_api._contract.errors import (
 )
 from mellea_api._contract.refusals import ErrorRequest, completed
 from mellea_api._contract.reports import NormalizedOptions
+from mellea_api._contract.requests import SessionRequest
 from mellea_api._options.pipeline import OptionPipeline, Rendered
 from mellea_api._options.rules import own
 from mellea_api._options.spelling import Given
@@ -40,7 +40,6 @@ begun_calls: Final[contextvars.ContextVar[Mapping[Adoption, Given]]] = contextva
 """The calls that were counted, and the session's default options as each of them began."""
 
 
-@define(eq=False)
 class Adoption:
     """What the core keeps with a backend.
 
@@ -50,32 +49,35 @@ class Adoption:
         pipeline: Takes each call's options through all steps.
         translate: Returns our error for an SDK's exception, or None. It holds the credentials,
             which are masked as long as they exist.
+        request: What the session was opened for.
+
+    Attributes:
         timeout: Seconds allowed for each whole call; None for no limit.
         run_id: Names the run in log records and telemetry.
         user_options: The session's default options as the user spelt them.
-
-    Attributes:
+        filters: The finish reasons that say that a content filter ended an answer.
         last: The options of the call that began last, on any thread.
         stop_watching: Ends what is changed in Mellea for this backend.
-        filters: The finish reasons that say that a content filter ended an answer.
     """
 
-    pipeline: OptionPipeline
-    translate: Callable[[ErrorRequest], MelleaAPIError | None]
-    timeout: float | None
-    run_id: str | None
-    user_options: dict[str, Any]
-    last: Rendered | None = None
-    stop_watching: Callable[[], object] = lambda: None
-    filters: tuple[str, ...] = field(init=False)
-    _lock: threading.Lock = field(factory=threading.Lock, init=False)
-    _running: int = field(default=0, init=False)
-    _closed: bool = field(default=False, init=False)
-    _when_idle: Callable[[], None] | None = field(default=None, init=False)
-
-    @filters.default
-    def _filters(self) -> tuple[str, ...]:
-        return self.pipeline.target.descriptor.filtered
+    def __init__(
+        self,
+        pipeline: OptionPipeline,
+        translate: Callable[[ErrorRequest], MelleaAPIError | None],
+        request: SessionRequest,
+    ) -> None:
+        self.pipeline = pipeline
+        self.timeout, self.run_id = request.timeout, request.run_id
+        self.user_options = own(dict(request.options))
+        self.filters = pipeline.target.descriptor.filtered
+        self.last: Rendered | None = None
+        self.stop_watching: Callable[[], object] = lambda: None
+        self._translate = translate
+        self._for_program = request.for_program
+        self._lock = threading.Lock()
+        self._running = 0
+        self._closed = False
+        self._when_idle: Callable[[], None] | None = None
 
     # Options
 
@@ -157,35 +159,39 @@ class Adoption:
 
     # Errors
 
-    def translated(self, error: BaseException) -> Exception:
-        """Return our error for an exception of a call, or the exception if we have none for it.
+    def translated(self, error: BaseException, *, reading: bool = False) -> MelleaAPIError:
+        """Return our error for an exception of a call.
 
-        One that is no `Exception`, such as `SystemExit`, would end more than the call.
+        Args:
+            error: What was raised. One that is no `Exception`, such as `SystemExit`, would end
+                more than the call.
+            reading: Whether an answer was being read: an unknown exception is then its fault.
+
+        Returns:
+            Our error. It is of the exception's class too if the exception is unknown, or if a
+            program that was written for Mellea alone may be prepared for it.
         """
+        target = self.pipeline.target
         if isinstance(error, MelleaAPIError):
             # It may be bare, and may have come through frames of Mellea.
-            return veiled(completed(error, self.pipeline.target, self.timeout))
-        typed = self.translate(self._about(error)) if isinstance(error, Exception) else None
-        if typed is not None:
-            return caused(typed, error)
-        if isinstance(error, Exception) and not shows_secret(error):
-            return veiled(error)
+            return veiled(completed(error, target, self.timeout))
         what = f"{type(error).__name__}: {error}".rstrip(": ")
-        name = self.pipeline.target.backend
-        broken = PluginError(
-            f"A call failed inside the {name} backend with {what}.",
-            next_step="Upgrade or fix its plugin, or what the plugin calls.",
-            backend=name,
-        )
-        return caused(broken, error)
-
-    def unread(self, error: Exception) -> MelleaAPIError:
-        """Return our error for an exception that was raised while an answer was read."""
-        failure = self.translated(error)
-        if isinstance(failure, MelleaAPIError):
-            return failure
-        what = f"{type(error).__name__}: {error}"
-        return caused(completed(AnswerError(what), self.pipeline.target), error)
+        known = self._translate(self._about(error)) if isinstance(error, Exception) else None
+        if known is not None:
+            typed = known
+        elif reading:
+            typed = completed(AnswerError(what), target)
+        else:
+            typed = PluginError(
+                f"A call failed inside the {target.backend} backend with {what}.",
+                next_step="Look at its cause: it comes from what was asked, or from the plugin.",
+                backend=target.backend,
+            )
+        typed = caused(typed, error)
+        expected = self._for_program or (known is None and not reading)
+        if expected and isinstance(error, Exception) and not shows_secret(error):
+            return _of_both_classes(typed, error)
+        return typed
 
     def late(self) -> MelleaAPIError:
         """Return the error for a call that passed its deadline."""
@@ -195,6 +201,31 @@ class Adoption:
         return ErrorRequest(
             target=self.pipeline.target, operation="call", error=error, timeout=self.timeout
         )
+
+
+def _of_both_classes(typed: MelleaAPIError, error: Any) -> MelleaAPIError:
+    """Return our error as one that `except` finds by the class of another exception, too."""
+    if issubclass(type(typed), type(error)):
+        return typed
+    kinds: Any = (type(typed), type(error))
+    try:
+        both: MelleaAPIError = _class_of_both(*kinds)(typed.reason, next_step=typed.next_step)
+    except TypeError:  # there can be no such class
+        return typed
+    vars(both).update({**vars(error), "__notes__": [], **vars(typed)})
+    both.__cause__ = typed.__cause__
+    return both
+
+
+@functools.cache
+def _class_of_both(ours: type[MelleaAPIError], theirs: Any) -> Any:
+    def reduce(self: Any) -> tuple[Any, ...]:
+        """Pickle as ours, which other processes know."""
+        rebuild, (_, *words), notes = ours.__reduce__(self)
+        return rebuild, (ours, *words), notes
+
+    names = {name: getattr(ours, name) for name in ("__doc__", "__module__", "__qualname__")}
+    return type(ours.__name__, (ours, theirs), {"__reduce__": reduce, **names})
 
 
 def adoption_of(backend: object) -> Adoption | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import functools
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, MutableMapping
 from typing import Any, Final
 
 from attrs import define
@@ -31,6 +31,15 @@ from mellea_api._sessions.adoption import ATTRIBUTE, Adoption, begun_calls, repo
 from mellea_api._sessions.telemetry import mark_span
 
 _STUMBLES: Final = (AssertionError, AttributeError, IndexError, KeyError, TypeError)
+_ROLES: Final = ("system", "user", "assistant", "tool")
+_SAYING: Final = (
+    "content",
+    "tool_calls",
+    "function_call",
+    "thinking",
+    "reasoning_content",
+    "reasoning",
+)
 _FILTERED: Final = "it ended the answer"
 _NOTHING: Final = "it ended without a single piece"
 
@@ -98,11 +107,11 @@ class Call:
                 result = await generation
         except Exception as error:
             if limit.expired() and isinstance(error, TimeoutError):
-                failure: Exception = adoption.late()
+                failure = adoption.late()
             # The raw endpoint's answer is read before the seam returns, and Mellea stumbles over
             # one that is malformed (bare text, a list that is not there).
             elif self.endpoint == "completion" and isinstance(error, _STUMBLES):
-                failure = adoption.unread(error)
+                failure = adoption.translated(error, reading=True)
             else:
                 failure = adoption.translated(error)
         except (SystemExit, asyncio.CancelledError) as error:
@@ -158,6 +167,7 @@ class Following:
         self._adoption = call.adoption
         self._thunk = thunk
         self._pieces = 0
+        self._silent = True
         task, self._take, self._finish = wrap_reading(thunk, self.take, self.finish)
         if task is None:  # a raw answer without a text
             raise self._adoption.translated(AnswerError("it has no text"))
@@ -227,10 +237,11 @@ class Following:
         """Have Mellea read a piece of the answer."""
         self._pieces += 1
         before = thunk._underlying_value or ""
+        self._silent = _is_silent(piece) and self._silent
         try:
             result = await self._take(thunk, piece)
         except Exception as error:
-            failure = self._adoption.unread(error)
+            failure = self._adoption.translated(error, reading=True)
         else:
             # SDKs return the bare text of an answer that is not JSON, and Mellea ignores it.
             ignored = isinstance(piece, str | bytes) and (thunk._underlying_value or "") == before
@@ -246,10 +257,12 @@ class Following:
         # An SDK finds no event in a malformed stream, and Mellea calls that an empty text.
         if not self._pieces:
             raise AnswerError(_NOTHING)
+        if self._silent and not thunk._underlying_value:
+            raise AnswerError("it has no text")
         try:
             return await self._finish(thunk)
         except Exception as error:
-            failure = self._adoption.unread(error)
+            failure = self._adoption.translated(error, reading=True)
         raise failure
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Following:
@@ -280,3 +293,27 @@ def _is_filtered(answer: Any, reasons: tuple[str, ...]) -> bool:
         if part("finish_reason", None) in reasons:
             return True
     return False
+
+
+def _is_silent(piece: Any) -> bool:
+    """Return whether a piece of an answer has a message, and that says nothing at all.
+
+    Some servers call the assistant `model`, or nothing: that is put right.
+    """
+    part = piece.get if isinstance(piece, Mapping) else functools.partial(getattr, piece)
+    choices = part("choices", None)
+    silent = isinstance(choices, list)
+    for holder in choices if isinstance(choices, list) else [piece]:
+        part = holder.get if isinstance(holder, Mapping) else functools.partial(getattr, holder)
+        message: Any = part("message", None) or part("delta", None)
+        if message is None:
+            continue
+        part = message.get if isinstance(message, Mapping) else functools.partial(getattr, message)
+        silent = all(part(name, None) is None for name in _SAYING)
+        role = part("role", None)
+        if role is not None and role not in _ROLES:
+            if isinstance(message, MutableMapping):
+                message["role"] = "assistant"
+            else:
+                message.role = "assistant"
+    return silent

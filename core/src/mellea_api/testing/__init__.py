@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from mellea_api.testing.contract import (
         registry_without_extensions as registry_without_extensions,
     )
+    from mellea_api.testing.hostile import HOSTILE as HOSTILE
     from mellea_api.testing.loopback import Asked as Asked
     from mellea_api.testing.loopback import LoopbackServer as LoopbackServer
     from mellea_api.testing.loopback import Reply as Reply
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "testing.contract": "BackendContract registry_without_extensions",
+    "testing.hostile": "HOSTILE",
     "testing.loopback": "Asked LoopbackServer Reply openai_answer",
     "testing.server": "ServerContract",
     "testing.strategies": "invalid_values option_dicts spelled valid_values",

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import logging
 import os
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar, Final
 from unittest import mock
+
+from attrs import evolve
 
 import mellea_api
 from mellea_api._options.listing import OptionListing, list_options
@@ -182,6 +185,22 @@ def is_within(value: Any, sent: Any) -> bool:
 
 def always(reply: Reply) -> Callable[[Asked], Reply]:
     return lambda asked: reply
+
+
+def changed(
+    answer: Callable[[Asked], Any], change: Callable[[bytes], bytes]
+) -> Callable[[Asked], Any]:
+    """Answer as before, but change the bodies of what a model wrote."""
+
+    def answer_changed(asked: Asked) -> Any:
+        found = answer(asked)
+        if not isinstance(asked.body, dict) or not {"messages", "prompt"} & set(asked.body):
+            return found
+        reply = found if isinstance(found, Reply) else Reply(body=found)
+        body = reply.body if isinstance(reply.body, bytes) else json.dumps(reply.body).encode()
+        return evolve(reply, body=change(body))
+
+    return answer_changed
 
 
 def refusing(status: int) -> Callable[[Asked], Reply]:

@@ -142,10 +142,12 @@ def openai_answer(asked: Asked, models: tuple[str, ...] = ("tiny",), text: str =
         return Reply(status=404, body={"error": {"message": "There is no such page."}})
     body = asked.body if isinstance(asked.body, dict) else {}
     chat = path.endswith("/chat/completions")
-    said = {"message": {"role": "assistant", "content": text}} if chat else {"text": text}
+    streamed = chat and body.get("stream") is True
+    message = {"role": "assistant", "content": text}
+    said = {"delta" if streamed else "message": message} if chat else {"text": text}
     prompts = body.get("prompt")
     count = len(prompts) if isinstance(prompts, list) else 1
-    return {
+    answer: dict[str, Any] = {
         "id": "answer-1",
         "object": "chat.completion" if chat else "text_completion",
         "created": 1,
@@ -156,3 +158,14 @@ def openai_answer(asked: Asked, models: tuple[str, ...] = ("tiny",), text: str =
         ],
         "usage": {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2},
     }
+    if not streamed:
+        return answer
+    answer |= {"object": "chat.completion.chunk", "usage": None}
+    choice = {"index": 0, "logprobs": None}
+    first = {**answer, "choices": [{**choice, "delta": message, "finish_reason": None}]}
+    last = {**answer, "choices": [{**choice, "delta": {}, "finish_reason": "stop"}]}
+    events = (json.dumps(first), json.dumps(last), "[DONE]")
+    return Reply(
+        body="".join(f"data: {event}\n\n" for event in events).encode(),
+        headers={"Content-Type": "text/event-stream"},
+    )

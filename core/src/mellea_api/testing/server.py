@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import functools
 import json
 import socket
 import time
@@ -30,12 +31,14 @@ from mellea_api.testing._server_harness import (
     PROMPT,
     ServerHarness,
     always,
+    changed,
     is_within,
     needed_beside,
     no_proxies,
     refusing,
 )
 from mellea_api.testing.contract import example_of
+from mellea_api.testing.hostile import HOSTILE
 from mellea_api.testing.loopback import Asked, Reply
 
 _STATUSES: Mapping[int, type[errors.ProviderError]] = {
@@ -125,6 +128,32 @@ class ServerContract(ServerHarness):
                         self._is_typed(error, errors.MelleaAPIError, f"{what}: {body!r}")
                 server.answer = self.answer
             session.chat(PROMPT)
+
+    def test_an_answer_of_another_shape_is_complete_and_true_or_an_error(self) -> None:
+        """Answer as `hostile` has it, whole and streamed."""
+        wrong = []
+        with self._server() as server, self._session(server, timeout=60.0) as session:
+
+            def ask(streamed: bool) -> str:
+                pieces = mellea_api.stream_chat(session, PROMPT) if streamed else ()
+                return "".join(pieces) if streamed else str(session.chat(PROMPT).content)
+
+            def append(said: list[str], streamed: bool) -> None:
+                said.append(ask(streamed))
+
+            for streamed in (False, True):
+                good = ask(streamed)
+                for name, row in HOSTILE.items():
+                    server.answer = changed(self.answer, row.change)
+                    said: list[str] = []
+                    error = self._outcome(functools.partial(append, said, streamed))
+                    server.answer = self.answer
+                    if error is None and said != [row.text or good]:
+                        wrong.append(f"{name}, {streamed=}: the answer is {said[0]!r}")
+                    elif error is not None and not isinstance(error, errors.MelleaAPIError):
+                        wrong.append(f"{name}, {streamed=}: {type(error).__name__}: {error}")
+                assert ask(streamed) == good
+        assert not wrong, "\n".join(wrong)
 
     def test_a_redirect_takes_neither_prompt_nor_credentials_along(self) -> None:
         """Send the caller on to another server."""

@@ -73,7 +73,8 @@ def _arguments(request: SessionRequest, route: Route) -> dict[str, Any]:
     own = ("check", "provider")
     settings = {name: value for name, value in target.settings.items() if name not in own}
     # Left alone, LiteLLM has OpenAI's SDK try again twice behind the caller's back.
-    arguments = {"max_retries": 0, **settings, **handed(request), **_NO_GATEWAY}
+    retries = {} if request.for_program else {"max_retries": 0}
+    arguments = {**retries, **settings, **handed(request), **_NO_GATEWAY}
     if target.base_url:
         arguments["api_base"] = target.base_url
     needless = provider_fields(route.provider)[0].required == "never"

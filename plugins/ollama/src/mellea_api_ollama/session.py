@@ -79,8 +79,9 @@ async def create_session(request: SessionRequest) -> MelleaSession:
         request.no_limit()
         await asyncio.to_thread(_pull, request)
     # Mellea 0.8 would end a call after 300 s of its own accord; the core's deadline counts.
+    limit = {} if request.for_program and request.timeout is None else {"timeout": None}
     cls = _backend_class()
-    return request.build(cls, also=cls.__bases__, request=request, timeout=None)
+    return request.build(cls, also=cls.__bases__, request=request, **limit)
 
 
 @hookimpl

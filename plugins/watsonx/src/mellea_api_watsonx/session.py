@@ -49,7 +49,8 @@ async def create_session(request: SessionRequest) -> MelleaSession:
             await _check_model(request.target.model_id, client)
         else:
             request.unchecked("validate=False")
-        retries = request.setting("max_retries")
+        left_alone = request.for_program and "max_retries" not in request.target.settings
+        retries = None if left_alone else request.setting("max_retries")
         return request.build(_backend_class(), client=client, max_retries=retries)
     except BaseException:
         client.httpx_client.close()
@@ -193,7 +194,7 @@ def _backend_class() -> Any:
             formatter: Any = None,
             *,
             client: Client,
-            max_retries: int,  # else the SDK tries again ten times behind the caller's back
+            max_retries: int | None,  # else the SDK tries again ten times behind the caller's back
             delay_time: float | None = None,
         ) -> None:
             self._client = client

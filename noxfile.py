@@ -1,5 +1,7 @@
 """Everything that is checked before a change goes in, one session each.
 
+`nox` runs what is checked on every change, with pins: what others release turns no change red.
+`nox -t nightly` also runs all tests on the newest versions of the day, and on the lowest allowed.
 `nox --list` shows the sessions, the cheap ones first. `nox -s lint types` runs two of them,
 `nox -s "core(py3.11-mellea0.8.0)"` one cell of a matrix, `nox -s plugin -k "ollama and newest"` the
 Ollama plugin on the newest Mellea. What follows `--` goes to pytest in place of the session's own
@@ -14,7 +16,9 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import nox
 from nox.project import dependency_groups, load_toml
@@ -95,6 +99,32 @@ def _left_out(python: str, mellea: str) -> tuple[str, ...]:
     return () if python == CELLS[0][0] and mellea in MELLEA_LINES else LARGEST
 
 
+# What shows first that a newer SDK is another one: what is sent, streamed and refused.
+ON_NEWEST = {
+    "mellea": (
+        *("tests/plugins/ollama/test_session.py", "tests/plugins/openai/test_session.py"),
+        *("tests/integration/test_streaming.py", "tests/integration/test_provider_errors.py"),
+    ),
+    "hf": ("tests/plugins/hf/test_plugin.py", "tests/plugins/hf/test_provider_errors.py"),
+    "litellm": tuple(
+        f"tests/plugins/litellm/test_{kind}.py" for kind in ("wire", "session", "provider_errors")
+    ),
+    "watsonx": tuple(
+        f"tests/plugins/watsonx/test_{kind}.py" for kind in ("wire", "session", "provider_errors")
+    ),
+}
+NEWEST_MATRIX = [
+    *(nox.param("3.11", name, False, id=name, tags=["change"]) for name in ON_NEWEST),
+    *(
+        nox.param(
+            *("3.11" if name in OLDEST_PYTHON_ONLY else "3.13", name, True),
+            id=f"{name}, whole",
+            tags=["nightly"],
+        )
+        for name in ON_NEWEST
+    ),
+]
+
 PLUGIN_MATRIX = [
     *(
         nox.param(
@@ -169,15 +199,20 @@ def _install(session: nox.Session, mellea: str, *distributions: str, groups: lis
 
 def _install_large(session: nox.Session, mellea: str, name: str) -> None:
     """Install the core and one large plugin, pinned to what it was seen to work with."""
+    session.install(
+        *("-c", f"constraints/{name}-{mellea}.txt", f"mellea[{name}]=={mellea}"),
+        *_large(session, name),
+        *_group("test", "engines", name),
+    )
+
+
+def _large(session: nox.Session, name: str) -> list[str]:
+    """The core and one large plugin, as arguments of an installation."""
     overrides = []
     if session.venv_backend == "uv":
         # Mellea's hf extra brings triton by way of xgrammar: a gigabyte that nothing here uses.
         overrides = ["--override", "constraints/overrides/no-triton.txt"]
-    session.install(
-        *("-c", f"constraints/{name}-{mellea}.txt", *overrides),
-        *(f"./{DISTRIBUTIONS['core']}", f"./{LARGE[name]}", f"mellea[{name}]=={mellea}"),
-        *_group("test", "engines", name),
-    )
+    return [*overrides, f"./{DISTRIBUTIONS['core']}", f"./{LARGE[name]}"]
 
 
 def _pytest(
@@ -186,10 +221,11 @@ def _pytest(
     mellea: str,
     workers: int = 2,
     share: str = "load",
+    whole: bool = False,
 ) -> None:
     """Run pytest on folders, or on what the command line names; leave a report of the results."""
     report = ROOT / ".nox" / "reports" / f"{session.name}.xml"
-    left_out = () if session.posargs else _left_out(str(session.python), mellea)
+    left_out = () if session.posargs or whole else _left_out(str(session.python), mellea)
     first = (session.python, mellea) == CELLS[0]
     if left_out:
         session.log(f"left to other cells: {', '.join(left_out)}")
@@ -270,10 +306,14 @@ def plugin(session: nox.Session, mellea: str, name: str) -> None:
         _install(session, mellea, "core", name, groups=_group("test", "engines"))
     _expect_backends(session, *BACKENDS.get(name, (name,)))
     _expect_no_sdk_but(session, name)
-    # Two workers would each hold torch; or, if they did not share by file, start a proxy each.
-    workers, share = 1 if name == "hf" else 2, "loadscope" if name in LARGE else "load"
     folders = (f"tests/plugins/{name}", *EVERY_BACKEND)
-    _pytest(session, *folders, mellea=mellea, workers=workers, share=share)
+    _pytest(session, *folders, mellea=mellea, **_sharing(name))
+
+
+def _sharing(name: str) -> dict[str, Any]:
+    """How the tests of a plugin share the work."""
+    # Two workers would each hold torch; or, if they did not share by file, start a proxy each.
+    return {"workers": 1 if name == "hf" else 2, "share": "loadscope" if name in LARGE else "load"}
 
 
 @nox.session(tags=ALWAYS)
@@ -321,23 +361,45 @@ def everything(session: nox.Session, mellea: str) -> None:
 
 
 @nox.session
+@nox.parametrize("python,name,whole", NEWEST_MATRIX)
+def newest(session: nox.Session, name: str, whole: bool) -> None:
+    """Test on the newest SDKs: as pinned on a day, or all tests on those of today."""
+    pins = ["--upgrade"] if whole else ["-c", f"constraints/newest-{name}.txt"]
+    if name in LARGE:
+        packages = [f"mellea[{name}]", *_large(session, name), *_group("test", "engines", name)]
+    else:
+        packages = [*(f"./{folder}" for folder in DISTRIBUTIONS.values())]
+        packages += _group("test", "engines")
+    session.install(*pins, *packages)
+    tests = (f"tests/plugins/{name}",) if name in LARGE else WITHOUT_LARGE
+    tests = tests if whole else ON_NEWEST[name]
+    _pytest(session, *tests, mellea="newest", whole=whole, **_sharing(name))
+
+
+@nox.session
 @nox.parametrize(
-    "whole",
-    [nox.param(False, id="core", tags=ALWAYS), nox.param(True, id="whole", tags=["nightly"])],
+    "name",
+    [
+        nox.param("core", id="core", tags=ALWAYS),
+        *(nox.param(name, id=name, tags=["nightly"]) for name in (*PLUGINS, *LARGE)),
+    ],
 )
-def lowest(session: nox.Session, whole: bool) -> None:
-    """Run the core's suite, or the whole one, on the lowest versions that are allowed."""
+def lowest(session: nox.Session, name: str) -> None:
+    """Test the core, or one plugin, on the lowest versions that are allowed."""
     if session.venv_backend != "uv":
         session.skip("only uv can resolve to the lowest versions")
-    names = DISTRIBUTIONS if whole else ("core",)
-    folders = [f"./{DISTRIBUTIONS[name]}" for name in names]
-    session.install("--resolution", "lowest-direct", *folders)
+    folders = [f"./{DISTRIBUTIONS[one]}" for one in ("core", name) if one in DISTRIBUTIONS]
+    packages = _large(session, name) if name in LARGE else folders
+    more = _group("test", "engines", *([name] if name in LARGE else []))
+    torch = [one for one in more if one.startswith("torch")]
+    session.install("--resolution", "lowest-direct", *packages, *torch)
     # What the tests need comes second and may move nothing of the first.
     frozen = session.run("uv", "pip", "freeze", silent=True, external=True) or ""
     pins = Path(session.create_tmp()) / "lowest.txt"
     pins.write_text("\n".join(line for line in frozen.splitlines() if "==" in line) + "\n")
-    session.install("-c", str(pins), *_group("test", "engines"))
-    _pytest(session, *(WITHOUT_LARGE if whole else ("tests/core",)), mellea="lowest")
+    session.install("-c", str(pins), *more)
+    tests = "tests/core" if name == "core" else f"tests/plugins/{name}"
+    _pytest(session, tests, mellea="lowest", **_sharing(name))
 
 
 @nox.session(default=False)
@@ -387,19 +449,34 @@ def pins(session: nox.Session) -> None:
         _write_pins(session, f"mellea=={line}", f"mellea-{line}", "lint", "types")
         for name in named:
             _write_pins(session, f"mellea[{name}]=={line}", f"{name}-{line}", name)
+    for name in ON_NEWEST:
+        large = name in LARGE
+        _write_pins(
+            *(session, f"mellea[{name}]" if large else "mellea", f"newest-{name}"),
+            *([name] if large else []),
+            newest=True,
+        )
 
 
-def _write_pins(session: nox.Session, mellea: str, file: str, *groups: str) -> None:
+def _write_pins(
+    session: nox.Session, mellea: str, file: str, *groups: str, newest: bool = False
+) -> None:
     """Write one file of pins, for Mellea, the core and the tests, on all Pythons at once."""
     wanted = Path(session.create_tmp()) / f"{file}.in"
     wanted.write_text(f"{mellea}\n")
+    pins = ROOT / "constraints" / f"{file}.txt"
+    everywhere = [] if file.partition("-")[2] in OLDEST_PYTHON_ONLY else ["--universal"]
     session.run(
-        *("uv", "pip", "compile", "--quiet", "--universal", "--python-version", "3.11"),
+        *("uv", "pip", "compile", "--quiet", *everywhere, "--python-version", "3.11"),
         *("--no-annotate", "--no-header", "--no-emit-index-url", "--no-emit-find-links"),
-        *("--no-emit-package", "mellea-api"),
+        *("--no-emit-package", "mellea-api", "--override", "constraints/overrides/no-triton.txt"),
         *(f"--group={name}" for name in ("test", "engines", *groups)),
-        *("-o", f"constraints/{file}.txt"),
+        *("-o", str(pins)),
         str(wanted),
         "core/pyproject.toml",
+        *(["--upgrade"] if newest else []),
         *session.posargs,
     )
+    if newest:
+        today = datetime.now(tz=UTC).date()
+        pins.write_text(f"# The newest versions of {today}.\n{pins.read_text()}")

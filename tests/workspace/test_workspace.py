@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 import sys
@@ -114,7 +115,10 @@ def test_a_plugin_names_its_module_as_a_backend(folder: str) -> None:
 def test_a_constraints_file_holds_exact_versions_and_nothing_else(name: str) -> None:
     """No address, no hash, no path: the file means the same on every index."""
     lines = (ROOT / "constraints" / name).read_text("utf-8").splitlines()
-    assert f"mellea=={name.rpartition('-')[2].removesuffix('.txt')}" in lines  # hf-0.8.0.txt
+    if name.startswith("newest-"):
+        assert re.fullmatch(r"# The newest versions of 20\d\d-\d\d-\d\d\.", lines.pop(0))
+    else:
+        assert f"mellea=={name.rpartition('-')[2].removesuffix('.txt')}" in lines  # hf-0.8.0.txt
     for line in lines:
         requirement = Requirement(line)
         assert requirement.url is None
@@ -124,13 +128,44 @@ def test_a_constraints_file_holds_exact_versions_and_nothing_else(name: str) -> 
 @pytest.mark.parametrize("folder", DISTRIBUTIONS)
 @pytest.mark.parametrize("name", CONSTRAINTS)
 def test_the_constraints_pin_what_a_distribution_asks_for(folder: str, name: str) -> None:
+    own = name.rpartition("-")[0] if not name.startswith("newest-") else name[7:-4]
+    pins = pinned(name)
+    for requirement in map(Requirement, project(folder)["dependencies"]):
+        if requirement.name != "mellea-api" and (own in folder or requirement.name in pins):
+            assert all(requirement.specifier.contains(v) for v in pins[requirement.name])
+
+
+@cache
+def pinned(name: str) -> dict[str, list[str]]:
+    """The versions in a constraints file: several where Pythons differ."""
     pins: dict[str, list[str]] = {}
     for line in (ROOT / "constraints" / name).read_text("utf-8").splitlines():
-        pin = Requirement(line)
-        pins.setdefault(pin.name, []).append(next(iter(pin.specifier)).version)
-    for requirement in map(Requirement, project(folder)["dependencies"]):
-        if requirement.name != "mellea-api":
-            assert all(requirement.specifier.contains(v) for v in pins[requirement.name])
+        if not line.startswith("#"):
+            pin = Requirement(line)
+            pins.setdefault(pin.name, []).append(next(iter(pin.specifier)).version)
+    return pins
+
+
+@pytest.mark.parametrize("folder", [folder for folder in PLUGINS if "ngram" not in folder])
+def test_a_plugin_says_which_sdks_it_was_tested_with(folder: str) -> None:
+    """The newest, as `mellea-api doctor` knows them; and in its requirements the oldest."""
+    file = ROOT / f"constraints/newest-{Path(folder).name}.txt"
+    newest = pinned(file.name if file.exists() else "newest-mellea.txt")
+    source = (ROOT / folder / "src" / package(folder) / "__init__.py").read_text("utf-8")
+    found = re.search(r"\btested=(\{.*?\})", source)
+    if found is None:  # built on OpenAICompatible
+        place = ROOT / "core/src/mellea_api/_openai_protocol/declaration.py"
+        found = re.search(r"lambda: (\{.*?\})", place.read_text("utf-8"))
+    assert found is not None
+    tested = ast.literal_eval(found[1])
+    assert tested
+    assert {name: [version] for name, version in tested.items()} == {
+        name: newest[name] for name in tested
+    }
+    bounds = {one.name: one.specifier for one in map(Requirement, project(folder)["dependencies"])}
+    for name, version in tested.items():
+        assert any(one.operator == ">=" for one in bounds[name]), name
+        assert bounds[name].contains(version)
 
 
 # An absolute path is one that nothing precedes which could make it part of an URL or of a longer path.

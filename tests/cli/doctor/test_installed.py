@@ -43,6 +43,30 @@ def test_mellea_is_held_to_the_versions_that_are_tested(
     assert ("pip check" in mellea.next_step) == (state != "ok")
 
 
+@pytest.mark.parametrize(
+    ("version", "state", "words"),
+    [
+        ("1.9.9", "failed", "It is too old. Tested are 2.0 to 3.0."),
+        ("2.0", "ok", "Tested."),
+        ("3.0", "ok", "Tested."),
+        ("3.0.1", "warning", "It is newer than what was tested. Tested are 2.0 to 3.0."),
+        ("", "failed", "It is not installed."),
+    ],
+)
+def test_an_sdk_is_held_to_the_versions_that_its_plugin_was_tested_with(
+    doctor: Any, install: Any, only: Any, tmp_path: Path, version: str, state: str, words: str
+) -> None:
+    install("fake", GOOD.replace("name=name,", "name=name, tested={'an-sdk': '3.0'},"))
+    metadata = tmp_path / "site/dist_fake-1.0.dist-info/METADATA"
+    metadata.write_text(metadata.read_text("utf-8") + "Requires-Dist: an-sdk>=2.0,<9\n", "utf-8")
+    only("fake")
+    if version:
+        distribution(tmp_path / "site", "an-sdk", version)
+    sdk = row(doctor(), "software", "an-sdk")
+    assert (sdk["version"], sdk["state"], sdk["message"]) == (version, state, words)
+    assert bool(sdk["next_step"]) == (state != "ok")
+
+
 def test_where_nothing_is_installed_that_is_the_error(monkeypatch: pytest.MonkeyPatch) -> None:
     from mellea_api._diagnosis import doctor
 

@@ -477,6 +477,8 @@ class BackendDescriptor(_Checked):
             entry point's module has all hooks.
         sdk: Packages of the SDK, and of what it sends with: secrets are masked on the records of
             their loggers, and the entry point's module must not import them.
+        tested: The newest version of each distribution of the SDK that was tested, by name. The
+            oldest is the lower bound in the requirements of the plugin's distribution.
         contract_version: The oldest contract that will do.
         credentials: The credential fields, in the order in which they are asked for.
         settings: The arguments of `start_session` and `list_models` that only this backend has.
@@ -512,6 +514,7 @@ class BackendDescriptor(_Checked):
     default_model: str | None = None
     implementation: str = ""
     sdk: tuple[str, ...] = field(default=(), converter=as_tuple)
+    tested: Mapping[str, str] = field(factory=dict)
     contract_version: int = CONTRACT_VERSION
     credentials: tuple[CredentialField, ...] = field(default=(), converter=as_tuple)
     settings: tuple[Setting, ...] = field(default=(), converter=as_tuple)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, TypeVar
 
@@ -12,7 +12,14 @@ from attrs import asdict, evolve, frozen
 
 from mellea_api._contract.errors import ConfigurationError, MelleaAPIError, PluginError
 from mellea_api._diagnosis.apart import FailedApartError, NotStartedError, call_apart
-from mellea_api._diagnosis.findings import INSTALL, Diagnosis, Finding, PluginFinding, Software
+from mellea_api._diagnosis.findings import (
+    INSTALL,
+    Diagnosis,
+    Finding,
+    PluginFinding,
+    Software,
+    State,
+)
 from mellea_api._diagnosis.readiness import check_readiness
 from mellea_api._diagnosis.variables import Reads, read_by, secrets_of, variable_findings
 from mellea_api._registry.discovery import (
@@ -33,6 +40,7 @@ TESTED_MELLEA: Final = ("0.3.0", "0.8.0")
 
 _AT_ONCE: Final = 2
 """Plugins loaded at a time: more would slow one another down, and load times are measured."""
+_CONFLICTS: Final = "`pip check` or `uv pip check` shows what else does not fit together."
 
 
 def diagnose(*, timeout: float = 10.0) -> Diagnosis:
@@ -59,7 +67,7 @@ def diagnose(*, timeout: float = 10.0) -> Diagnosis:
     secrets += secrets_of(one.name for several in reads.values() for one in several if one.secret)
     failed = [finding for trial in backends for finding in trial.failed]
     return Diagnosis(
-        software=_masked(_software(registry, {name for trial in backends for name in trial.sdk})),
+        software=_masked(_software(registry, backends)),
         backends=_masked(trial.plugin for trial in backends),
         extensions=_masked(trial.plugin for trial in extensions),
         variables=_masked(variable_findings(registry, reads, failed)),
@@ -76,42 +84,55 @@ def _masked(rows: Iterable[Row]) -> tuple[Row, ...]:
 # --------------------------------------------------------------------------------------- software
 
 
-def _software(registry: Registry, sdks: Iterable[str]) -> Iterator[Software]:
+def _software(registry: Registry, trials: Iterable[_Trial]) -> Iterator[Software]:
     yield Software(name="python", version=platform.python_version())
     yield Software(name="mellea-api", version=_version("mellea-api"))
-    yield _mellea(_version("mellea"))
+    yield _judged("mellea", *TESTED_MELLEA)
+    sdks = {
+        name: (_lower_bound(name, trial.plugin.distribution), newest)
+        for trial in trials
+        for name, newest in trial.tested.items()
+    }
     for name in sorted(sdks):
-        if version := _version(name):
-            yield Software(name=name, version=version)
+        yield _judged(name, *sdks[name])
     if not registry.backends():
         message = "None is installed."
         yield Software(name="backends", state="failed", message=message, next_step=INSTALL)
 
 
-def _mellea(installed: str) -> Software:
+def _judged(name: str, oldest: str, newest: str) -> Software:
+    """Say whether a distribution is one of the versions that were tested."""
     from packaging.version import InvalidVersion, Version
 
-    found = Software(name="mellea", version=installed)
-    if not installed:
-        why = "It is not installed, and no session starts without it."
-        next_step = "Install it: pip install mellea"
-        return evolve(found, state="failed", message=why, next_step=next_step)
-    oldest, newest = TESTED_MELLEA
+    found = Software(name=name, version=_version(name), message="Tested.")
+    if not found.version:
+        step = f"Install it: pip install {name}"
+        return evolve(found, state="failed", message="It is not installed.", next_step=step)
+    upgrade = f"Upgrade it: pip install --upgrade {name}."
     try:
-        if Version(installed) < Version(oldest):
-            found = evolve(found, state="failed", message="It is too old.")
-        elif Version(installed) > Version(newest):
-            found = evolve(found, state="warning", message="It is newer than what was tested.")
-        else:
+        if Version(oldest) <= Version(found.version) <= Version(newest):
             return found
+        state: State = "failed" if Version(found.version) < Version(oldest) else "warning"
+        message = "It is too old." if state == "failed" else "It is newer than what was tested."
+        newer = "If something fails, upgrade mellea-api and its plugins."
+        step = upgrade if state == "failed" else newer
     except InvalidVersion:
-        found = evolve(found, state="warning", message="Its version cannot be read.")
-    return evolve(
-        found,
-        message=f"{found.message} Tested are {oldest} to {newest}.",
-        next_step="Upgrade mellea and mellea-api. `pip check` or `uv pip check` shows what else "
-        "does not fit together.",
-    )
+        state, message, step = "warning", "Its version cannot be read.", upgrade
+    message = f"{message} Tested are {oldest} to {newest}."
+    return evolve(found, state=state, message=message, next_step=f"{step} {_CONFLICTS}")
+
+
+def _lower_bound(name: str, distribution: str) -> str:
+    """Return the lowest version that a distribution accepts of another one; 0 for any."""
+    import importlib_metadata
+    from packaging.requirements import Requirement
+
+    try:
+        needed = map(Requirement, importlib_metadata.requires(distribution) or ())
+        bounds = [one.specifier for one in needed if one.name == name]
+    except Exception:  # its metadata are damaged
+        bounds = []
+    return next((one.version for bound in bounds for one in bound if ">=" in one.operator), "0")
 
 
 def _version(distribution: str) -> str:
@@ -133,13 +154,13 @@ class _Trial:
 
     Args:
         plugin: The result.
-        sdk: The packages of its SDK.
+        tested: The newest versions of its SDK that were tested.
         reads: The variables that it reads.
         failed: Findings about variables whose values this backend cannot use.
     """
 
     plugin: PluginFinding
-    sdk: Sequence[str] = ()
+    tested: Mapping[str, str] = {}
     reads: Sequence[Reads] = ()
     failed: Sequence[Finding] = ()
 
@@ -165,7 +186,7 @@ def _try(record: PluginRecord, timeout: float) -> _Trial:
         told = {"plugin": _failure(entry, broken(entry, f"loading {entry.value} {error}"))}
     return _Trial(
         plugin=evolve(plugin, **{"state": "ok", **told["plugin"]}),
-        sdk=told.get("sdk", ()),
+        tested=told.get("tested", {}),
         reads=[Reads(**one) for one in told.get("reads", ())],
         failed=[Finding(**one) for one in told.get("failed", ())],
     )
@@ -183,7 +204,6 @@ def load(names: dict[str, str], timeout: float) -> dict[str, Any]:
     entry = EntryPoint(**names)
     registry = Registry([entry], Settings())
     plugin: dict[str, Any] = {}
-    told: dict[str, Any] = {"plugin": plugin}
     began = time.perf_counter()
     try:
         if entry.group == EXTENSIONS:
@@ -194,7 +214,7 @@ def load(names: dict[str, str], timeout: float) -> dict[str, Any]:
         plugin |= _failure(entry, error)
     plugin["load_ms"] = round((time.perf_counter() - began) * 1000, 1)
     if entry.group == EXTENSIONS or "state" in plugin:
-        return told
+        return {"plugin": plugin}
     plugin["contract_version"] = descriptor.contract_version
     # Nobody named this backend: its keyring is not opened, which may ask a person to do it.
     (check,) = check_readiness(
@@ -208,8 +228,12 @@ def load(names: dict[str, str], timeout: float) -> dict[str, Any]:
         for step in check.steps
         if step.variable and not isinstance(step.error, PluginError)
     ]
-    reads = [asdict(one) for one in read_by(descriptor)]
-    return {**told, "sdk": descriptor.sdk, "reads": reads, "failed": list(map(asdict, failed))}
+    return {
+        "plugin": plugin,
+        "tested": dict(descriptor.tested),
+        "reads": [asdict(one) for one in read_by(descriptor)],
+        "failed": [asdict(one) for one in failed],
+    }
 
 
 def _failure(entry: EntryPoint, error: MelleaAPIError) -> dict[str, str]:

@@ -80,6 +80,7 @@ class OpenAICompatible(BackendDescriptor):
 
     implementation: str = "mellea_api._openai_protocol.session"
     sdk: tuple[str, ...] = ("openai", "httpx")
+    tested: Mapping[str, str] = field(factory=lambda: {"openai": "3.57.0"})
     contract_version: int = 2
     full_base_url: bool = True
     arguments_of: tuple[str, ...] = ("mellea.backends.openai:OpenAIBackend", "openai:OpenAI")

@@ -19,6 +19,7 @@ HF = BackendDescriptor(
     summary="Models inside the process, run by Hugging Face transformers",
     implementation="mellea_api_hf.session",
     sdk=("huggingface_hub", "transformers", "torch", "httpx"),
+    tested={"huggingface-hub": "1.33.0", "transformers": "5.17.0", "torch": "2.13.0"},
     contract_version=2,
     default_model=CATALOGUE[0].id,
     models=CATALOGUE,

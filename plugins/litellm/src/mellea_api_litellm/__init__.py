@@ -41,6 +41,7 @@ LITELLM = BackendDescriptor(
     summary="Any model that LiteLLM has a route for: provider/model",
     implementation="mellea_api_litellm.session",
     sdk=("litellm", "LiteLLM", "openai", "httpx"),
+    tested={"litellm": "1.110.2"},
     contract_version=2,
     default_model=models.CATALOGUE[0].id,
     # Which variables, and whether it is needed, follows from the route.

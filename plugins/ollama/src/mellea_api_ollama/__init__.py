@@ -14,6 +14,7 @@ OLLAMA = BackendDescriptor(
     summary="Local models on an Ollama server",
     implementation="mellea_api_ollama.session",
     sdk=("ollama", "httpx"),
+    tested={"ollama": "0.6.3"},
     contract_version=2,
     default_model=CATALOGUE[0].id,
     models=CATALOGUE,

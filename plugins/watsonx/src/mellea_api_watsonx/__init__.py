@@ -40,6 +40,7 @@ WATSONX = BackendDescriptor(
     summary="IBM watsonx.ai, on IBM Cloud or Cloud Pak for Data",
     implementation="mellea_api_watsonx.session",
     sdk=("ibm_watsonx_ai", "httpx"),
+    tested={"ibm-watsonx-ai": "1.8.1"},
     contract_version=2,
     default_model=CATALOGUE[0].id,
     models=CATALOGUE,

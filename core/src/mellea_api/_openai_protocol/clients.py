@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 from collections.abc import AsyncGenerator, Mapping
 from typing import Any, Final
@@ -73,34 +72,28 @@ class _Completions(AsyncCompletions):
     async def create(self, *args: Any, **kwargs: Any) -> Any:
         answer = await super().create(*args, **kwargs)
         if hasattr(answer, "__aiter__"):
-            return whole(_with_roles(answer), _is_last)
+            answer._decoder = decoder = _Decoder(answer._decoder)
+            return whole(answer, _is_last, lambda: decoder.ended)
         error = getattr(answer, "error", None)
-        if isinstance(error, Mapping) and not getattr(answer, "choices", None):
+        if error and not getattr(answer, "choices", None):
             # OpenRouter's, if it had already begun to answer; the SDK raises this in a stream.
             nothing: Any = None
-            raise openai.APIError(str(error.get("message") or error), nothing, body=error)
-        choices = getattr(answer, "choices", None)
-        for choice in choices if isinstance(choices, list) else ():
-            _give_role(getattr(choice, "message", None))
+            words = error.get("message") if isinstance(error, Mapping) else None
+            raise openai.APIError(str(words or error), nothing, body=error)
         return answer
 
 
-async def _with_roles(chunks: Any) -> AsyncGenerator[Any]:
-    begun: set[int] = set()
-    async with chunks:
-        async for chunk in chunks:
-            for choice in chunk.choices or ():
-                if choice.index not in begun:
-                    begun.add(choice.index)
-                    _give_role(choice.delta)
-            yield chunk
+class _Decoder:
+    """The SDK's decoder of events, which also notes the protocol's mark of a whole answer."""
 
+    def __init__(self, decoder: Any) -> None:
+        self._decoder = decoder
+        self.ended = False
 
-def _give_role(message: Any) -> None:
-    """Add the role if a server leaves it out: Mellea requires it."""
-    if message is not None and getattr(message, "role", None) is None:
-        with contextlib.suppress(AttributeError, ValueError):  # it may be anything
-            message.role = "assistant"
+    async def aiter_bytes(self, pieces: Any) -> AsyncGenerator[Any]:
+        async for event in self._decoder.aiter_bytes(pieces):
+            self.ended = self.ended or event.data.startswith("[DONE]")
+            yield event
 
 
 def _is_last(chunk: Any) -> bool:

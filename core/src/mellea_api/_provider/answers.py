@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import AsyncGenerator, Callable, Iterator
 from typing import Any, Final
 
-from mellea_api._contract.errors import AnswerError
+from mellea_api._contract.errors import AnswerError, BackendUnavailableError
 
 _END: Final = object()
 
@@ -27,7 +27,9 @@ def reading_answer() -> Iterator[None]:
         raise AnswerError(f"the SDK stumbled over it: {type(error).__name__}: {error}") from error
 
 
-async def whole(pieces: Any, is_last: Callable[[Any], bool]) -> AsyncGenerator[Any]:
+async def whole(
+    pieces: Any, is_last: Callable[[Any], bool], ended: Callable[[], bool] = lambda: False
+) -> AsyncGenerator[Any]:
     """Pass on the pieces of a stream, and raise if it ends before its last piece.
 
     SDKs take a connection that closes in the middle of an answer for the answer's end.
@@ -35,27 +37,28 @@ async def whole(pieces: Any, is_last: Callable[[Any], bool]) -> AsyncGenerator[A
     Args:
         pieces: What an SDK streams: an asynchronous iterator.
         is_last: Whether a piece says that the answer ends with it.
+        ended: Whether the stream had another mark of its end, once there are no more pieces.
 
     Yields:
         The pieces.
 
     Raises:
-        ConnectionError: If there were pieces, and none of them was the last.
+        BackendUnavailableError: If there were pieces, and none of them was the last.
         AnswerError: If the SDK fails on a malformed piece.
     """
     pieces_left = aiter(pieces)
-    begun = ended = False
+    begun = last = False
     try:
         while True:
             with reading_answer():
                 piece = await anext(pieces_left, _END)
                 if piece is _END:
                     break
-                begun, ended = True, ended or is_last(piece)
+                begun, last = True, last or is_last(piece)
             yield piece
     finally:
         close = getattr(pieces, "aclose", None) or getattr(pieces, "close", None)
         if close is not None:
             await close()
-    if begun and not ended:
-        raise ConnectionError("the answer broke off before its end")
+    if begun and not last and not ended():
+        raise BackendUnavailableError("the answer broke off before its end")

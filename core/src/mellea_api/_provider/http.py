@@ -17,7 +17,7 @@ import re
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, Final, TypeVar
 
-from mellea_api._contract.errors import AnswerError
+from mellea_api._contract.errors import AnswerError, BackendUnavailableError
 
 Client = TypeVar("Client")
 
@@ -102,7 +102,7 @@ class _Reading:
         if self._end is None or self._end.search(self._last):
             return
         if self._streamed and self._last.strip():
-            raise ConnectionError("the answer broke off before its end")
+            raise BackendUnavailableError("the answer broke off before its end")
         raise AnswerError(f"instead of a stream, it is {self._last[:60]!r}")
 
 

@@ -8,15 +8,16 @@ the seam has returned.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import functools
-from collections.abc import Callable, Coroutine, Mapping, MutableMapping
+from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
 from attrs import define
 
 from mellea_api._contract.descriptor import Endpoint
-from mellea_api._contract.errors import AnswerError, ContentRefusedError, MelleaAPIError
+from mellea_api._contract.errors import AnswerError, MelleaAPIError
 from mellea_api._options.pipeline import Rendered
 from mellea_api._secrecy.logs import run_id_var
 from mellea_api._sessions._mellea.seams import (
@@ -28,19 +29,10 @@ from mellea_api._sessions._mellea.seams import (
     wrap_reading,
 )
 from mellea_api._sessions.adoption import ATTRIBUTE, Adoption, begun_calls, reports
+from mellea_api._sessions.choices import Choices, check_ends
 from mellea_api._sessions.telemetry import mark_span
 
 _STUMBLES: Final = (AssertionError, AttributeError, IndexError, KeyError, TypeError)
-_ROLES: Final = ("system", "user", "assistant", "tool")
-_SAYING: Final = (
-    "content",
-    "tool_calls",
-    "function_call",
-    "thinking",
-    "reasoning_content",
-    "reasoning",
-)
-_FILTERED: Final = "it ended the answer"
 _NOTHING: Final = "it ended without a single piece"
 
 Method = Callable[..., Coroutine[Any, Any, Any]]
@@ -145,8 +137,10 @@ class Call:
     def _check(self, thunk: Any) -> None:
         """Raise the error of an answer that was there when the seam returned."""
         error = lost_error(thunk)
-        if error is None and _is_filtered(model_output(thunk), self.adoption.filters):
-            error = ContentRefusedError(_FILTERED)
+        try:
+            check_ends(model_output(thunk), self.adoption.filters)
+        except MelleaAPIError as failure:
+            error = error or failure
         if error is not None:
             raise self.adoption.translated(error)
 
@@ -167,7 +161,7 @@ class Following:
         self._adoption = call.adoption
         self._thunk = thunk
         self._pieces = 0
-        self._silent = True
+        self._choices = Choices(call.adoption.filters)
         task, self._take, self._finish = wrap_reading(thunk, self.take, self.finish)
         if task is None:  # a raw answer without a text
             raise self._adoption.translated(AnswerError("it has no text"))
@@ -237,9 +231,13 @@ class Following:
         """Have Mellea read a piece of the answer."""
         self._pieces += 1
         before = thunk._underlying_value or ""
-        self._silent = _is_silent(piece) and self._silent
+        result = None
         try:
-            result = await self._take(thunk, piece)
+            if self._choices.read(piece):
+                result = await self._take(thunk, piece)
+            else:  # it may have the usage
+                with contextlib.suppress(IndexError):
+                    await self._take(thunk, piece)
         except Exception as error:
             failure = self._adoption.translated(error, reading=True)
         else:
@@ -247,8 +245,6 @@ class Following:
             ignored = isinstance(piece, str | bytes) and (thunk._underlying_value or "") == before
             if ignored and piece.strip():
                 raise AnswerError(f"it is text that begins {piece[:60]!r}")
-            if _is_filtered(piece, self._adoption.filters):
-                raise ContentRefusedError(_FILTERED)
             return result
         raise failure
 
@@ -257,9 +253,8 @@ class Following:
         # An SDK finds no event in a malformed stream, and Mellea calls that an empty text.
         if not self._pieces:
             raise AnswerError(_NOTHING)
-        if self._silent and not thunk._underlying_value:
-            raise AnswerError("it has no text")
         try:
+            self._choices.finish(thunk._underlying_value or "")
             return await self._finish(thunk)
         except Exception as error:
             failure = self._adoption.translated(error, reading=True)
@@ -275,45 +270,3 @@ def _was_told_to_stop(task: asyncio.Task[Any] | None) -> bool:
 
 async def _raise(error: BaseException) -> Any:
     raise error
-
-
-def _is_filtered(answer: Any, reasons: tuple[str, ...]) -> bool:
-    """Return whether an answer, or a piece of it, says that a content filter ended it.
-
-    Providers say it where OpenAI does, in an object of an SDK or a dict.
-
-    Args:
-        answer: The answer.
-        reasons: The finish reasons that say so.
-    """
-    part = answer.get if isinstance(answer, Mapping) else functools.partial(getattr, answer)
-    choices = part("choices", None)
-    for one in choices if isinstance(choices, list) else ():
-        part = one.get if isinstance(one, Mapping) else functools.partial(getattr, one)
-        if part("finish_reason", None) in reasons:
-            return True
-    return False
-
-
-def _is_silent(piece: Any) -> bool:
-    """Return whether a piece of an answer has a message, and that says nothing at all.
-
-    Some servers call the assistant `model`, or nothing: that is put right.
-    """
-    part = piece.get if isinstance(piece, Mapping) else functools.partial(getattr, piece)
-    choices = part("choices", None)
-    silent = isinstance(choices, list)
-    for holder in choices if isinstance(choices, list) else [piece]:
-        part = holder.get if isinstance(holder, Mapping) else functools.partial(getattr, holder)
-        message: Any = part("message", None) or part("delta", None)
-        if message is None:
-            continue
-        part = message.get if isinstance(message, Mapping) else functools.partial(getattr, message)
-        silent = all(part(name, None) is None for name in _SAYING)
-        role = part("role", None)
-        if role is not None and role not in _ROLES:
-            if isinstance(message, MutableMapping):
-                message["role"] = "assistant"
-            else:
-                message.role = "assistant"
-    return silent

@@ -1,0 +1,187 @@
+"""The messages of an answer: in choices, as OpenAI has them and most backends, or alone.
+
+Servers leave fields out, or fill them in other ways than OpenAI. Here the fields that Mellea needs
+are filled in before it reads a piece; what says that there is no answer is raised. A piece is an
+object of an SDK or a dict; one of another shape is left alone.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+from attrs import define
+
+from mellea_api._contract.errors import AnswerError, BackendUnavailableError, ContentRefusedError
+
+_SAID: Final = (
+    *("content", "tool_calls", "function_call"),
+    *("thinking", "reasoning_content", "reasoning"),
+)
+
+
+def check_ends(answer: Any, filters: tuple[str, ...]) -> list[Any] | None:
+    """Check how the choices of an answer, or of a piece of it, ended.
+
+    Args:
+        answer: The answer.
+        filters: The finish reasons of a content filter.
+
+    Returns:
+        The choices; None if it is not of this shape.
+
+    Raises:
+        ContentRefusedError: If a content filter ended it.
+        BackendUnavailableError: If the provider failed in the middle.
+    """
+    choices = _get(answer, "choices", "")
+    if choices is None:
+        return []
+    if not isinstance(choices, list):
+        return None
+    for choice in choices:
+        reason, error = _get(choice, "finish_reason"), _get(choice, "error")
+        if reason in filters:
+            raise ContentRefusedError("it ended the answer")
+        if reason == "error" or error:
+            words = _get(error, "message") or error or "the answer ended with an error"
+            raise BackendUnavailableError(str(words))
+    return choices
+
+
+class Choices:
+    """The first choice of one answer, piece by piece.
+
+    Args:
+        filters: The finish reasons of a content filter.
+    """
+
+    def __init__(self, filters: tuple[str, ...]) -> None:
+        self._filters = filters
+        self._shaped = self._said = False
+        self._refusal = ""
+        self._calls: list[_Call] = []
+        self._latest: dict[Any, int] = {}  # the latest call by the server's index
+
+    def read(self, piece: Any) -> bool:
+        """Fill in what Mellea needs of a piece.
+
+        Returns:
+            Whether the piece can add to the answer.
+
+        Raises:
+            ContentRefusedError: If a content filter ended the answer.
+            BackendUnavailableError: If the provider failed in the middle.
+        """
+        choices = check_ends(piece, self._filters)
+        if choices is None:
+            if (message := _get(piece, "message")) is not None:  # Ollama's
+                self._note(message)
+            return True
+        self._shaped = True
+        left = [choice for choice in choices if _message(choice) is not None]
+        if left != _get(piece, "choices"):
+            _set(piece, "choices", left)
+        if left:
+            self._complete(_message(left[0]), whole=_get(left[0], "delta") is None)
+        return bool(left)
+
+    def finish(self, text: str) -> None:
+        """Check that nothing of the answer is lost, now that all of it was read.
+
+        Args:
+            text: The text that Mellea read.
+
+        Raises:
+            ContentRefusedError: If the model refused.
+            AnswerError: If there is neither text nor anything else, or a tool's arguments are
+                not an object in JSON.
+        """
+        if self._refusal and not text:
+            raise ContentRefusedError(self._refusal)
+        if self._shaped and not self._said and not text:
+            raise AnswerError("it has no text")
+        for call in self._calls:
+            if call.arguments and not _is_object(call.arguments):
+                raise AnswerError(
+                    f"it calls {call.name!r} with {call.arguments[:60]!r}, which is not JSON"
+                )
+
+    def _note(self, message: Any) -> None:
+        _set(message, "role", "assistant")  # whatever name the server has for it, or none
+        self._shaped = True
+        self._said |= any(_get(message, name) not in (None, []) for name in _SAID)
+
+    def _complete(self, message: Any, *, whole: bool) -> None:
+        self._note(message)
+        content = _get(message, "content")
+        if isinstance(content, list):
+            parts = (part if isinstance(part, str) else _get(part, "text") for part in content)
+            _set(message, "content", "".join(part for part in parts if isinstance(part, str)))
+        self._refusal += _get(message, "refusal") or ""
+        for call in _get(message, "tool_calls") or ():
+            function = _get(call, "function")
+            name, arguments = _get(function, "name"), _get(function, "arguments")
+            known = None if whole else self._begun(call, name)
+            if known is None:
+                known = _Call(_get(call, "id"), name or "")
+                self._latest[None if whole else _get(call, "index")] = len(self._calls)
+                self._calls.append(known)
+            elif name == known.name:
+                name = None  # again: Mellea would join the two
+            else:
+                known.name += name or ""
+            if not whole:
+                _set(call, "index", self._calls.index(known))
+            if isinstance(arguments, Mapping):
+                arguments = json.dumps(arguments)
+            known.arguments += arguments or ""
+            _set(function, "name", name)
+            _set(function, "arguments", arguments or ("{}" if whole else None))
+
+    def _begun(self, call: Any, name: str | None) -> _Call | None:
+        """Return the call that a piece goes on with; None if it begins another."""
+        index, own_id = _get(call, "index"), _get(call, "id")
+        if index in self._latest:
+            known = self._calls[self._latest[index]]
+        elif index is None and self._calls:
+            known = self._calls[-1]
+        else:
+            return None
+        other = own_id != known.id if own_id else _is_object(known.arguments)
+        return None if other and name else known
+
+
+@define(eq=False)
+class _Call:
+    """A call of a tool, as far as it was read."""
+
+    id: str | None
+    name: str
+    arguments: str = ""
+
+
+def _is_object(text: str) -> bool:
+    try:
+        return isinstance(json.loads(text), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
+def _message(choice: Any) -> Any:
+    message = _get(choice, "message")
+    return _get(choice, "delta") if message is None else message
+
+
+def _get(thing: Any, name: str, default: Any = None) -> Any:
+    if isinstance(thing, Mapping):
+        return thing.get(name, default)
+    return getattr(thing, name, default)
+
+
+def _set(thing: Any, name: str, value: Any) -> None:
+    if isinstance(thing, dict):
+        thing[name] = value
+    else:
+        setattr(thing, name, value)

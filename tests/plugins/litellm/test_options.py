@@ -154,6 +154,23 @@ def test_no_level_of_thinking_switches_it_off() -> None:
     assert decide("ollama_chat/gpt-oss:20b", "thinking", "low").sent == "low"
 
 
+@pytest.mark.parametrize("model", ["gpt-oss:20b", "gpt-oss:120b-cloud"])
+def test_gpt_oss_on_ollama_is_sent_no_level_that_it_ignores_or_refuses(model: str) -> None:
+    for route in (f"ollama_chat/{model}", f"ollama/{model}"):
+        for level in (False, "none", "minimal", "xhigh", "max"):
+            assert decide(route, "thinking", level).outcome == "dropped"
+        for level in ("low", "medium", "high", True):
+            assert decide(route, "thinking", level).sent == ("medium" if level is True else level)
+
+
+@pytest.mark.parametrize("route", ["hosted_vllm/x", "lm_studio/x", "ollama_chat/x"])
+@pytest.mark.parametrize("value", [0, -1])
+def test_top_k_can_be_off_where_the_server_says_so(route: str, value: int) -> None:
+    assert decide(route, "top_k", value).sent == value
+    with pytest.raises(mellea_api.OptionError, match="top_k"):
+        mellea_api.explain_options("litellm", {"top_k": value}, "anthropic/claude-sonnet-4-5")
+
+
 def test_a_reasoning_model_keeps_the_one_temperature_that_it_has() -> None:
     assert decide("o3", "temperature", 0.5).outcome == "dropped"
     assert decide("o3", "temperature", 1).outcome == "kept"

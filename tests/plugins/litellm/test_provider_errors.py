@@ -177,3 +177,64 @@ def test_no_frame_of_litellms_own_client_shows_the_key(route: str) -> None:
         with pytest.raises(mellea_api.BackendUnavailableError) as caught:
             session.chat("Hello!")
     assert [name for name, text in shown(caught.value) if table.SECRET in text] == []
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"error": "the model was put away"},
+        {"object": "error", "message": "the model was put away", "code": 40303},
+    ],
+    ids=["error", "message"],
+)
+@pytest.mark.parametrize("route", ["openai/tiny", "hosted_vllm/tiny", "ollama_chat/tiny"])
+def test_an_error_in_text_with_a_good_status_keeps_its_words(
+    route: str, body: dict[str, Any]
+) -> None:
+    """LiteLLM says of them that a field is missing."""
+    with faults.FaultServer(lambda request: Reply(json=body)) as server:
+        session = mellea_api.start_session(
+            "litellm", route, base_url=server.base_url, api_key=table.SECRET, check=False
+        )
+        with pytest.raises(mellea_api.BackendUnavailableError, match="the model was put away"):
+            session.chat("Hello!")
+
+
+def test_the_word_for_an_error_inside_a_stream_is_kept() -> None:
+    events = b'data: {"error": "the model was put away"}\n\n'
+    reply = Reply(body=events, headers={"content-type": "text/event-stream"})
+    with faults.FaultServer(lambda request: reply) as server:
+        session = mellea_api.start_session(
+            "litellm", "openai/tiny", base_url=server.base_url, api_key=table.SECRET, check=False
+        )
+        with pytest.raises(mellea_api.BackendUnavailableError, match="the model was put away"):
+            list(stream_chat(session, "Hello!"))
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "error"),
+    [
+        (404, "<!DOCTYPE html><html><body>Not Found</body></html>", mellea_api.AnswerError),
+        (404, "404 page not found", mellea_api.RequestRefusedError),
+        (400, '[{"error": {"message": "API key not valid."}}]', mellea_api.CredentialError),
+        (400, '{"error": "Incorrect API key provided: x."}', mellea_api.CredentialError),
+        (
+            400,
+            '{"error": {"message": "no", "code": "context_length_exceeded"}}',
+            mellea_api.ContextLengthError,
+        ),
+        (422, '{"detail": [{"msg": "extra fields"}]}', mellea_api.RequestRefusedError),
+        (503, '{"error": {"message": "Loading model"}}', mellea_api.BackendUnavailableError),
+    ],
+)
+@pytest.mark.parametrize("route", ["openai/tiny", "hosted_vllm/tiny", "deepseek/tiny"])
+def test_a_refusal_is_read_from_the_answer(route: str, status: int, body: str, error: Any) -> None:
+    """And not from LiteLLM's words for it: 1.110 says `Error code: 400`."""
+    with faults.FaultServer(lambda request: Reply(status, body=body.encode())) as server:
+        session = mellea_api.start_session(
+            "litellm", route, base_url=server.base_url, api_key=table.SECRET, check=False
+        )
+        with pytest.raises(mellea_api.ProviderError) as caught:
+            session.chat("Hello!")
+    assert type(caught.value) is error
+    assert caught.value.status == status

@@ -115,6 +115,31 @@ def test_streamed(staged: tuple[str, Any, dict[str, Any]]) -> None:
     assert body(server) == wire(session)
 
 
+def test_a_last_piece_with_usage_alone_is_no_fault(
+    compatible_server: OpenAIServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """LiteLLM 1.110 and newer send the usage in a piece without choices."""
+    import litellm
+    from litellm.types.utils import Delta, ModelResponseStream, StreamingChoices, Usage
+
+    async def pieces(**_: Any) -> Any:
+        delta = Delta(content="4", role="assistant")
+        yield ModelResponseStream(choices=[StreamingChoices(delta=delta)])
+        yield ModelResponseStream(choices=[StreamingChoices(finish_reason="stop")])
+        last = ModelResponseStream(choices=[StreamingChoices()], usage=Usage(total_tokens=2))
+        last.choices = []
+        yield last
+
+    async def answer(**arguments: Any) -> Any:
+        return pieces(**arguments)
+
+    monkeypatch.setattr(litellm, "acompletion", answer)
+    session = mellea_api.start_session(
+        "litellm", "openai/tiny", base_url=compatible_server.base_url
+    )
+    assert "".join(stream_chat(session, "Hello!")) == "4"
+
+
 def test_a_call_beats_the_session_whatever_the_spelling(
     staged: tuple[str, Any, dict[str, Any]],
 ) -> None:

@@ -11,6 +11,7 @@ from typing import Any, Final
 from mellea_api import (
     ContentRefusedError,
     ContextLengthError,
+    MelleaAPIError,
     ModelNotFoundError,
     ProviderError,
     RateLimitError,
@@ -33,7 +34,7 @@ _MEANINGS: Final[Mapping[object, type[ProviderError]]] = {
 }
 # Causes of an error that LiteLLM calls a failure of the server: it cannot read the answer.
 _UNREADABLE: Final = frozenset(
-    {"DecodingError", "JSONDecodeError", "UnicodeDecodeError", "AnswerError"}
+    {"DecodingError", "JSONDecodeError", "UnicodeDecodeError"}
     | {"AttributeError", "IndexError", "KeyError", "TypeError", "ValidationError"}
 )
 _STUMBLED: Final = re.compile(
@@ -50,7 +51,7 @@ _UNREACHED: Final = frozenset(
 
 
 @hookimpl
-def translate_error(request: ErrorRequest) -> ProviderError | None:
+def translate_error(request: ErrorRequest) -> MelleaAPIError | None:
     """Translate LiteLLM's exceptions; None for any other."""
     for error in request.chain:
         kinds = [kind for kind in type(error).__mro__ if kind.__module__ == "litellm.exceptions"]
@@ -59,7 +60,13 @@ def translate_error(request: ErrorRequest) -> ProviderError | None:
     return None
 
 
-def _of_litellm(request: ErrorRequest, error: Any, kind: str) -> ProviderError:
+def _of_litellm(request: ErrorRequest, error: Any, kind: str) -> MelleaAPIError:
+    for found in request.chain:
+        if isinstance(found, MelleaAPIError):  # from a check of ours, inside LiteLLM
+            return found
+        if type(found).__name__ == "APIError" and isinstance(getattr(found, "body", None), str):
+            # An error in text alone, with a good status or inside a stream.
+            return request.answered(None, found.body)  # type: ignore[attr-defined]
     text = _PREFIX.sub("", str(getattr(error, "message", error)).strip())
     text = _TRACEBACK.sub("", text)
     answer, headers = _answer(request)

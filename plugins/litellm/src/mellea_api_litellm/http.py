@@ -31,6 +31,7 @@ from typing import Any, Final
 
 import httpx
 import litellm
+import openai
 from litellm.caching.llm_caching_handler import LLMClientCache
 
 from mellea_api import AnswerError
@@ -122,6 +123,7 @@ def _is_online(record: logging.LogRecord) -> bool:
 
 _in_use: Final[ContextVar[Clients | None]] = ContextVar("mellea_api_litellm", default=None)
 _numbers: Final = itertools.count()
+_LONGEST_ERROR: Final = 2**16
 _closing: Final[set[asyncio.Task[None]]] = set()
 _lock: Final = threading.Lock()
 _undo: Final = contextlib.ExitStack()
@@ -169,6 +171,7 @@ def _careful_send(own: Any) -> Any:
             await clients.check(self, answer)
             if not how.get("stream"):
                 await answer.aread()
+                _raise_error_in(answer)
         except BaseException:
             await answer.aclose()
             raise
@@ -212,6 +215,19 @@ def _key_of_session(own: Any) -> Any:
         return own(self, key if clients is None else f"{key}-{clients.name}")
 
     return key
+
+
+def _raise_error_in(answer: httpx.Response) -> None:
+    """Raise the error that an answer with a good status is: of one in text, LiteLLM loses it."""
+    body = None
+    if answer.is_success and len(answer.content) <= _LONGEST_ERROR:
+        with contextlib.suppress(ValueError, RecursionError):
+            body = answer.json()
+    if isinstance(body, dict):
+        words = body.get("message") if body.get("object") == "error" else body.get("error")
+        if words and isinstance(words, str):
+            request: Any = answer.request  # openai 3 has its types from httpx2
+            raise openai.APIError(words, request, body=words)
 
 
 def _close(answer: httpx.Response, task: asyncio.Task[Any]) -> None:

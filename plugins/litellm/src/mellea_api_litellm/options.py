@@ -246,8 +246,12 @@ class _Rules:
     def _thinking(self) -> Iterator[OptionRule]:
         effect = self.places.get("reasoning_effort")
         facts: dict[str, Any] = {"name": "thinking", "source": self.source}
-        if isinstance(effect, str):
-            yield OptionRule(**facts, chat=("@@@thinking@@@", effect), convert=Converted.effort)
+        place = ("@@@thinking@@@", str(effect))
+        if self.route.provider in _OLLAMAS and "gpt-oss" in self.route.model:
+            # Ollama ignores or refuses others: https://github.com/ollama/ollama/issues/11751
+            yield from OptionRule.levels("low medium high", chat=place, source=self.source)
+        elif isinstance(effect, str):
+            yield OptionRule(**facts, chat=place, convert=Converted.effort)
         elif effect:
             yield from self._levels(effect, facts)
         yield from self._refused("thinking", f"LiteLLM cannot say it on {self.on}")
@@ -298,12 +302,16 @@ class _Rules:
 
     def _native(self) -> Iterator[OptionRule]:
         facts: dict[str, Any] = {"source": self.source}
+        off: dict[str, Any] = {"special": (0, -1), **facts}  # of top_k: all tokens
         if self.route.provider in _OLLAMAS:
-            names = "top_k min_p repetition_penalty=repeat_penalty context_window=num_ctx"
-            yield from OptionRule.sent(names, wire="options.{}", **facts)
+            where = "options.{}"
+            yield from OptionRule.sent("top_k", wire=where, **off)
+            names = "min_p repetition_penalty=repeat_penalty context_window=num_ctx"
+            yield from OptionRule.sent(names, wire=where, **facts)
             for kind, names in _OLLAMA.items():
-                yield from OptionRule.sent(names, wire="options.{}", type=kind, **facts)
+                yield from OptionRule.sent(names, wire=where, type=kind, **facts)
         elif self.compatible and self.route.merges:
+            yield from OptionRule.sent("top_k", key="extra_body.{}", **off)
             yield from OptionRule.sent(_FURTHER, key="extra_body.{}", **facts)
         for name in _NATIVE.get(self.route.provider, "").split():
             if isinstance(place := self.places.get(name), str):

@@ -45,6 +45,26 @@ def test_each_model_that_is_listed_is_a_route() -> None:
     assert all(find(name) is not None for name in found[:5])
 
 
+def test_a_model_that_is_shut_down_has_its_day_from_litellm() -> None:
+    """In the list, and for a route; of another provider's model of the same name nothing is said."""
+    import litellm
+
+    known = {
+        name: facts["deprecation_date"]
+        for name, facts in litellm.model_cost.items()
+        if (facts.get("litellm_provider"), facts.get("mode")) == ("openai", "chat")
+        if facts.get("deprecation_date") and "/" not in name
+    }
+    (name, expected), *_ = known.items()
+    found = mellea_api.list_models("litellm", provider="openai", freshness="offline")
+    assert {model.id: model.shutdown for model in found}[name] == expected
+    backend = mellea_api.shared_registry().backend("litellm")
+    for route, day in ((name, expected), (f"openai/{name}", expected), (f"groq/{name}", None)):
+        told = backend.target(route).retirement()
+        assert (told and told.day) == day
+    assert backend.target(name, "http://127.0.0.1:9/v1").retirement() is None
+
+
 def test_a_misspelt_provider_is_an_error_that_helps() -> None:
     with pytest.raises(mellea_api.ConfigurationError, match="anthropic"):
         ids(provider="antropic")

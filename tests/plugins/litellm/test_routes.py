@@ -82,6 +82,21 @@ def test_the_folder_is_this_users_alone(asked: list[str]) -> None:
     assert len(asked) == 2
 
 
+@pytest.mark.skipif(os.name != "posix" or os.getuid() != 0, reason="only root gives links away")
+def test_another_users_link_is_not_followed(
+    asked: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    documents, link = tmp_path / "documents", tmp_path / "mellea-api"
+    documents.mkdir(mode=0o700)
+    link.symlink_to(documents)
+    os.chown(link, 65534, 65534, follow_symlinks=False)
+    monkeypatch.setattr(routes, "_cache_folder", lambda: link / "litellm" / "1.0")
+    again()
+    again()
+    assert len(asked) == 2
+    assert not list(documents.iterdir())
+
+
 def test_a_folder_that_cannot_be_written_is_done_without(
     asked: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

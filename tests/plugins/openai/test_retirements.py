@@ -15,6 +15,7 @@ from support.openai_server import OpenAIServer
 import mellea_api
 from mellea_api._models import known
 from mellea_api.plugin import Retirement, Target
+from mellea_api.testing import LoopbackServer
 from mellea_api_openai import OPENAI
 
 
@@ -80,6 +81,24 @@ def test_a_model_that_is_gone_is_told_so_where_the_server_does_not_have_it(
     with pytest.raises(mellea_api.ModelNotFoundError) as caught:
         mellea_api.start_session("openai", "o1-mini", server="official")
     assert "o1-mini was shut down on 2025-10-27; see " in str(caught.value)
+
+
+def test_a_day_that_the_server_itself_says_counts() -> None:
+    rows = [
+        {"id": "gpt-4o", "shutdown_date": "2028-02-29"},
+        {"id": "new", "shutdown_date": "2028-12-31"},
+        {"id": "odd", "shutdown_date": {"soon": True}},
+        {"id": "stays", "shutdown_date": None},
+    ]
+    with LoopbackServer(lambda asked: {"object": "list", "data": rows}) as server:
+        arguments = {"base_url": f"{server.address}/v1", "api_key": "sk-x", "server": "official"}
+        found = mellea_api.list_models("openai", **arguments)  # type: ignore[arg-type]
+    assert {model.id: model.shutdown for model in found} == {
+        "gpt-4o": "2028-02-29",
+        "new": "2028-12-31",
+        "odd": None,
+        "stays": None,
+    }
 
 
 def test_lists_and_checks_say_so(server: OpenAIServer) -> None:

@@ -119,16 +119,23 @@ def test_a_model_on_a_later_page_of_the_list_is_found(watsonx: WatsonxServer) ->
 def test_a_model_that_is_to_be_withdrawn_is_warned_of(
     watsonx: WatsonxServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    watsonx.models["ibm/old"] = spec("ibm/old", lifecycle=[{"id": "deprecated"}])
+    stages = [{"id": "deprecated"}, {"id": "withdrawn", "start_date": "2999-01-31"}]
+    watsonx.models["ibm/old"] = spec("ibm/old", lifecycle=stages)
     with caplog.at_level(logging.WARNING, "mellea_api"):
         start("ibm/old")
     assert "ibm/old deprecated" in caplog.text
+    assert "withdrawn on 2999-01-31." in caplog.text
+    days = {model.id: model.shutdown for model in mellea_api.list_models("watsonx")}
+    assert days["ibm/old"] == "2999-01-31"
+    assert days["ibm/granite-3-3-8b-instruct"] is None
 
 
 def test_models_are_listed_for_everybody_and_without_a_paid_call(watsonx: WatsonxServer) -> None:
     watsonx.page = 3
     watsonx.models["ibm/embedding"] = spec("ibm/embedding", functions=[{"id": "embedding"}])
-    watsonx.models["ibm/gone"] = spec("ibm/gone", lifecycle=[{"id": "withdrawn"}])
+    for name, day in (("gone", None), ("past", "2025-01-31")):
+        stage = {"id": "withdrawn", "start_date": day}
+        watsonx.models[f"ibm/{name}"] = spec(f"ibm/{name}", lifecycle=[stage, "odd"])
     watsonx.models["ibm/bare"] = {"model_id": "ibm/bare"}
     found = mellea_api.list_models("watsonx")
     assert set(watsonx.paths()) == {SPECS_PATH}

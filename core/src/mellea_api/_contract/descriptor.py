@@ -408,6 +408,17 @@ class Setting(_Checked):
                 yield f"its type is {kind!r}; there are {', '.join(SETTING_TYPES)}"
 
 
+def _day(value: str) -> str:
+    return date.fromisoformat(value).isoformat()
+
+
+def _day_or_none(value: Any) -> str | None:
+    try:
+        return _day(value)
+    except (TypeError, ValueError):  # what a provider said may be anything
+        return None
+
+
 @frozen(kw_only=True)
 class ModelInfo:
     """One model that a backend can be asked for.
@@ -422,7 +433,7 @@ class ModelInfo:
             plugin; whether the provider has it is not known).
         age: Seconds since the provider said so, for a cached entry.
         shutdown: The day on which the provider shuts it down, as YYYY-MM-DD; None for one that
-            stays, or if that is not known.
+            stays, or if that is not known. Anything else that is given counts as not known.
     """
 
     id: str
@@ -432,11 +443,7 @@ class ModelInfo:
     default: bool = False
     source: Literal["live", "cached", "catalogue"] = "catalogue"
     age: float | None = None
-    shutdown: str | None = None
-
-
-def _day(value: str) -> str:
-    return date.fromisoformat(value).isoformat()
+    shutdown: str | None = field(default=None, converter=_day_or_none)
 
 
 @frozen(kw_only=True)

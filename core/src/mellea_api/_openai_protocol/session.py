@@ -35,7 +35,9 @@ if TYPE_CHECKING:
 async def list_models(request: ModelsRequest) -> list[ModelInfo]:
     """Ask the server which models it has (`GET /models`)."""
     async with clients.client(clients.arguments(request)) as client:
-        return [ModelInfo(id=name, source="live") for name in sorted(await _names(client))]
+        found = await _models(client)
+        days = {model["id"]: model.get("shutdown_date") for model in found}  # which OpenAI says
+        return [ModelInfo(id=name, shutdown=days[name], source="live") for name in sorted(days)]
 
 
 @hookimpl
@@ -101,7 +103,7 @@ async def _probe(request: CredentialRequest, **further: Any) -> None:
     path = getattr(request.target.descriptor, "probe_path", None)
     async with clients.client({**clients.arguments(request), **further}) as client:
         if path is None:
-            await _names(client)
+            await _models(client)
         else:
             address = urljoin(f"{str(client.base_url).rstrip('/')}/", path)
             await client.get(address, cast_to=object)
@@ -122,7 +124,7 @@ async def _check_model(request: SessionRequest, arguments: dict[str, Any]) -> No
                 if official:
                     raise
                 logger.debug("no answer for one model, asking for all: %s", one_line(error.message))
-            known = await _names(client)
+            known = [model["id"] for model in await _models(client)]
     except (openai.PermissionDeniedError, openai.NotFoundError, openai.BadRequestError) as error:
         if isinstance(error, openai.NotFoundError) and error.code == "model_not_found":
             raise
@@ -143,14 +145,14 @@ async def _check_model(request: SessionRequest, arguments: dict[str, Any]) -> No
     )
 
 
-async def _names(client: openai.AsyncOpenAI) -> list[str]:
+async def _models(client: openai.AsyncOpenAI) -> list[dict[str, Any]]:
     # As raw JSON: the SDK fails on a malformed list of models, and fills in what is missing.
     answer = await client.models.with_raw_response.list()
     found = answer.http_response.json()
     models = found.get("data") if isinstance(found, dict) else None
     if not isinstance(models, list) or not all(_is_model(model) for model in models):
         raise AnswerError(f"{answer.http_response.text[:60]!r} is no list of models")
-    return [model["id"] for model in models]
+    return models
 
 
 def _is_model(found: Any) -> bool:

@@ -12,13 +12,20 @@ from typing import Final
 
 from attrs import evolve
 
-from mellea_api.plugin import BackendDescriptor, CredentialField, Setting, Target, hookimpl
+from mellea_api.plugin import (
+    BackendDescriptor,
+    CredentialField,
+    Retirement,
+    Setting,
+    Target,
+    hookimpl,
+)
 from mellea_api_litellm import credentials, models, options
 from mellea_api_litellm.credentials import validate_credentials
 from mellea_api_litellm.failures import translate_error
 from mellea_api_litellm.models import list_models
 from mellea_api_litellm.options import normalize_options
-from mellea_api_litellm.routes import find
+from mellea_api_litellm.routes import Route, find, litellm_version
 from mellea_api_litellm.servers import model_hint
 
 __all__ = [
@@ -97,4 +104,11 @@ def describe_backend(target: Target | None) -> BackendDescriptor:
         options=options.rules_for(route, compatible=target.server == "compatible"),
         credentials=credentials.fields_of(target, route),
         model_hint=model_hint(route),
+        retirements=_retirements(route),
     )
+
+
+def _retirements(route: Route) -> tuple[Retirement, ...]:
+    source = f"the model list of LiteLLM {litellm_version()}"
+    day = route.shutdown
+    return (Retirement(models=route.model_id, day=day, source=source),) if day else ()

@@ -57,12 +57,12 @@ async def list_models(request: ModelsRequest) -> list[ModelInfo]:
     default = CATALOGUE[0]
     found = {default.id: default} if wanted is None else {}
     for provider in shown:
-        for model_id, context in known[provider].items():
+        for model_id, facts in known[provider].items():
             if model_id not in found:
                 found[model_id] = ModelInfo(
                     id=model_id,
                     description=provider,
-                    context_length=context,
                     default=model_id == default.id,
+                    **facts,
                 )
     return list(found.values())

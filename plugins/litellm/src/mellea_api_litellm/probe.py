@@ -16,6 +16,7 @@ import io
 import json
 import sys
 from collections.abc import Callable, Mapping
+from datetime import date
 from typing import Any, Final
 
 LEVELS: Final = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
@@ -88,8 +89,8 @@ def answer(question: str) -> dict[str, Any]:
 
     Returns:
         The attributes of a `routes.Route`. Only `near`, which are providers with similar names, if
-        there is no such route. For the list, under each provider its models with their context
-        lengths.
+        there is no such route. For the list, under each provider its models, with the facts
+        of a `ModelInfo`.
     """
     import litellm
 
@@ -124,7 +125,20 @@ def _route(model_id: str, provider: str, model: str) -> dict[str, Any]:
         "raw_places": places(_TEXT, "zz-model") if raw else None,
         "merges": provider in compatible,
         "taken": sorted({*all_litellm_params, *DEFAULT_CHAT_COMPLETION_PARAM_VALUES}),
+        "shutdown": _shutdown(model_id, provider, model),
     }
+
+
+def _shutdown(model_id: str, provider: str, model: str) -> str | None:
+    """Return the day on which the provider shuts a model down, if LiteLLM knows it."""
+    import litellm
+
+    for name in (model_id, f"{provider}/{model}", model):
+        facts = litellm.model_cost.get(name, {})
+        if facts.get("litellm_provider") == provider and facts.get("deprecation_date"):
+            with contextlib.suppress(ValueError):
+                return date.fromisoformat(str(facts["deprecation_date"])).isoformat()
+    return None
 
 
 def _list() -> dict[str, Any]:
@@ -137,7 +151,10 @@ def _list() -> dict[str, Any]:
             for route in (name, f"{facts.get('litellm_provider')}/{name}"):
                 if (split := provider_of(route)) is not None:
                     known = found.setdefault(split[0], {})
-                    known[route] = context if isinstance(context, int) else None
+                    known[route] = {
+                        "context_length": context if isinstance(context, int) else None,
+                        "shutdown": facts.get("deprecation_date"),
+                    }
                     break
     return found
 

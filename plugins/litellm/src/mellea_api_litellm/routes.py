@@ -42,6 +42,7 @@ class Route:
         merges: Whether LiteLLM merges an `extra_body` into the JSON, as for OpenAI's protocol.
         taken: Names that LiteLLM does not pass on: its own arguments, and OpenAI's parameters,
             which it translates or drops.
+        shutdown: The day on which the provider shuts the model down, if LiteLLM knows it.
     """
 
     model_id: str
@@ -51,6 +52,7 @@ class Route:
     raw_places: Mapping[str, Any] | None = None
     merges: bool = False
     taken: tuple[str, ...] = ()
+    shutdown: str | None = None
 
 
 _known: Final[dict[str, Route]] = {}
@@ -82,8 +84,8 @@ def no_route(model_id: str) -> ModelNotFoundError:
     )
 
 
-def listed() -> dict[str, dict[str, int | None]]:
-    """Return LiteLLM's list: under each provider its models, with their context lengths."""
+def listed() -> dict[str, dict[str, dict[str, Any]]]:
+    """Return LiteLLM's list: under each provider its models, with facts of a `ModelInfo`."""
     return _answer("")
 
 
@@ -100,7 +102,7 @@ def _answer(question: str) -> dict[str, Any]:
     """Return what `probe.answer` says: from the cache, from this process, or from its own."""
     kept = _cache_folder() / f"{sha256(question.encode()).hexdigest()}.json"
     with contextlib.suppress(OSError, ValueError, LookupError, TypeError):  # none, or a damaged one
-        if os.name != "posix" or _is_private(kept.parent.stat()):
+        if _is_safe(kept.parent):
             return _said(kept.read_text("utf-8"), question)
     if "litellm" in sys.modules:
         from mellea_api_litellm import probe
@@ -137,8 +139,17 @@ def _cache_folder() -> Path:
     return platformdirs.user_cache_path("mellea-api", appauthor=False) / "litellm" / versions
 
 
-def _is_private(folder: os.stat_result) -> bool:
-    return folder.st_uid == os.getuid() and not folder.st_mode & 0o077
+def _is_safe(folder: Path) -> bool:
+    """Return whether nobody else has a part in a folder: its owner, its mode, a link to it."""
+    if os.name != "posix":
+        return True
+    links = (place for place in (folder, *folder.parents) if place.is_symlink())
+    owners = {place.lstat().st_uid for place in links} - {0}
+    if folder.exists():
+        owners.add(folder.stat().st_uid)
+        if folder.stat().st_mode & 0o077:
+            return False
+    return owners <= {os.getuid()}
 
 
 def _said(text: str, question: str) -> dict[str, Any]:
@@ -149,6 +160,8 @@ def _said(text: str, question: str) -> dict[str, Any]:
 def _keep(file: Path, text: str) -> None:
     """Keep an answer, if that can be done: it replaces the file as a whole."""
     with contextlib.suppress(OSError):
+        if not _is_safe(file.parent):
+            return
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         handle, new = tempfile.mkstemp(dir=file.parent)
         with os.fdopen(handle, "w", encoding="utf-8") as opened:

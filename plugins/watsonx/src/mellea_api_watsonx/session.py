@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import httpx
@@ -76,7 +77,7 @@ async def list_models(request: ModelsRequest) -> list[ModelInfo]:
     return [
         _info(spec)
         for spec in await _specs(url, token)
-        if _writes(spec) and "withdrawn" not in _ids(spec.get("lifecycle"))
+        if _writes(spec) and not _is_withdrawn(spec)
     ]
 
 
@@ -97,12 +98,12 @@ async def _check_model(model_id: str, client: Client) -> None:
     spec = next((spec for spec in found if spec["model_id"] == model_id), None)
     if spec is None:
         raise ModelNotFoundError(status=404, known=[s["model_id"] for s in found if _writes(s)])
-    stages = _ids(spec.get("lifecycle")) & {"deprecated", "constricted"}
-    if stages:
+    stages = _stages(spec)
+    if named := sorted(stages.keys() & {"deprecated", "constricted"}):
+        day = f" on {stages['withdrawn']}" if stages.get("withdrawn") else ""
         logger.warning(
-            "watsonx.ai calls the model %s %s: choose another before it is withdrawn.",
-            model_id,
-            " and ".join(sorted(stages)),
+            "watsonx.ai calls the model %s %s: choose another before it is withdrawn%s.",
+            *(model_id, " and ".join(named), day),
         )
 
 
@@ -147,7 +148,21 @@ def _info(spec: Mapping[str, Any]) -> ModelInfo:
         description=" ".join(str(about).split()),
         size=size.upper() if isinstance(size, str) and size else None,
         context_length=length if isinstance(length, int) else None,
+        shutdown=_stages(spec).get("withdrawn"),
     )
+
+
+def _stages(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """Return on which day each stage of a model's life begins."""
+    found = spec.get("lifecycle")
+    stages = [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
+    return {str(stage.get("id")): stage.get("start_date") for stage in stages}
+
+
+def _is_withdrawn(spec: Mapping[str, Any]) -> bool:
+    today = datetime.now(tz=UTC).date().isoformat()
+    stages = _stages(spec)
+    return "withdrawn" in stages and str(stages["withdrawn"] or "") <= today
 
 
 # ---------------------------------------------------------------------------------- the session

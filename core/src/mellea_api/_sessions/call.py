@@ -17,7 +17,7 @@ from typing import Any, Final
 from attrs import define
 
 from mellea_api._contract.descriptor import Endpoint
-from mellea_api._contract.errors import AnswerError, MelleaAPIError
+from mellea_api._contract.errors import AnswerError, ConfigurationError, MelleaAPIError
 from mellea_api._options.pipeline import Rendered
 from mellea_api._secrecy.logs import run_id_var
 from mellea_api._sessions._mellea.seams import (
@@ -55,6 +55,11 @@ def seam_of(original: Method, endpoint: Endpoint) -> Method:
         options = kwargs.get("model_options")
         if type(options) is Normalized:
             return await original(self, *args, **kwargs)
+        if asyncio._get_running_loop() is None:  # trio's, say
+            raise ConfigurationError(
+                "Cannot call Mellea's asynchronous methods outside asyncio.",
+                next_step="Call the synchronous ones, in a thread (trio.to_thread.run_sync).",
+            )
         adoption: Adoption = self.__dict__[ATTRIBUTE]
         defaults = begun_calls.get().get(adoption)
         rendered = adoption.last = adoption.pipeline.render(options, endpoint, defaults)

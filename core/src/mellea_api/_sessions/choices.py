@@ -7,8 +7,9 @@ object of an SDK or a dict; one of another shape is left alone.
 
 from __future__ import annotations
 
+import functools
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from attrs import define
@@ -35,13 +36,14 @@ def check_ends(answer: Any, filters: tuple[str, ...]) -> list[Any] | None:
         ContentRefusedError: If a content filter ended it.
         BackendUnavailableError: If the provider failed in the middle.
     """
-    choices = _get(answer, "choices", "")
+    choices = _reader(answer)("choices", "")
     if choices is None:
         return []
     if not isinstance(choices, list):
         return None
     for choice in choices:
-        reason, error = _get(choice, "finish_reason"), _get(choice, "error")
+        get = _reader(choice)
+        reason, error = get("finish_reason", None), get("error", None)
         if reason in filters:
             raise ContentRefusedError("it ended the answer")
         if reason == "error" or error:
@@ -80,11 +82,19 @@ class Choices:
                 self._note(message)
             return True
         self._shaped = True
-        left = [choice for choice in choices if _message(choice) is not None]
-        if left != _get(piece, "choices"):
+        left: list[Any] = []
+        first, whole = None, False
+        for choice in choices:
+            get = _reader(choice)
+            delta, message = get("delta", None), get("message", None)
+            if delta is not None or message is not None:
+                if not left:
+                    first, whole = (delta if message is None else message), delta is None
+                left.append(choice)
+        if not left or len(left) < len(choices):
             _set(piece, "choices", left)
         if left:
-            self._complete(_message(left[0]), whole=_get(left[0], "delta") is None)
+            self._complete(first, whole=whole)
         return bool(left)
 
     def finish(self, text: str) -> None:
@@ -108,19 +118,22 @@ class Choices:
                     f"it calls {call.name!r} with {call.arguments[:60]!r}, which is not JSON"
                 )
 
-    def _note(self, message: Any) -> None:
+    def _note(self, message: Any) -> Callable[..., Any]:
         _set(message, "role", "assistant")  # whatever name the server has for it, or none
         self._shaped = True
-        self._said |= any(_get(message, name) not in (None, []) for name in _SAID)
+        get = _reader(message)
+        for name in _SAID:
+            self._said = self._said or get(name, None) not in (None, [])
+        return get
 
     def _complete(self, message: Any, *, whole: bool) -> None:
-        self._note(message)
-        content = _get(message, "content")
+        get = self._note(message)
+        content = get("content", None)
         if isinstance(content, list):
             parts = (part if isinstance(part, str) else _get(part, "text") for part in content)
             _set(message, "content", "".join(part for part in parts if isinstance(part, str)))
-        self._refusal += _get(message, "refusal") or ""
-        for call in _get(message, "tool_calls") or ():
+        self._refusal += get("refusal", None) or ""
+        for call in get("tool_calls", None) or ():
             function = _get(call, "function")
             name, arguments = _get(function, "name"), _get(function, "arguments")
             known = None if whole else self._begun(call, name)
@@ -169,15 +182,13 @@ def _is_object(text: str) -> bool:
         return False
 
 
-def _message(choice: Any) -> Any:
-    message = _get(choice, "message")
-    return _get(choice, "delta") if message is None else message
+def _reader(thing: Any) -> Callable[..., Any]:
+    """Return what reads fields of a thing, which is called with a name and a default."""
+    return thing.get if isinstance(thing, Mapping) else functools.partial(getattr, thing)
 
 
-def _get(thing: Any, name: str, default: Any = None) -> Any:
-    if isinstance(thing, Mapping):
-        return thing.get(name, default)
-    return getattr(thing, name, default)
+def _get(thing: Any, name: str) -> Any:
+    return _reader(thing)(name, None)
 
 
 def _set(thing: Any, name: str, value: Any) -> None:

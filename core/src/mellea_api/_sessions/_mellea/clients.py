@@ -115,9 +115,10 @@ class ClientsByLoop:
         finally:
             self._clients.pop(loop, None)
             self._keepers.pop(loop, None)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_CLOSING):
-                    await self._aclose(client)
+            if _running_loop() is not None:  # nest_asyncio's loops just end with the process
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(_CLOSING):
+                        await self._aclose(client)
 
     def clear(self) -> None:
         """Close all clients, and wait for those of other loops than the running one."""

@@ -94,8 +94,16 @@ def prepare_start(request: SessionRequest) -> SessionRequest:
         The request to go on with.
 
     Raises:
-        ConfigurationError: If the installed Mellea lacks an argument that was given.
+        ConfigurationError: If the installed Mellea lacks an argument that was given, or cannot
+            work in this process.
     """
+    monkey = sys.modules.get("gevent.monkey")
+    if monkey is not None and monkey.saved:
+        raise ConfigurationError(
+            "Cannot start a session: gevent has patched Python, and Mellea's event loop, which "
+            "needs a thread, would wait for ever.",
+            next_step="Use Mellea in a process without gevent.monkey.",
+        )
     _import_mellea()
     from mellea.stdlib import session
 

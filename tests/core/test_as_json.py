@@ -49,6 +49,7 @@ CHECKED: dict[type, dict[str, st.SearchStrategy[Any]]] = {
         "type": st.just("any"),
         "choices": st.just(()),
     },
+    descriptor.Retirement: {"day": st.just("2027-01-14")},
     descriptor.BackendDescriptor: {
         "default_model": st.none() | st.just("m"),
         "model_hint": st.sampled_from(["", "Get {model}."]),

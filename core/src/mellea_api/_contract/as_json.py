@@ -6,34 +6,48 @@ value is made from JSON.
 
 from __future__ import annotations
 
+import functools
 import json
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mellea_api._secrecy.secrets import Secret, one_line, redact
+
+if TYPE_CHECKING:
+    from cattrs import Converter
 
 
 def to_json(value: Any, *, indent: int | None = None, ascii_only: bool = True) -> str:
     """Return a value as JSON text."""
-    text = json.dumps(value, indent=indent, ensure_ascii=ascii_only, default=_plain)
-    return redact(text)
+    plain = _converter().unstructure(value)
+    return redact(json.dumps(plain, indent=indent, ensure_ascii=ascii_only))
 
 
-def _plain(value: Any) -> Any:
-    # Known by their marks: the classes need not be imported.
-    fields = getattr(type(value), "__attrs_attrs__", None)
-    if fields is not None:
-        return {one.name: getattr(value, one.name) for one in fields if one.init}
-    if hasattr(type(value), "facts"):
-        words = {"message": str(value), "reason": value.reason, "next_step": value.next_step}
-        facts = {name: getattr(value, name) for name in value.facts}
-        return {"type": type(value).__name__, **words, **facts}
-    if isinstance(value, Mapping):
-        return dict(value)
-    if isinstance(value, set | frozenset):
-        return list(value)
-    if isinstance(value, Secret):
-        return str(value)
+@functools.cache
+def _converter() -> Converter:
+    from cattrs import Converter
+
+    made = Converter(
+        unstruct_collection_overrides={tuple: list, set: list, frozenset: list},
+        unstructure_fallback_factory=lambda _: _described,
+    )
+    made.register_unstructure_hook(Secret, str)
+    made.register_unstructure_hook_func(
+        lambda kind: hasattr(kind, "facts"), lambda error: made.unstructure(_facts(error))
+    )
+    return made
+
+
+def _facts(error: Any) -> dict[str, Any]:
+    facts = {name: getattr(error, name) for name in error.facts}
+    if facts.get("problems"):
+        facts["problems"] = [problem._asdict() for problem in facts["problems"]]
+    words = {"message": str(error), "reason": error.reason, "next_step": error.next_step}
+    return {"type": type(error).__name__, **words, **facts}
+
+
+def _described(value: Any) -> Any:
+    if value is None or isinstance(value, str | int | float):
+        return value
     try:
         return one_line(repr(value))
     except Exception:  # a half-made object

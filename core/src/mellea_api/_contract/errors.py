@@ -31,9 +31,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
-from typing import Any, ClassVar, Final, dataclass_transform
-
-from attrs import field, frozen
+from typing import Any, ClassVar, Final, NamedTuple, dataclass_transform
 
 from mellea_api._secrecy.secrets import printable, redact
 
@@ -151,17 +149,24 @@ class ConfigurationError(MelleaAPIError, ValueError):
     variable: str | None = None
 
 
-@frozen
-class OptionProblem:
+class _Problem(NamedTuple):
+    path: str
+    message: str
+
+
+class OptionProblem(_Problem):
     """One problem of one model option. A secret in it is masked.
 
-    Args:
+    Attributes:
         path: Its place in the options, as the user spelt it: `stop[2]`.
         message: What is wrong and what would be right.
     """
 
-    path: str = field(converter=redact)
-    message: str = field(converter=redact)
+    __slots__ = ()
+
+    def __new__(cls, path: str, message: str) -> OptionProblem:
+        """Make one."""
+        return super().__new__(cls, redact(path), redact(message))
 
 
 class OptionError(ConfigurationError):

@@ -48,7 +48,7 @@ _CONFIG = {
 
 _IMPORTED = (
     *("litellm", "apscheduler", "backoff", "expression", "fastapi", "fastapi_sso", "mcp"),
-    *("orjson", "redis", "uvicorn", "websockets"),
+    *("orjson", "redis", "semver", "uvicorn", "websockets"),
 )
 
 

@@ -247,9 +247,10 @@ def test_an_option_that_moves_the_request_to_another_api_is_refused() -> None:
     route = "bedrock/global.openai.gpt-5.6-luna"
     (stop,) = mellea_api.explain_options("litellm", {"stop": "x"}, route).decisions
     assert stop.outcome == "dropped"
-    assert "another API of Bedrock's" in stop.reason
-    with pytest.raises(mellea_api.OptionError, match="16"):
-        mellea_api.explain_options("litellm", {"max_tokens": 15}, route)
+    if "LiteLLM drops it" not in stop.reason:  # as LiteLLM 1.110 and newer do
+        assert "another API of Bedrock's" in stop.reason
+        with pytest.raises(mellea_api.OptionError, match="16"):
+            mellea_api.explain_options("litellm", {"max_tokens": 15}, route)
     found = mellea_api.explain_options("litellm", {"max_tokens": 16}, route)
     assert found.wire == {"max_completion_tokens": 16}
 
@@ -258,6 +259,8 @@ def test_an_option_that_moves_the_request_to_another_api_is_refused() -> None:
 @pytest.mark.usefixtures("sdk")
 def test_through_litellm_itself_the_body_is_the_report(data: st.DataObject) -> None:
     """For any options on any kind of route: nothing dropped, nothing changed, nothing else set."""
+    from mellea_api_litellm.http import offline
+
     model_id = data.draw(st.sampled_from(ROUTES))
     names = data.draw(st.lists(st.sampled_from(sorted(PLAIN)), unique=True, max_size=5))
     options = {name: data.draw(PLAIN[name]) for name in names}
@@ -269,7 +272,8 @@ def test_through_litellm_itself_the_body_is_the_report(data: st.DataObject) -> N
     assert route is not None
     handed = as_litellm_gets_them(report.options, str(route.places["limit"]))
     body = probe._body_of(route.provider, route.model)
-    before, after = probe._leaves(body({})), probe._leaves(body(handed))
+    with offline():
+        before, after = probe._leaves(body({})), probe._leaves(body(handed))
     sent = {place: value for place, value in after.items() if before.get(place) != value}
     expected = probe._leaves(dict(report.wire)) if report.wire else {}
     hidden = {"system_prompt"}  # which is no parameter of LiteLLM's

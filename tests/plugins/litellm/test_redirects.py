@@ -88,19 +88,28 @@ def test_a_key_follows_no_redirect(route: str, status: int, way: str) -> None:
 ELSEWHERE = frozenset(
     {
         # LiteLLM has no chat for them.
-        *("a2a_agent", "auto_router", "aws_polly", "aws_textract", "azure_speech"),
-        *("black_forest_labs", "cursor", "deepgram", "dotprompt", "elevenlabs", "humanloop"),
-        *("infinity", "jina_ai", "langfuse", "litellm_agent", "manus", "milvus", "mongodb"),
-        *("nvidia_riva", "openai_like", "pg_vector", "recraft", "reducto", "runwayml"),
+        *("a2a_agent", "auto_router", "aws_polly", "aws_textract", "azure_speech", "bespoke"),
+        *("black_forest_labs", "cursor", "deepgram", "dotprompt", "elevenlabs", "eu_jev"),
+        *("humanloop", "infinity", "jina_ai", "langfuse", "laya", "litellm_agent", "manus"),
+        *("milvus", "mongodb", "nace", "nvidia_riva", "openai_like", "opensearch", "parallel_ai"),
+        *("pg_vector", "recraft", "reducto", "runwayml"),
         *("s3_vectors", "soniox", "stability", "strands_decider", "topaz", "transcribe"),
         *("typesafe", "valkey", "voyage"),
         # It asks another host than the session's first, or needs an account or a package there.
         *("bedrock", "bytez", "chatgpt", "gdc", "gigachat", "github_copilot", "huggingface"),
-        *("oci", "petals", "predibase", "replicate", "sagemaker", "sagemaker_chat"),
+        *(
+            "microsoft_365_copilot",
+            "oci",
+            "petals",
+            "predibase",
+            "replicate",
+            "sagemaker",
+            "sagemaker_chat",
+        ),
         *("sagemaker_nova", "sap", "text-completion-codestral", "vertex_ai", "vertex_ai_beta"),
         *("vllm", "watsonx", "watsonx_text"),
         # The model's id has to have a shape of its own, or the address.
-        *("clarifai", "fal_ai", "nlp_cloud", "ragflow", "triton"),
+        *("clarifai", "fal_ai", "nlp_cloud", "ragflow", "scaledown", "triton"),
     }
 )
 """Providers whose chat cannot be asked by any model id, an address and a key."""

@@ -146,6 +146,21 @@ def test_asking_litellm_sends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("sdk")
+def test_a_model_that_litellm_itself_refuses_is_no_route(monkeypatch: pytest.MonkeyPatch) -> None:
+    """LiteLLM 1.110 has providers of which it knows all models."""
+    import litellm
+    from litellm.llms.base_llm.chat.transformation import BaseLLMException
+
+    def refuse(**_: Any) -> Any:
+        raise BaseLLMException(status_code=400, message="Unknown model 'x'. Choose 'y'.")
+
+    monkeypatch.setattr(litellm, "get_optional_params", refuse)
+    assert routes.find("groq/refused") is None
+    with pytest.raises(mellea_api.ModelNotFoundError, match="Choose 'y'"):
+        mellea_api.start_session("litellm", "groq/refused", api_key="x")
+
+
+@pytest.mark.usefixtures("sdk")
 def test_a_provider_that_the_program_has_added_is_a_route(monkeypatch: pytest.MonkeyPatch) -> None:
     import litellm
 

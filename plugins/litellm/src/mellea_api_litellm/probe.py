@@ -88,11 +88,12 @@ def answer(question: str) -> dict[str, Any]:
         question: A route; empty for the list.
 
     Returns:
-        The attributes of a `routes.Route`. Only `near`, which are providers with similar names, if
-        there is no such route. For the list, under each provider its models, with the facts
-        of a `ModelInfo`.
+        The attributes of a `routes.Route`. If there is no such route, only `near`, which are
+        providers with similar names, and `why`, if LiteLLM says that. For the list, under each
+        provider its models, with the facts of a `ModelInfo`.
     """
     import litellm
+    from litellm.llms.base_llm.chat.transformation import BaseLLMException
 
     from mellea_api_litellm.http import offline
 
@@ -100,8 +101,11 @@ def answer(question: str) -> dict[str, Any]:
         if not question:
             return _list()
         found = provider_of(question)
-        if found is not None:
-            return _route(question, *found)
+        try:
+            if found is not None:
+                return _route(question, *found)
+        except BaseLLMException as error:  # LiteLLM knows the provider's models
+            return {"near": [], "why": str(error)}
         import difflib
 
         names = [str(getattr(name, "value", name)) for name in litellm.provider_list]

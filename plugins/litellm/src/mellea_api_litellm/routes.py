@@ -74,9 +74,10 @@ def find(model_id: str) -> Route | None:
 
 def no_route(model_id: str) -> ModelNotFoundError:
     """Return the error for a model id that is no route."""
-    near = " or ".join(_answer(model_id).get("near", ()))
+    said = _answer(model_id)
+    near, why = " or ".join(said["near"]), said.get("why", "").rstrip(".")
     return ModelNotFoundError(
-        f"LiteLLM has no route for the model {model_id!r}.",
+        f"LiteLLM has no route for the model {model_id!r}{f': {why}' if why else ''}.",
         next_step="Write it as provider/model, such as ollama_chat/granite4:micro."
         + (f" Did you mean {near}?" if near else ""),
         backend="litellm",

@@ -125,6 +125,19 @@ def test_one_that_breaks_it_is_found_out(name: str, suite: Any) -> None:
         getattr(found, name)()
 
 
+def test_a_default_model_that_is_shut_down_is_found_out(suite: Any) -> None:
+    end = """
+from mellea_api.plugin import Retirement
+described = [describe_backend]
+@hookimpl
+def describe_backend(name):
+    gone = Retirement(models='small', day='2999-12-31', source='a test')
+    return evolve(described[0](name), retirements=gone)
+"""
+    with pytest.raises(AssertionError, match="small is shut down on 2999-12-31"):
+        suite(GOOD + end).test_it_describes_itself_and_its_catalogue()
+
+
 def test_a_rule_without_a_reason_or_a_source_is_found_out(suite: Any) -> None:
     head = HEAD.replace(', source="its manual"', "")
     found = suite(GOOD)

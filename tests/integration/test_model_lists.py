@@ -176,7 +176,8 @@ def test_a_model_that_is_spelt_right_and_not_there_is_not_asked_about() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kept", "name", "meant"), [(False, "gpt-4oo", "gpt-4o"), (True, "gpt-4o-mni", "gpt-4o-mini")]
+    ("kept", "name", "meant"),
+    [(False, "gpt-6-lna", "gpt-6-luna"), (True, "gpt-4o-mni", "gpt-4o-mini")],
 )
 def test_where_the_provider_names_nothing_what_is_known_helps(
     kept: bool, name: str, meant: str, monkeypatch: pytest.MonkeyPatch
@@ -203,15 +204,15 @@ def test_a_model_that_goes_during_a_session_is_told_the_nearest(
     monkeypatch.setenv("OPENAI_API_KEY", "sk-good")
     with OpenAIServer() as server:
         session = mellea_api.start_session(
-            "openai", "gpt-4oo", base_url=server.base_url, check=False
+            "openai", "gpt-6-lna", base_url=server.base_url, check=False
         )
         asked = len(server.requests)
         with pytest.raises(ModelNotFoundError) as caught:
             session.chat("Hello!")
         assert len(server.requests) == asked + 1  # the call itself
     assert caught.value.known is not None
-    assert caught.value.known[0] == "gpt-4o"
-    assert "Did you mean 'gpt-4o'? If not: " in str(caught.value)
+    assert caught.value.known[0] == "gpt-6-luna"
+    assert "Did you mean 'gpt-6-luna'? If not: " in str(caught.value)
 
 
 def test_an_old_or_partial_list_refuses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

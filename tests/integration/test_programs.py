@@ -108,7 +108,7 @@ def test_the_first_program_on_another_backend(
         monkeypatch.setenv("OPENAI_API_KEY", "sk-good")
         monkeypatch.setenv("OPENAI_BASE_URL", server.base_url)
         execute(FIRST)["main"]()
-        assert "Using backend: openai\nUsing model: gpt-4o\n" in capsys.readouterr().out
+        assert "Using backend: openai\nUsing model: gpt-5.4-mini\n" in capsys.readouterr().out
         (request,) = server.calls("/v1/chat/completions")
         assert request.json["max_completion_tokens"] == 3
         assert request.json["stop"] == ["\n"]

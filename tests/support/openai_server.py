@@ -48,6 +48,8 @@ OPENAI_MODELS = (
     "gpt-5-mini",
     "gpt-5.1",
     "gpt-5.2",
+    "gpt-5.4-mini",
+    "gpt-6-luna",
     "o1",
     "o3",
     "o3-mini",

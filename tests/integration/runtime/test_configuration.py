@@ -69,7 +69,7 @@ def test_they_do_not_apply_to_another_backend(
     monkeypatch.setenv("MELLEA_MODEL_ID", "llama3.2:3b")
     monkeypatch.setenv("MELLEA_MODEL_OPTIONS", '{"num_ctx": 512, "max_tokens": 9}')
     with MelleaRuntime("openai") as runtime:
-        assert (runtime.model_id, runtime.model_options) == ("gpt-4o", {})
+        assert (runtime.model_id, runtime.model_options) == ("gpt-5.4-mini", {})
         runtime.chat("Hello!")
     assert "max_completion_tokens" not in generations(openai)[0]
 
@@ -81,7 +81,7 @@ def test_nor_after_a_switch_to_another_backend(
     monkeypatch.setenv("MELLEA_MODEL_OPTIONS", '{"max_tokens": 9}')
     with MelleaRuntime(model_options={"temperature": 0.5}) as runtime:
         runtime.switch_model(backend="openai")
-        assert (runtime.backend, runtime.model_id) == ("openai", "gpt-4o")
+        assert (runtime.backend, runtime.model_id) == ("openai", "gpt-5.4-mini")
         # What was given to the runtime, and not by the environment, stays.
         assert runtime.model_options == {"temperature": 0.5}
         runtime.switch_model("one", backend="ollama")

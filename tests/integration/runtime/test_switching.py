@@ -45,7 +45,7 @@ def test_switching_back_asks_nobody_anything(ollama: OllamaServer, openai: OpenA
         before = len(ollama.requests), len(openai.requests)
         runtime.switch_model("one", backend="ollama")
         assert runtime.session is first
-        runtime.switch_model("gpt-4o", backend="openai")
+        runtime.switch_model("gpt-5.4-mini", backend="openai")
         assert (len(ollama.requests), len(openai.requests)) == before
 
 

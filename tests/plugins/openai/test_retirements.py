@@ -51,6 +51,11 @@ def test_the_table_has_the_days_that_the_sdk_has() -> None:
         assert Target(descriptor=OPENAI, model_id=model_id).retirement() is None
 
 
+def test_no_model_of_the_catalogue_is_shut_down() -> None:
+    for model in OPENAI.models:
+        assert Target(descriptor=OPENAI, model_id=model.id).retirement() is None
+
+
 def test_no_model_is_advised_that_is_shut_down_itself() -> None:
     for one in OPENAI.retirements:
         assert Target(descriptor=OPENAI, model_id=one.instead).retirement() is None

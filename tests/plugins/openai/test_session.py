@@ -17,6 +17,7 @@ pytest.importorskip("mellea_api_openai")
 import mellea_api
 import mellea_api.plugin
 from mellea_api import stream_chat
+from mellea_api_openai.models import CATALOGUE
 
 
 @pytest.fixture
@@ -401,8 +402,8 @@ def test_models_are_the_servers_and_labelled_so(server: OpenAIServer) -> None:
     models = mellea_api.list_models("openai")
     assert {model.id for model in models} == set(server.models)
     assert {model.source for model in models} == {"live"}
-    assert [model.id for model in models if model.default] == ["gpt-4o"]
-    assert next(model for model in models if model.id == "gpt-4o").description
+    assert [model.id for model in models if model.default] == ["gpt-5.4-mini"]
+    assert next(model for model in models if model.id == "gpt-6-luna").description
 
 
 def test_a_server_without_models_has_an_empty_list() -> None:
@@ -412,7 +413,7 @@ def test_a_server_without_models_has_an_empty_list() -> None:
 
 def test_the_catalogue_needs_nobody(server: OpenAIServer) -> None:
     models = mellea_api.list_models("openai", freshness="offline")
-    assert [model.id for model in models] == ["gpt-4o", "gpt-5.1", "gpt-oss:20b", "gpt-oss:120b"]
+    assert [model.id for model in models] == [model.id for model in CATALOGUE]
     assert {model.source for model in models} == {"catalogue"}
     assert [model.default for model in models] == [True, False, False, False]
     assert server.requests == []

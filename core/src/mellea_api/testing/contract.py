@@ -266,6 +266,8 @@ class BackendContract:
         backend = self._backend()
         descriptor = backend.descriptor
         assert descriptor.summary
+        shut = backend.target().retirement()
+        assert shut is None, f"{descriptor.default_model} is shut down on {shut and shut.day}"
         models = backend.list_models(backend.target(), live=False, keyring=False)
         assert descriptor.default_model in [None, *(model.id for model in models)]
         assert all(model.source == "catalogue" for model in models)

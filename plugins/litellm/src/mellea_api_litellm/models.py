@@ -18,9 +18,9 @@ CATALOGUE: Final = (
         size="3B",
         default=True,
     ),
-    ModelInfo(id="gpt-4o", description="OpenAI", context_length=128000),
-    ModelInfo(id="anthropic/claude-sonnet-4-5", description="Anthropic", context_length=200000),
-    ModelInfo(id="gemini/gemini-2.5-flash", description="Google", context_length=1048576),
+    ModelInfo(id="gpt-5.4-mini", description="OpenAI", context_length=400000),
+    ModelInfo(id="anthropic/claude-sonnet-4-6", description="Anthropic", context_length=1000000),
+    ModelInfo(id="gemini/gemini-3.8-flash", description="Google", context_length=1048576),
     ModelInfo(id="watsonx/ibm/granite-3-3-8b-instruct", description="IBM watsonx.ai", size="8B"),
 )
 

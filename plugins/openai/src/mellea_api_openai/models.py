@@ -12,15 +12,15 @@ from mellea_api.plugin import ModelInfo, Retirement
 
 CATALOGUE: Final[tuple[ModelInfo, ...]] = (
     ModelInfo(
-        id="gpt-4o",
-        description="OpenAI: text and images; does not reason",
-        context_length=128_000,
+        id="gpt-5.4-mini",
+        description="OpenAI: reasons when asked to, with thinking='low' to 'xhigh'",
+        context_length=400_000,
         default=True,
     ),
     ModelInfo(
-        id="gpt-5.1",
-        description="OpenAI: reasons when asked to, with thinking='low' to 'high'",
-        context_length=400_000,
+        id="gpt-6-luna",
+        description="OpenAI: reasons unless told not to, with thinking=False",
+        context_length=1_050_000,
     ),
     ModelInfo(
         id="gpt-oss:20b",

@@ -134,7 +134,7 @@ def describe_backend(name):
     gone = Retirement(models='small', day='2999-12-31', source='a test')
     return evolve(described[0](name), retirements=gone)
 """
-    with pytest.raises(AssertionError, match="small is shut down on 2999-12-31"):
+    with pytest.raises(AssertionError, match=r"is shut down: .*2999-12-31"):
         suite(GOOD + end).test_it_describes_itself_and_its_catalogue()
 
 

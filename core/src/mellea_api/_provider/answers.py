@@ -28,7 +28,7 @@ def reading_answer() -> Iterator[None]:
 
 
 async def whole(
-    pieces: Any, is_last: Callable[[Any], bool], ended: Callable[[], bool] = lambda: False
+    pieces: Any, is_last: Callable[[Any], bool], ended: Callable[[], bool] | None = None
 ) -> AsyncGenerator[Any]:
     """Pass on the pieces of a stream, and raise if it ends before its last piece.
 
@@ -60,5 +60,5 @@ async def whole(
         close = getattr(pieces, "aclose", None) or getattr(pieces, "close", None)
         if close is not None:
             await close()
-    if begun and not last and not ended():
+    if begun and not last and not (ended and ended()):
         raise BackendUnavailableError("the answer broke off before its end")

@@ -44,6 +44,7 @@ CHECKED: dict[type, dict[str, st.SearchStrategy[Any]]] = {
         "requires": st.just({}) | st.just({"thinking": (None, False)}),
     },
     descriptor.CredentialField: {"name": ARGUMENT, "pattern": st.sampled_from(["", "sk-.+"])},
+    descriptor.Retirement: {"day": st.just("2027-01-14")},
     descriptor.Setting: {
         "name": ARGUMENT,
         "type": st.just("any"),

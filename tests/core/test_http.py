@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from support.http import LoopbackServer, Recorded, Reply
 
 from mellea_api import AnswerError
-from mellea_api._provider.answers import reading_answer, whole
+from mellea_api._provider.answers import RefusedWithSuccessError, reading_answer, whole
 from mellea_api._provider.http import LARGEST_ANSWER, careful
 
 
@@ -65,9 +65,44 @@ def test_a_compressed_answer_is_not_asked_for_and_refused(server: Server) -> Non
 
 
 def test_an_answer_is_read_up_to_a_size(server: Server) -> None:
-    assert LARGEST_ANSWER == 128 * 2**20
-    with pytest.raises(AnswerError, match="larger than 128 MiB"):
-        ask(server, Reply(chunks=["x" * 2**20] * 130))
+    assert LARGEST_ANSWER == 16 * 2**20
+    with pytest.raises(AnswerError, match="larger than 16 MiB"):
+        ask(server, Reply(chunks=["x" * 2**20] * 18))
+
+
+@pytest.mark.parametrize(
+    ("answer", "words", "status"),
+    [
+        ({"error": "the model was put away"}, "the model was put away", None),
+        ({"error": {"message": "too many", "code": 429}}, "too many", 429),
+        ({"error": {"message": "no", "code": "42"}, "choices": None}, "no", None),
+        ({"error": {"type": "odd"}}, "{'type': 'odd'}", None),
+        ({"object": "error", "message": "gone", "code": 40303}, "gone", None),
+    ],
+)
+def test_an_error_with_a_good_status_is_an_error(
+    server: Server, answer: Any, words: str, status: int | None
+) -> None:
+    with pytest.raises(RefusedWithSuccessError) as caught:
+        ask(server, Reply(json=answer))
+    assert (str(caught.value), caught.value.status) == (words, status)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"error": None, "data": []},
+        {"error": {"message": "x"}, "choices": [{}]},
+        {"text": '"error"'},
+        ["error"],
+        "error",
+    ],
+)
+def test_what_is_no_error_is_read(server: Server, answer: Any) -> None:
+    assert ask(server, Reply(json=answer)).json() == answer
+    assert ask(server, Reply(400, json={"error": "no"})).status_code == 400
+    broken = Reply(text='{"error": ' + "[" * 10_000, headers={"content-type": "application/json"})
+    assert ask(server, broken).text.startswith('{"error"')
 
 
 def test_a_redirect_is_handed_over_and_not_followed(server: Server) -> None:

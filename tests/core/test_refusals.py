@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import copy
 import pickle
+import time
+import traceback
 from typing import Any
 
+import httpx
+import pydantic
 import pytest
 from support.fake_plugins import described
 
 from mellea_api import (
     AnswerError,
     BackendUnavailableError,
+    ContextLengthError,
     CredentialError,
     MelleaAPIError,
     ModelNotFoundError,
@@ -21,9 +26,11 @@ from mellea_api import (
     RateLimitError,
     RequestRefusedError,
     RequestTimeoutError,
+    Secret,
 )
 from mellea_api._contract import errors
-from mellea_api._contract.refusals import answered, completed
+from mellea_api._contract.refusals import completed
+from mellea_api._provider.exceptions import by_kind, caused
 from mellea_api.plugin import CredentialField, ErrorRequest, Target
 
 TARGET = Target(
@@ -37,6 +44,12 @@ TARGET = Target(
     base_url="http://me:secret@127.0.0.1:9/v1",
 )
 SERVER = "The fake server at http://[secret]@127.0.0.1:9/v1"
+
+
+def request_about(error: BaseException) -> ErrorRequest:
+    return ErrorRequest(target=TARGET, operation="call", error=error)
+
+
 KINDS = [
     kind
     for kind in vars(errors).values()
@@ -157,6 +170,143 @@ def test_a_request_makes_the_errors_of_a_provider() -> None:
     ("status", "looks"), [(404, True), (405, True), (400, False), (422, False)]
 )
 def test_a_refusal_for_want_of_a_route_says_to_check_the_address(status: int, looks: bool) -> None:
-    error = answered(TARGET, status, "no such thing")
+    error = request_about(ValueError()).answered(status, "no such thing")
     assert isinstance(error, RequestRefusedError)
     assert ("ends in /v1" in error.next_step) is looks
+
+
+TOO_LONG = """
+400 This model's maximum context length is 4097 tokens. However, your messages resulted in 4129 tokens.
+400 Prompt length of 9001 is longer than the maximum model length of 8192.
+400 The decoder prompt (length 9001) is longer than the maximum model length of 8192.
+400 Invalid request: Your request exceeded model token limit: 8192 (requested: 9001)
+400 Range of input length should be [1, 8192]
+400 Prompt length (9001) exceeds maximum input length (8192)
+400 length of prompt_tokens (9001) must be less than max_seq_len (8192).
+400 Request prompt has 9001 tokens in total, larger than the model input length limit 8192
+400 Please reduce the length of the messages or completion.
+400 prompt is too long: 210000 tokens > 200000 maximum
+400 The input token count (1200000) exceeds the maximum number of tokens allowed (1048576).
+400 too many tokens: total number of tokens in the prompt cannot exceed 4081
+400 Prompt contains 40000 tokens, too large for model with 32768 maximum context length
+400 The input (9001 tokens) is longer than the model's context length (8192 tokens).
+400 Input is too long for requested model.
+400 Prompt exceeds max length
+400 invalid params, context window exceeds limit
+413 Request body too large for gpt-4o model. Max size: 8000 tokens.
+422 Input validation error: `inputs` must have less than 1024 tokens. Given: 1025
+422 Input validation error: `inputs` tokens + `max_new_tokens` must be <= 4096. Given: 5000
+500 the request exceeds the available context size. try increasing the context size
+500 Trying to keep the first 9001 tokens when context the overflows.
+500 Requested tokens (9001) exceed context window of 2048
+"""
+"""What servers say of a prompt that is too long: OpenAI, vLLM, Kimi, DashScope, TensorRT-LLM,
+LMDeploy, Groq, Anthropic, Google, Cohere, Mistral, SGLang, Bedrock, Zhipu, MiniMax, GitHub Models,
+TGI, llama.cpp, LM Studio, llama-cpp-python. Read on 2026-11-30 in their sources and in reports."""
+
+
+@pytest.mark.parametrize("line", TOO_LONG.strip().splitlines())
+def test_a_prompt_that_is_too_long_is_told_in_the_words_of_each_server(line: str) -> None:
+    status, _, words = line.partition(" ")
+    error = request_about(ValueError()).answered(int(status), words)
+    assert type(error) is ContextLengthError
+
+
+@pytest.mark.parametrize(
+    ("status", "words", "kind"),
+    [
+        (400, "stop has a length of 9, and at most 4 are taken", RequestRefusedError),
+        (400, "Input should be a valid integer", RequestRefusedError),
+        (400, "Input image is larger than 20 MB", RequestRefusedError),
+        (400, "max_tokens must be less than 4096", RequestRefusedError),
+        (429, "tokens per minute limit exceeded for context", RateLimitError),
+        (500, "context deadline exceeded", BackendUnavailableError),
+        (500, "context canceled: the size is unknown", BackendUnavailableError),
+        (500, "out of memory", BackendUnavailableError),
+        # A model that cannot see: trying again is of no use.
+        (500, "image input is not supported - hint: provide the mmproj", RequestRefusedError),
+        (500, "this model is missing data required for image input", RequestRefusedError),
+        (404, "No endpoints found that support image input", RequestRefusedError),
+        (400, "m is not a multimodal model", RequestRefusedError),
+    ],
+)
+def test_another_refusal_stays_what_it_is(
+    status: int, words: str, kind: type[MelleaAPIError]
+) -> None:
+    assert type(request_about(ValueError()).answered(status, words)) is kind
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "model " * 100_000,
+        "a" * 1_000_000,
+        " " * 1_000_000,
+        "try again in 1" * 70_000,
+        "//?key" * 99_999,
+    ],
+)
+@pytest.mark.parametrize("status", [400, 404, 429, 500])
+def test_a_long_refusal_takes_no_time(said: str, status: int) -> None:
+    began = time.perf_counter()
+    error = request_about(ValueError()).answered(status, said)
+    assert time.perf_counter() - began < 0.5
+    assert len(str(error)) < 1000
+
+
+def test_a_file_of_the_prompt_that_cannot_be_fetched_is_no_unreachable_server() -> None:
+    picture = httpx.Request("GET", "http://127.0.0.1:8/picture.png")
+    for asked, kind, words in (
+        (picture, RequestRefusedError, "Cannot fetch http://127.0.0.1:8/picture.png, which the"),
+        (
+            httpx.Request("GET", f"{TARGET.base_url}/models"),
+            BackendUnavailableError,
+            "Cannot reach",
+        ),
+        (httpx.Request("POST", str(picture.url)), BackendUnavailableError, "Cannot reach"),
+    ):
+        error = by_kind(request_about(httpx.ConnectError("refused", request=asked)))
+        assert type(error) is kind
+        assert str(error).startswith(words)
+
+
+@pytest.mark.parametrize("at", [300, 2**16])
+def test_no_part_of_a_key_is_shown_wherever_a_text_is_cut(at: int) -> None:
+    key = Secret("tenant-AbCdEfGh1234567890xyzQRST", source="argument")
+    for before in range(at - 40, at + 10):
+        for fill in (".", " ", ". "):
+            text = (fill * before)[:before] + f" {key.reveal()} and more" * 3
+            for error in (
+                request_about(ValueError()).answered(400, text),
+                request_about(ValueError()).unreadable(text),
+                completed(AnswerError(f"it is {text}"), TARGET),
+            ):
+                assert "tenant-" not in str(error)
+
+
+def test_no_part_of_a_key_is_shown_of_the_input_that_pydantic_cuts() -> None:
+    key = Secret("tenant-AbCdEfGh1234567890xyzQRST", source="argument")
+
+    class Answer(pydantic.BaseModel):
+        name: str
+
+    with pytest.raises(pydantic.ValidationError) as caught:
+        Answer.model_validate({"a": "." * 30 + key.reveal()})
+    error = by_kind(request_about(caught.value))
+    assert isinstance(error, AnswerError)
+    assert "ValidationError: name: Field required" in str(error)
+    told = "".join(traceback.format_exception(caused(error, caught.value)))
+    assert "1234567890" not in told
+
+
+def test_what_is_nested_deeply_is_an_answer_that_cannot_be_read() -> None:
+    nested: list[Any] = []
+    for _ in range(100_000):
+        nested = [nested]
+    deep = ValueError("no")
+    deep.body = nested  # type: ignore[attr-defined]
+    error = by_kind(request_about(RecursionError("maximum recursion depth exceeded")))
+    assert isinstance(error, AnswerError)
+    assert caused(error, deep).__cause__ is not None
+    while nested:  # or Python itself fails to forget it
+        nested = nested.pop()

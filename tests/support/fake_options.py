@@ -11,6 +11,16 @@ from mellea_api._options.pipeline import OptionPipeline, Rendered
 from mellea_api.plugin import BackendDescriptor, Converted, OptionRule, Target, system_message
 
 
+class FakeTool:
+    """A tool as Mellea has them, without Mellea."""
+
+    name = "look_up"
+    as_json_tool = {"type": "function", "function": {"name": "look_up", "parameters": {}}}
+
+    def run(self) -> str:
+        return "found"
+
+
 def as_percent(value: float) -> Converted:
     """Keep the meaning in another unit."""
     return Converted(round(value * 100, 6))

@@ -7,6 +7,7 @@ import logging
 from typing import Any
 
 import pytest
+from attrs import evolve
 from support.fake_options import (
     DESCRIPTOR,
     as_percent,
@@ -22,7 +23,7 @@ from mellea_api import NormalizedOptions, OptionError, PluginError
 from mellea_api._contract.requests import OptionsRequest
 from mellea_api._options.pipeline import OptionPipeline
 from mellea_api._options.spelling import overlay
-from mellea_api.plugin import OptionRule
+from mellea_api.plugin import MELLEA_RULES, Converted, OptionRule
 
 # --- policies ----------------------------------------------------------------------------------
 
@@ -265,3 +266,40 @@ def test_plans_of_two_backends_with_the_same_rules_keep_their_names() -> None:
             name=name, summary="", default_model="m", options=DESCRIPTOR.options
         )
         assert plan_for(target("m", descriptor), "chat").backend == name
+
+
+@pytest.mark.parametrize(
+    ("session", "call", "sent"),
+    [
+        ({"a": 1}, {"b": 2}, {"a": 1, "b": 2}),
+        ({"a": 1, "b": 1}, {"b": 2}, {"a": 1, "b": 2}),
+        ({"deep": {"x": 1}}, {"deep": {"y": 2}}, {"deep": {"y": 2}}),
+        ({"a": 1}, None, None),
+        (None, {"a": 1}, {"a": 1}),
+    ],
+)
+@pytest.mark.parametrize("name", ["extra_body", "extra_headers", "extra_query"])
+@pytest.mark.parametrize("convert", [None, Converted])
+def test_what_holds_options_is_merged_key_by_key(
+    name: str, session: Any, call: Any, sent: Any, convert: Any
+) -> None:
+    rule = OptionRule(name=name, chat=name, type="object", convert=convert)
+    about = described(rule)
+    pipeline = OptionPipeline(about)
+    pipeline.set_defaults({name: session} if session else {})
+    assert pipeline.render({name: call}, "chat").options.get(name) == sent
+    under = {name: session} if session else {}
+    assert overlay(under, {name: call}, about).get(name) == (sent if call else call)
+
+
+def test_plain_functions_are_tools_to_an_old_mellea_alone() -> None:
+    def weather(city: str) -> str:
+        return "sunny"
+
+    about = described(*MELLEA_RULES)
+    for given in ([weather], {"weather": weather}):
+        old = evolve(about, mellea_version="0.3.0")
+        report = OptionPipeline(old).render({"tools": given}, "chat").report
+        assert report.wire["tools"][0]["function"]["name"] == "weather"
+        with pytest.raises(OptionError, match=r"tools\[.*\] must be a tool of Mellea's"):
+            OptionPipeline(evolve(about, mellea_version="0.4.0")).render({"tools": given}, "chat")

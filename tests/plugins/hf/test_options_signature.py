@@ -12,6 +12,8 @@ import pytest
 
 pytest.importorskip("mellea_api_hf", reason="mellea-api-hf is not installed")
 
+from support.fake_options import FakeTool
+
 from mellea_api._contract.descriptor import BackendDescriptor, Endpoint, OptionRule
 from mellea_api._contract.errors import OptionError
 from mellea_api._contract.reports import NormalizedOptions
@@ -66,7 +68,7 @@ def test_every_common_option_is_sent_or_has_a_reason(name: str, endpoint: Endpoi
         "boolean": True,
         "thinking": True,
         "seconds": 1,
-        "tools": [print],
+        "tools": [FakeTool()],
         "tool_choice": "auto",
     }
     decision = render({name: samples[CANONICAL[name].type]}, endpoint=endpoint).decision(name)

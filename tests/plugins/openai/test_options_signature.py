@@ -16,6 +16,7 @@ from openai.resources.chat.completions import Completions as ChatCompletions
 from openai.resources.completions import Completions
 from openai.types import chat, completion_create_params
 from openai.types.chat.completion_create_params import CompletionCreateParamsStreaming as ChatTypes
+from support.fake_options import FakeTool
 from typing_extensions import is_typeddict
 
 from mellea_api._contract.descriptor import Endpoint, OptionRule
@@ -49,7 +50,7 @@ SAMPLES: dict[str, tuple[Any, ...]] = {
     "texts": (["low"],),
     "thinking": (True, False, *THINKING_LEVELS),
     "object": ({"name": "value"},),
-    "tools": ([print],),
+    "tools": ([FakeTool()],),
     "tool_choice": ("auto", "some_tool", {"type": "function", "function": {"name": "some_tool"}}),
 }
 RULES = OPENAI.options
@@ -235,7 +236,7 @@ def test_reserved_names_are_refused_with_the_reason() -> None:
             {"thinking": False, "temperature": 0.2},
             {"reasoning_effort": "none", "temperature": 0.2},
         ),
-        ("gpt-5.6-sol", {"temperature": 0.2, "tools": [print]}, {}),
+        ("gpt-5.6-sol", {"temperature": 0.2, "tools": [FakeTool()]}, {}),
         ("gpt-6-astra", {"thinking": "max", "presence_penalty": 0}, {}),
         (
             "gpt-4o-search-preview",

@@ -19,6 +19,7 @@ pytest.importorskip("ibm_watsonx_ai", reason="the watsonx.ai SDK is not installe
 
 from ibm_watsonx_ai.foundation_models import ModelInference
 from ibm_watsonx_ai.foundation_models.schema import TextChatParameters, TextGenParameters
+from support.fake_options import FakeTool
 
 from mellea_api._contract.descriptor import Endpoint, OptionRule
 from mellea_api._contract.errors import OptionError
@@ -58,7 +59,7 @@ SAMPLES: dict[str, tuple[Any, ...]] = {
     "texts": (["low"],),
     "thinking": (True, False, *THINKING_LEVELS),
     "object": ({"name": "value"},),
-    "tools": ([print],),
+    "tools": ([FakeTool()],),
     "tool_choice": ("auto", "some_tool", {"type": "function", "function": {"name": "some_tool"}}),
 }
 # Where a parameter goes that the report shows in one place of several.

@@ -33,7 +33,7 @@ import inspect
 from collections.abc import Sequence
 from typing import Any, ClassVar, Final, NamedTuple, dataclass_transform
 
-from mellea_api._secrecy.secrets import printable, redact
+from mellea_api._secrecy.secrets import beginning, printable, redact
 
 
 def _given(*, default: str, kw_only: bool = True) -> Any:
@@ -61,7 +61,7 @@ class _TypedError(Exception):
             setattr(self, name, _clean(facts.get(name)))
 
     def _write(self, reason: str, next_step: str | None) -> None:
-        self.reason = printable(redact(reason))
+        self.reason = printable(redact(beginning(reason)))
         self.next_step = printable(redact(next_step or ""))
         self._bare = next_step is None
         self.args = (str(self),)

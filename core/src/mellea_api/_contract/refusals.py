@@ -19,7 +19,7 @@ from attrs import field, frozen
 from mellea_api._contract import errors
 from mellea_api._contract.requests import Target
 from mellea_api._contract.retry_after import retry_after
-from mellea_api._secrecy.secrets import one_line, redact, shown_address
+from mellea_api._secrecy.secrets import beginning, one_line, redact, shown_address
 from mellea_api._secrecy.veil import chain
 
 Error = TypeVar("Error", bound=errors.MelleaAPIError)
@@ -84,11 +84,19 @@ _BY_STATUS: Final[Mapping[int, type[errors.ProviderError]]] = {
     504: errors.RequestTimeoutError,
 }
 _TOO_LONG: Final = re.compile(
-    r"context.{0,30}(length|window|size|limit|exceed)|exceed.{0,30}context"
-    r"|(prompt|input)s?\b.{0,40} too long|longer than the model"
-    r"|(input|prompt) token(s| count).{0,60}exceed|tokens.{0,60}(cannot exceed|must be <=)"
-    r"|maximum prompt length|must have less than \d+ tokens|request(_| is | )too(_| )large"
+    r"context(?! (deadline|cancel)).{0,30}(length|window|size|limit|exceed|overflow)"
+    r"|exceed.{0,30}(context|token limit)|(prompt|input)s?\b.{0,40} too long"
+    r"|prompt\b.{0,60} too large|(longer|larger) than the (maximum )?model"
+    r"|(input|prompt)( |_)(tokens?|length)\b.{0,60}(exceed|less than|should be \[)"
+    r"|prompt exceeds|tokens.{0,60}(cannot exceed|must be <=|in the (prompt|messages))"
+    r"|reduce the length of (the|your)|maximum prompt length|must have less than \d+ tokens"
+    r"|request( body)?(_| is | )too(_| )large|too many (input |prompt )?tokens"
 )
+_WITHOUT_SIGHT: Final = re.compile(
+    r"(image|vision|audio|multimodal)\b.{0,40}not supported|not support (image|vision|audio)"
+    r"|not a (multimodal|vision)|support image input|required for image input"
+)
+"""Servers answer 500 where a model cannot read a picture."""
 _FILTERED: Final = re.compile(
     r"content.{0,30}(filter|policy|policies|moderation)|safety system|usage polic|flagged"
 )
@@ -191,7 +199,7 @@ class ErrorRequest:
         chosen = kind or _meaning(status, words.lower())
         failure = chosen(words, status=status)
         if isinstance(failure, errors.RateLimitError):
-            failure.retry_after = retry_after(headers, text)
+            failure.retry_after = retry_after(headers, beginning(text))
         completed(failure, self.target, self.timeout)
         if not kind and chosen is errors.RequestRefusedError and status in (404, 405):
             failure._write(failure.reason, _ADDRESS)
@@ -315,16 +323,18 @@ def _meaning(status: int | None, lowered: str) -> type[errors.ProviderError]:
         return errors.ContentRefusedError
     if status is not None and status in _BY_STATUS:
         return _BY_STATUS[status]
+    if _WITHOUT_SIGHT.search(lowered):
+        return errors.RequestRefusedError
     if status == 404 and "model" in lowered:
         return errors.ModelNotFoundError
     if status in (400, 404):
         for words, meaning in _BAD_REQUESTS.items():
             if words.search(lowered):
                 return meaning
+    if _TOO_LONG.search(lowered):  # an older llama.cpp says so with status 500
+        return errors.ContextLengthError
     if status is not None and status >= 500:
         return errors.BackendUnavailableError
-    if _TOO_LONG.search(lowered):
-        return errors.ContextLengthError
     if _FILTERED.search(lowered):
         return errors.ContentRefusedError
     return errors.RequestRefusedError if status else errors.BackendUnavailableError

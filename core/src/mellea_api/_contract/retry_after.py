@@ -18,6 +18,8 @@ _IN_WORDS: Final = re.compile(
 )
 _SINCE_1970: Final = 1e9
 """Nobody asks to wait 30 years: a greater number is a time in seconds since 1970."""
+_LONGEST: Final = 31 * 24 * 3600.0
+"""A longer wait is none that a program could mean to sleep."""
 _LIMITS: Final = ("requests", "tokens")
 
 
@@ -43,7 +45,7 @@ def retry_after(headers: Mapping[str, str] | None, text: str = "") -> float | No
     seconds = _asked(headers, text)
     if seconds is not None and seconds > _SINCE_1970:
         seconds = max(0.0, seconds - time.time())
-    return seconds if seconds is None or seconds <= _SINCE_1970 else None
+    return seconds if seconds is None or seconds <= _LONGEST else None
 
 
 def _asked(headers: Mapping[str, str] | None, text: str) -> float | None:
@@ -73,11 +75,11 @@ def _until(date: str, now: str | None) -> float | None:
 
     try:
         then = parsedate_to_datetime(date).timestamp()
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     try:
         here = parsedate_to_datetime(now).timestamp() if now else time.time()
-    except ValueError:
+    except (ValueError, OverflowError):
         here = time.time()
     return max(0.0, then - here)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import json
 from collections.abc import AsyncGenerator, Mapping
 from typing import Any, Final
 
@@ -11,7 +13,7 @@ from openai.resources.chat.completions import AsyncCompletions
 
 from mellea_api._contract.requests import ProviderRequest
 from mellea_api._openai_protocol.declaration import OpenAICompatible
-from mellea_api._provider.answers import whole
+from mellea_api._provider.answers import refuse_error, whole
 from mellea_api._provider.http import careful
 
 NO_KEY: Final = "no-key-needed"
@@ -74,12 +76,6 @@ class _Completions(AsyncCompletions):
         if hasattr(answer, "__aiter__"):
             answer._decoder = decoder = _Decoder(answer._decoder)
             return whole(answer, _is_last, lambda: decoder.ended)
-        error = getattr(answer, "error", None)
-        if error and not getattr(answer, "choices", None):
-            # OpenRouter's, if it had already begun to answer; the SDK raises this in a stream.
-            nothing: Any = None
-            words = error.get("message") if isinstance(error, Mapping) else None
-            raise openai.APIError(str(words or error), nothing, body=error)
         return answer
 
 
@@ -93,6 +89,9 @@ class _Decoder:
     async def aiter_bytes(self, pieces: Any) -> AsyncGenerator[Any]:
         async for event in self._decoder.aiter_bytes(pieces):
             self.ended = self.ended or event.data.startswith("[DONE]")
+            if '"error"' in event.data:
+                with contextlib.suppress(ValueError, RecursionError):  # the SDK says so itself
+                    refuse_error(json.loads(event.data))
             yield event
 
 

@@ -195,8 +195,15 @@ _COMMON: Final = (
     ),
     *OptionRule.refused("top_logprobs", "logprobs=False asks for none", source=_CHAT),
     *_only("vllm llama.cpp any", f"{_VLLM}; {_LLAMA}", number="min_p"),
-    *_body("top_k", server="vllm", special=(0, -1), source=f"{_VLLM}; 0 and -1 are off"),
-    *_body("top_k", server="llama.cpp", special=(0, -1), source=f"{_LLAMA}; 0 or less is off"),
+    *(
+        rule
+        for server, source in (
+            ("vllm", f"{_VLLM}; 0 and -1 are off"),
+            ("llama.cpp", f"{_LLAMA}; 0 or less is off"),
+            ("any", f"{_VLLM}; {_LLAMA}; 0 and -1 are off"),
+        )
+        for rule in _body("top_k", server=server, special=(0, -1), source=source)
+    ),
     *_only("any", f"{_VLLM}; {_LLAMA}", also="vllm llama.cpp", integer="top_k"),
     *_body("repetition_penalty", server="vllm", source=_VLLM),
     *_body("repetition_penalty=repeat_penalty", server="llama.cpp", source=_LLAMA),

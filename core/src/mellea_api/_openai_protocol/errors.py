@@ -20,6 +20,7 @@ from mellea_api._contract.errors import (
 from mellea_api._contract.refusals import ErrorRequest
 from mellea_api._contract.requests import Target
 from mellea_api._openai_protocol.clients import NO_KEY
+from mellea_api._provider.answers import RefusedWithSuccessError
 
 _BY_CODE: Final[Mapping[str, type[ProviderError]]] = {
     "content_filter": ContentRefusedError,
@@ -41,7 +42,11 @@ _IN_A_STREAM: Final[Mapping[str, type[ProviderError]]] = {
 def translate(request: ErrorRequest) -> MelleaAPIError | None:
     """Return the error for an exception of the SDK; None if it is not the SDK's."""
     codes = {**_BY_CODE, **getattr(request.target.descriptor, "codes", {})}
-    for error in request.chain:
+    nothing: Any = None
+    for found in request.chain:
+        error = found
+        if isinstance(found, RefusedWithSuccessError):  # the SDK raises this in a stream
+            error = openai.APIError(str(found), nothing, body=found.body)
         if isinstance(error, openai.APIStatusError):
             words, kind = _read(error, codes)
             status, answer = error.status_code, error.response
@@ -88,8 +93,10 @@ def _read(
         body = body[0].get("error", body[0])
     said = body if isinstance(body, Mapping) else {}
     words = next((said[name] for name in ("message", "detail") if said.get(name)), error.message)
-    if isinstance(error, openai.APIStatusError) and isinstance(body, str | None):
-        words = body or error.response.text or words  # no object, but a web page, for example
+    if isinstance(error, openai.APIStatusError) and not body:
+        body = error.response.text  # no object, but a web page, for example
+    if isinstance(body, str):
+        words = body or words
     kinds = (codes.get(code or "") for code in (error.code, error.type))
     return str(words), next(filter(None, kinds), None)
 

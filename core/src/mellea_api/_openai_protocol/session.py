@@ -119,7 +119,7 @@ async def _check_model(request: SessionRequest, arguments: dict[str, Any]) -> No
                 if isinstance(getattr(found, "id", None), str):
                     return
                 if official:
-                    raise AnswerError(f"{str(found)[:60]!r} is no model")
+                    raise AnswerError(f"it is no model: {found}")
             except openai.NotFoundError as error:
                 if official:
                     raise
@@ -151,7 +151,7 @@ async def _models(client: openai.AsyncOpenAI) -> list[dict[str, Any]]:
     found = answer.http_response.json()
     models = found.get("data") if isinstance(found, dict) else None
     if not isinstance(models, list) or not all(_is_model(model) for model in models):
-        raise AnswerError(f"{answer.http_response.text[:60]!r} is no list of models")
+        raise AnswerError(f"it is no list of models: {answer.http_response.text}")
     return models
 
 

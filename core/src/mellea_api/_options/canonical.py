@@ -171,3 +171,6 @@ INTERNAL: Final[Mapping[str, str]] = {
     "n": "Mellea's budget forcing asks for one answer, and Mellea reads only one",
 }
 """Options that Mellea's own code sends beside the user's, and why; known on every backend."""
+
+MERGED: Final = frozenset({"extra_body", "extra_headers", "extra_query"})
+"""Options that hold others: those of a session and of a call are merged key by key."""

@@ -14,7 +14,7 @@ from mellea_api._contract.errors import OptionError, OptionProblem
 from mellea_api._contract.refusals import completed
 from mellea_api._contract.reports import NormalizedOptions
 from mellea_api._contract.requests import OptionsRequest, Origin, Target
-from mellea_api._options.canonical import CANONICAL, INTERNAL, SPELLINGS
+from mellea_api._options.canonical import CANONICAL, INTERNAL, MERGED, SPELLINGS
 from mellea_api._options.limits import Check, Limits, common_check
 from mellea_api._options.rules import EXTRA, Entry, PathTakenError, Step, why_not
 from mellea_api._options.shared_rules import ONE_ANSWER
@@ -182,6 +182,7 @@ class Plan:
         places = [place for entry in entries.values() for place in entry.places]
         if (
             len(given) < len(call)
+            or MERGED.intersection(spelt)
             or len(entries) < len(spelt)
             or any(one == other[: len(one)] for one, other in itertools.permutations(places, 2))
         ):

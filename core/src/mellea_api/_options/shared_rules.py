@@ -18,6 +18,22 @@ def system_message(value: str) -> Converted:
     return Converted(value, [{"role": "system", "content": value}])
 
 
+def mellea_tools(value: Any) -> Converted:
+    """Take tools of Mellea's, which from Mellea 0.4 on takes no plain functions.
+
+    Raises:
+        ValueError: If one is a plain function.
+    """
+    named = value if isinstance(value, Mapping) else dict(enumerate(value))
+    for key, tool in named.items():
+        if not hasattr(tool, "as_json_tool"):
+            raise ValueError(
+                f"[{key!r}] must be a tool of Mellea's: MelleaTool.from_callable(f), or @tool "
+                "above the function"
+            )
+    return tools_as_json(value)
+
+
 def tools_as_json(value: Any) -> Converted:
     """Show tools as the provider sees them; plain functions (Mellea 0.3) by name alone."""
     named = value.items() if isinstance(value, Mapping) else ((None, tool) for tool in value)
@@ -104,12 +120,16 @@ MELLEA_RULES: Final[tuple[OptionRule, ...]] = (
         "a streamed chat with Mellea 0.7 or newer has it",
         source=_STREAM_TIMEOUT,
     ),
-    OptionRule(
-        name="tools",
-        chat=("@@@tools@@@", "tools"),
-        convert=tools_as_json,
-        reason="sent where the call says tool_calls=True; Mellea describes each tool in JSON",
-        source=_BACKENDS,
+    *(
+        OptionRule(
+            name="tools",
+            chat=("@@@tools@@@", "tools"),
+            convert=convert,
+            mellea=mellea,
+            reason="sent where the call says tool_calls=True; Mellea describes each tool in JSON",
+            source=_BACKENDS,
+        )
+        for convert, mellea in ((mellea_tools, "0.4"), (tools_as_json, None))
     ),
     *OptionRule.refused("tools", "the raw endpoint calls no tools", source=_BACKENDS),
     ONE_ANSWER,

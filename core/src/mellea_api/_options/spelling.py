@@ -10,7 +10,7 @@ from attrs import field, frozen
 
 from mellea_api._contract.errors import OptionProblem
 from mellea_api._contract.requests import Origin, Policy, Target
-from mellea_api._options.canonical import INTERNAL
+from mellea_api._options.canonical import INTERNAL, MERGED
 from mellea_api._options.limits import same, shown, shown_error
 from mellea_api._options.plan import Plan, Recipe, plan_for
 from mellea_api._options.rules import EXTRA, own
@@ -167,11 +167,17 @@ def _nearest(key: str, plan: Plan) -> str:
 def merge(defaults: Given, call: Given) -> Given:
     """Merge a session's defaults with a call's options: the call wins, and None unsets.
 
+    What holds options of its own, such as `extra_body`, is merged key by key, as Mellea does.
+
     Args:
         defaults: The session's options.
         call: The call's options.
     """
     values = {**defaults.values, **call.values}
+    for name in MERGED.intersection(defaults.values, call.values):
+        below, above = defaults.values[name], call.values[name]
+        if isinstance(below, Mapping) and isinstance(above, Mapping):
+            values[name] = {**below, **above}
     origins = {**defaults.origins, **call.origins}
     values = {name: value for name, value in values.items() if value is not None}
     problems = defaults.problems + call.problems
@@ -193,7 +199,8 @@ def overlay(under: Mapping[str, Any], over: Mapping[str, Any], target: Target) -
     taken = {spellings.get(key, key) for key in over}
     merged = {key: value for key, value in under.items() if spellings.get(key, key) not in taken}
     merged.update(over)
-    below, above = under.get("extra"), over.get("extra")
-    if isinstance(below, Mapping) and isinstance(above, Mapping):
-        merged["extra"] = {**below, **above}
+    for name in {"extra", *MERGED}:
+        below, above = under.get(name), over.get(name)
+        if isinstance(below, Mapping) and isinstance(above, Mapping):
+            merged[name] = {**below, **above}
     return merged

@@ -3,12 +3,46 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from typing import Any, Final
 
 from mellea_api._contract.errors import AnswerError, BackendUnavailableError
 
 _END: Final = object()
+
+
+class RefusedWithSuccessError(Exception):
+    """An answer with a good status that is an error; its text is what the server said.
+
+    Args:
+        answer: The answer.
+
+    Attributes:
+        body: The error in it: text, or an object with `message`, `code` and `type`.
+        status: The HTTP status that the error itself names, or None.
+    """
+
+    def __init__(self, answer: Mapping[str, Any]) -> None:
+        self.body: Any = answer.get("error") or answer
+        about: Any = self.body if isinstance(self.body, Mapping) else {}
+        super().__init__(str(about.get("message") or self.body))
+        code = str(about.get("code"))
+        self.status = int(code) if code.isdecimal() and 400 <= int(code[:4]) <= 599 else None
+
+
+def refuse_error(answer: object) -> None:
+    """Raise if an answer with a good status is an error, as LM Studio and OpenRouter send them.
+
+    Args:
+        answer: What the JSON of the answer says.
+
+    Raises:
+        RefusedWithSuccessError: If it is `{"error": ...}` or `{"object": "error", ...}`.
+    """
+    if not isinstance(answer, Mapping) or answer.get("choices"):
+        return
+    if answer.get("error") or answer.get("object") == "error":
+        raise RefusedWithSuccessError(answer)
 
 
 @contextlib.contextmanager

@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from mellea_api._contract import errors, refusals
 from mellea_api._contract.refusals import ErrorRequest
-from mellea_api._secrecy.secrets import one_line
-from mellea_api._secrecy.veil import chain, veiled
+from mellea_api._provider.answers import RefusedWithSuccessError
+from mellea_api._secrecy.secrets import one_line, shown_address
+from mellea_api._secrecy.veil import chain, veiled, words_of
 
 _UNREADABLE: Final = frozenset(
     {"JSONDecodeError", "ValidationError", "DecodingError", "UnicodeDecodeError"}
 )
-_TOO_MUCH_JSON: Final = re.compile(r"while decoding a JSON|for integer string conversion")
-"""Python's words for JSON that is nested too deeply, or has a number that is too long."""
+_TOO_MUCH_JSON: Final = "for integer string conversion"
+"""Python's words for JSON with a number that is too long."""
 _CERTIFICATES: Final = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 _PROXIES: Final = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 
@@ -32,6 +33,8 @@ def by_kind(request: ErrorRequest) -> errors.MelleaAPIError | None:
         request: The exception, and what was being done.
     """
     for error in request.chain:
+        if isinstance(error, RefusedWithSuccessError):
+            return request.answered(error.status, error)
         if isinstance(error, errors.MelleaAPIError):
             return refusals.completed(error, request.target, request.timeout)
         answer = getattr(error, "response", None)
@@ -46,10 +49,12 @@ def by_kind(request: ErrorRequest) -> errors.MelleaAPIError | None:
         kinds = {kind.__name__ for kind in type(error).__mro__}
         if kinds & {"TimeoutError", "TimeoutException", "Timeout"}:
             return request.timed_out()
-        if kinds & _UNREADABLE or _TOO_MUCH_JSON.search(str(error)):
-            return request.unreadable(f"{type(error).__name__}: {error}")
+        if isinstance(error, RecursionError):
+            return request.unreadable("it is nested too deeply")
+        if kinds & _UNREADABLE or _TOO_MUCH_JSON in str(error):
+            return request.unreadable(f"{type(error).__name__}: {words_of(error)}")
         if kinds & {"ConnectionError", "TransportError", "RequestException", "gaierror"}:
-            return request.unreachable(_words(error))
+            return _not_fetched(request, error) or request.unreachable(_words(error))
         if kinds & {"InvalidURL", "UnsupportedProtocol"}:
             return request.unreachable(f"the address is wrong: {error}")
     return None
@@ -109,6 +114,21 @@ def _is_about_proxies(error: BaseException) -> bool:
     if isinstance(error, ValueError | ImportError) and "proxy" in str(error).lower():
         return True
     return type(error).__name__ in ("InvalidURL", "InvalidProxyURL")
+
+
+def _not_fetched(request: ErrorRequest, error: BaseException) -> errors.ProviderError | None:
+    """Return the error for a file of the prompt, such as an image, that cannot be fetched."""
+    asked = getattr(error, "request", None)
+    url, address = str(getattr(asked, "url", "")), request.target.address or ""
+    if request.operation != "call" or getattr(asked, "method", "") != "GET" or not address:
+        return None
+    if urlsplit(url).netloc.rpartition("@")[2] == urlsplit(address).netloc.rpartition("@")[2]:
+        return None
+    failed = errors.RequestRefusedError(
+        f"Cannot fetch {shown_address(url)}, which the prompt names: {one_line(_words(error))}.",
+        next_step="Check that address, or put the file itself into the prompt.",
+    )
+    return refusals.completed(failed, request.target)
 
 
 def _words(error: BaseException) -> str:

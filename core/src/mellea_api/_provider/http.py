@@ -10,6 +10,7 @@ It works on httpx and on libraries with its interface (httpx2), through public a
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import json
@@ -18,10 +19,12 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any, Final, TypeVar
 
 from mellea_api._contract.errors import AnswerError, BackendUnavailableError
+from mellea_api._provider.answers import refuse_error
+from mellea_api._secrecy.secrets import one_line
 
 Client = TypeVar("Client")
 
-LARGEST_ANSWER: Final = 128 * 2**20
+LARGEST_ANSWER: Final = 16 * 2**20
 """Bytes of the largest answer that is read."""
 _LONGEST_LINE: Final = 4 * 2**20
 """Bytes of one event of a stream."""
@@ -80,6 +83,7 @@ class _Reading:
         self._line = 0 if asked or self._streamed else None
         self._last = b""
         self._read = 0
+        self._may_refuse = response.is_success and not self._streamed and self._end is None
 
     def checked(self, data: bytes) -> bytes:
         """Return a piece of the answer, if the answer is not too long by now."""
@@ -95,15 +99,21 @@ class _Reading:
                 raise AnswerError("a line of it does not end")
         if self._end is not None:
             self._last = (self._last + data[-_TAIL:])[-_TAIL:]
+        elif self._may_refuse and self._read <= _TAIL:
+            self._last += data
         return data
 
     def finish(self) -> None:
-        """Check that a stream was sent if one was asked for, and that it came to its end."""
+        """Check that an answer is no error, and that a stream came to its end."""
+        if self._may_refuse and self._read <= _TAIL and b'"error"' in self._last:
+            with contextlib.suppress(ValueError, RecursionError):  # the SDK says so itself
+                refuse_error(json.loads(self._last))
         if self._end is None or self._end.search(self._last):
             return
         if self._streamed and self._last.strip():
             raise BackendUnavailableError("the answer broke off before its end")
-        raise AnswerError(f"instead of a stream, it is {self._last[:60]!r}")
+        said = one_line(self._last.decode(errors="replace"), 60) if self._read <= _TAIL else "text"
+        raise AnswerError(f"instead of a stream, it is {said!r}")
 
 
 def _asks_for_stream(request: Any) -> bool:

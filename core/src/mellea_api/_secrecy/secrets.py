@@ -17,6 +17,7 @@ _IN_QUERY: Final = re.compile(
 _USER: Final = re.compile(r"^[^/\s'\"]+@")
 _SECRETIVE: Final = re.compile(r"\b(sk-|hf_|Bearer )[\w*.\-]{6,}")
 _MOST_TEXT: Final = 300
+_MOST_READ: Final = 2**16
 # A secret shorter than this is not searched for in other text: masking every "a" would destroy
 # messages and hide nothing.
 _SHORTEST_REDACTED: Final = 8
@@ -152,8 +153,18 @@ def shown_address(address: str) -> str:
     return _USER.sub(f"{_MASK}@", redact(address))
 
 
-def one_line(text: object) -> str:
-    """Return what a provider or an SDK said as one short line without a key."""
-    line = " ".join(redact(str(text)).split())
+def beginning(text: str) -> str:
+    """Return what is looked at of a text that may be megabytes long: no part of a last word."""
+    if len(text) <= _MOST_READ:
+        return text
+    return text[:_MOST_READ].rpartition(" ")[0] or text[:_MOST_READ]
+
+
+def one_line(text: object, length: int = _MOST_TEXT) -> str:
+    """Return what a provider or an SDK said as one short line without a key.
+
+    It masks first and cuts then: half a key is not recognized as one.
+    """
+    line = " ".join(redact(beginning(str(text))).split())
     line = _SECRETIVE.sub(_MASK, shown_address(line))
-    return line if len(line) <= _MOST_TEXT else f"{line[: _MOST_TEXT - 1]}…"
+    return line if len(line) <= length else f"{line[: length - 1]}…"

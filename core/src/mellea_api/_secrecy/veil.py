@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from traceback import walk_stack, walk_tb
 from typing import Any, Final, TypeVar
 
-from mellea_api._secrecy.secrets import Secret, redact
+from mellea_api._secrecy.secrets import Secret, one_line, redact
 
 Error = TypeVar("Error", bound=BaseException)
 
@@ -38,7 +38,7 @@ def veiled(error: Error) -> Error:
     if error.__cause__ is None and error.__suppress_context__:
         error.__context__ = None
     elif cause is not None and shows_secret(cause):
-        masked = RuntimeError(f"{type(cause).__name__}: {redact(str(cause))}")
+        masked = RuntimeError(f"{type(cause).__name__}: {one_line(words_of(cause))}")
         masked.__traceback__ = cause.__traceback__
         error.__cause__, error.__context__ = masked, None
     for reached in _reachable(error):
@@ -48,9 +48,27 @@ def veiled(error: Error) -> Error:
 
 def shows_secret(error: BaseException) -> bool:
     """Return whether an exception, or one that led to it, has a secret in text or attributes."""
-    # SDKs keep the body of an answer in an attribute, which error trackers show.
-    texts = (f"{found} {found.args!r} {vars(found)!r}" for found in _reachable(error))
-    return any(redact(text) != text for text in texts)
+    for found in _reachable(error):
+        try:
+            # SDKs keep the body of an answer in an attribute, which error trackers show.
+            text = f"{found} {found.args!r} {vars(found)!r}"
+        except RecursionError:  # a body that is nested deeply
+            return True
+        if redact(text) != text or words_of(found) != str(found):
+            return True
+    return False
+
+
+def words_of(error: BaseException) -> str:
+    """Return an exception's text without the input of pydantic's, which is cut in its middle.
+
+    Half a key is not recognized as one.
+    """
+    try:
+        wrong: Any = error.errors(include_input=False, include_url=False)  # type: ignore[attr-defined]
+        return "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in wrong)
+    except Exception:  # it is another one
+        return str(error)
 
 
 def chain(error: BaseException) -> Iterator[BaseException]:

@@ -20,6 +20,7 @@ from mellea_api._contract.descriptor import Endpoint
 from mellea_api._contract.errors import AnswerError, ConfigurationError, MelleaAPIError
 from mellea_api._options.pipeline import Rendered
 from mellea_api._secrecy.logs import run_id_var
+from mellea_api._secrecy.secrets import one_line
 from mellea_api._sessions._mellea.seams import (
     abort,
     lost_error,
@@ -249,7 +250,7 @@ class Following:
             # SDKs return the bare text of an answer that is not JSON, and Mellea ignores it.
             ignored = isinstance(piece, str | bytes) and (thunk._underlying_value or "") == before
             if ignored and piece.strip():
-                raise AnswerError(f"it is text that begins {piece[:60]!r}")
+                raise AnswerError(f"it is text that begins {one_line(piece, 60)!r}")
             return result
         raise failure
 

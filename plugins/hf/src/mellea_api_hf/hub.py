@@ -73,7 +73,7 @@ async def confirm(question: str, token: Any) -> None:
     """Ask the Hub something that it answers for free, whatever the answer holds."""
     answer = await get(question, token)
     if "html" in answer.headers.get("content-type", ""):  # a proxy's page
-        raise AnswerError(f"{answer.text[:60]!r} is a web page")
+        raise AnswerError(f"it is a web page: {answer.text}")
 
 
 async def check_model(model_id: str, revision: str | None, token: str | None) -> None:
@@ -83,7 +83,7 @@ async def check_model(model_id: str, revision: str | None, token: str | None) ->
     answer = await get(f"models/{place}", token)
     about: Any = answer.json()
     if not _is_model(about):
-        raise AnswerError(f"{answer.text[:60]!r} does not describe the model")
+        raise AnswerError(f"it does not describe the model: {answer.text}")
     if about.get("gated"):
         # transformers 5 would ask again without the token, and report the answer to that.
         await confirm(f"models/{about['id']}/auth-check", token)
@@ -103,7 +103,7 @@ async def search(words: str, limit: int, token: str | None) -> list[ModelInfo]:
     while True:
         page = answer.json()
         if not isinstance(page, list) or not all(map(_is_model, page)):
-            raise AnswerError(f"{answer.text[:60]!r} is no list of models")
+            raise AnswerError(f"it is no list of models: {answer.text}")
         found += page
         following = answer.links.get("next", {}).get("url", "")
         if len(found) >= limit or not following.startswith(str(answer.url.join("/"))):

@@ -20,7 +20,7 @@ from mellea_api import (
 from mellea_api.plugin import ErrorRequest, hookimpl
 
 _PREFIX: Final = re.compile(r"^(litellm\.)?(\w+Error: (litellm\.)?)*")
-_TRACEBACK: Final = re.compile(r"\s+Traceback \(most.*", re.DOTALL)
+_TRACEBACK: Final = re.compile(r"\sTraceback \(most.*", re.DOTALL)
 # What LiteLLM's classes mean, and codes in servers' answers that say more than the status.
 _MEANINGS: Final[Mapping[object, type[ProviderError]]] = {
     "ContentPolicyViolationError": ContentRefusedError,

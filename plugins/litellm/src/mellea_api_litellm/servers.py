@@ -40,7 +40,7 @@ async def model_names(request: Any, provider: str) -> list[str] | None:
     try:
         return [str(model[name]) for model in answer.json()[names]]
     except (ValueError, LookupError, TypeError) as error:
-        raise AnswerError(f"{answer.text[:60]!r} is no list of models") from error
+        raise AnswerError(f"it is no list of models: {answer.text}") from error
 
 
 _OPENAI_PATH: Final = ("models", "data", "id")

@@ -97,7 +97,7 @@ def translate_error(request: ErrorRequest) -> MelleaAPIError | None:
     for error in request.chain:
         if isinstance(error, ollama.ResponseError):
             status = error.status_code if error.status_code >= 300 else None
-            gone = status in (None, 404) and _NOT_FOUND.search(error.error)
+            gone = status in (None, 404) and _NOT_FOUND.search(error.error, 0, 1000)
             return request.answered(
                 status, error.error, headers, kind=ModelNotFoundError if gone else None
             )

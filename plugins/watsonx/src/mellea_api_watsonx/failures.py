@@ -130,7 +130,7 @@ def _by_answer(
     said = _read(text)
     if said is None:
         if status < 500 and status not in (401, 403, 407, 429):
-            return request.unreadable(f"HTTP {status} with {text[:60]!r}")
+            return request.unreadable(f"HTTP {status} with {text}")
         return request.answered(status, text, headers)
     return request.answered(status, said.words, headers, kind=_BY_CODE.get(said.code))
 
@@ -160,7 +160,7 @@ def _by_project(
     if said is None:
         if status < 400 or status >= 500:
             return request.answered(status, text, headers)
-        return request.unreadable(f"instead of the project, {text[:60]!r}")
+        return request.unreadable(f"instead of the project, {text}")
     status = said.status or status
     if status == 403:
         return PermissionDeniedError(

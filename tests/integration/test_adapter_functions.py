@@ -97,3 +97,14 @@ def test_the_adapters_options_win_over_nothing_else(on: Stage) -> None:
     assert on.values("temperature") == [0.0]
     assert on.values("seed") == [1]
     assert on.problems() == []
+
+
+def test_options_for_the_body_are_sent_beside_the_adapters_own(on: Stage) -> None:
+    """Mellea 0.6 gave the SDK two bodies, where a session or a call had one."""
+    thinks = {"thinking": True} if on.backend == "openai" else {}
+    call_adapter(on, top_k=3, **thinks)
+    assert on.values("top_k") == [3]
+    if thinks:
+        template = on.sent[-1]["chat_template_kwargs"]
+        assert template == {"adapter_name": "answerability", "enable_thinking": True}
+    assert on.problems() == []

@@ -13,7 +13,13 @@ import pytest
 from support.fake_plugins import backend, extension, registry
 
 import mellea_api
-from mellea_api import ModelNotFoundError, PluginError, Registry, RequestTimeoutError
+from mellea_api import (
+    ContentRefusedError,
+    ModelNotFoundError,
+    PluginError,
+    Registry,
+    RequestTimeoutError,
+)
 from mellea_api.plugin import BackendDescriptor, Target
 
 WritePlugin = Callable[[str], str]
@@ -232,9 +238,10 @@ def test_without_an_address_the_default_one_says_whose_server_it_is() -> None:
 
 
 def test_the_descriptor_says_which_finish_reasons_are_a_filters() -> None:
-    from mellea_api._sessions.call import _is_filtered
+    from mellea_api._sessions.choices import check_ends
 
     answer = {"choices": [{"finish_reason": "SAFETY"}]}
     about = BackendDescriptor(name="fake", summary="", filtered="SAFETY")
-    assert _is_filtered(answer, about.filtered)
-    assert not _is_filtered(answer, BackendDescriptor(name="fake", summary="").filtered)
+    with pytest.raises(ContentRefusedError):
+        check_ends(answer, about.filtered)
+    assert check_ends(answer, BackendDescriptor(name="fake", summary="").filtered)

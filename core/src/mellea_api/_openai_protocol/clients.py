@@ -53,6 +53,8 @@ def backend_class() -> Any:
     """Return Mellea's backend for this protocol, with careful clients."""
     from mellea.backends.openai import OpenAIBackend as Original
 
+    joins = hasattr(Original, "_merge_user_extra_body")
+
     class OpenAIBackend(Original):  # type: ignore[misc, unused-ignore]
         """Mellea's backend with careful clients; it makes one for each event loop."""
 
@@ -65,13 +67,22 @@ def backend_class() -> Any:
                 careful(_without_blanks(made)._client)
             return made
 
+        def _make_backend_specific_and_remove(self, *args: Any, **kwargs: Any) -> Any:
+            """Keep `extra_body` apart where Mellea (up to 0.6) has one of its own beside it."""
+            own = super()._make_backend_specific_and_remove(*args, **kwargs)
+            if joins or not kwargs.get("is_chat_context", args[1:2] == (True,)):
+                return own
+            return {"second_body" if key == "extra_body" else key: own[key] for key in own}
+
     return OpenAIBackend
 
 
 class _Completions(AsyncCompletions):
     """Raises if a stream breaks off, and if an answer with a good status is an error."""
 
-    async def create(self, *args: Any, **kwargs: Any) -> Any:
+    async def create(self, *args: Any, second_body: Any = None, **kwargs: Any) -> Any:
+        if second_body:
+            kwargs["extra_body"] = _joined(second_body, kwargs.get("extra_body") or {})
         answer = await super().create(*args, **kwargs)
         if hasattr(answer, "__aiter__"):
             answer._decoder = decoder = _Decoder(answer._decoder)
@@ -97,3 +108,12 @@ class _Decoder:
 
 def _is_last(chunk: Any) -> bool:
     return any(choice.finish_reason for choice in chunk.choices or ())
+
+
+def _joined(given: Mapping[str, Any], melleas: Mapping[str, Any]) -> dict[str, Any]:
+    """Join two bodies; Mellea's wins, since an adapter lives by it."""
+    joined = {**given, **melleas}
+    for key in given.keys() & melleas.keys():
+        if isinstance(given[key], Mapping) and isinstance(melleas[key], Mapping):
+            joined[key] = {**given[key], **melleas[key]}
+    return joined

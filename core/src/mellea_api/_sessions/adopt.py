@@ -13,6 +13,7 @@ assignment of `__class__`; a subclass that adds no storage of its own does neith
 
 from __future__ import annotations
 
+import functools
 import inspect
 import threading
 from collections.abc import Callable, Mapping
@@ -134,8 +135,24 @@ def _backend_members(cls: Any) -> dict[str, Any]:
         # Mellea's shows the server's address as it is, with a password.
         "__repr__": lambda backend: redact(cls.__repr__(backend)),
         "model_options": property(_get_options, _set_options),
+        **{
+            name: _tearing_down(getattr(cls, name))
+            for name in ("close", "aclose")
+            if hasattr(cls, name)
+        },
         **{name: seam_of(getattr(cls, name), endpoint) for name, endpoint in seams(cls)},
     }
+
+
+def _tearing_down(close: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Return a backend's `close` or `aclose`, which calls that are running are told of."""
+
+    @functools.wraps(close)
+    def closing(backend: Any) -> Any:
+        backend.__dict__[ATTRIBUTE].torn_down = True
+        return close(backend)
+
+    return closing
 
 
 def _session_members(cls: type) -> dict[str, Any]:

@@ -58,6 +58,7 @@ class Adoption:
         filters: The finish reasons that say that a content filter ended an answer.
         last: The options of the call that began last, on any thread.
         stop_watching: Ends what is changed in Mellea for this backend.
+        torn_down: Whether somebody closed the backend itself, maybe under a running call.
     """
 
     def __init__(
@@ -72,6 +73,7 @@ class Adoption:
         self.filters = pipeline.target.descriptor.filtered
         self.last: Rendered | None = None
         self.stop_watching: Callable[[], object] = lambda: None
+        self.torn_down = False
         self._translate = translate
         self._for_program = request.for_program
         self._lock = threading.Lock()
@@ -101,13 +103,8 @@ class Adoption:
                 began before.
         """
         with self._lock:
-            if self._closed and self not in begun_calls.get():
-                name = self.pipeline.target.backend
-                raise SessionClosedError(
-                    f"Cannot call the {name} backend: its session was cleaned up.",
-                    next_step="Start a new session.",
-                    backend=name,
-                )
+            if self.torn_down or (self._closed and self not in begun_calls.get()):
+                raise self._closed_error()
             self._running += 1
 
     def end(self) -> None:
@@ -176,6 +173,8 @@ class Adoption:
             # It may be bare, and may have come through frames of Mellea.
             return veiled(completed(error, target, self.timeout))
         what = f"{type(error).__name__}: {error}".rstrip(": ")
+        if self.torn_down:
+            return caused(self._closed_error(), error)
         known = self._translate(self._about(error)) if isinstance(error, Exception) else None
         if known is not None:
             typed = known
@@ -192,6 +191,14 @@ class Adoption:
         if expected and isinstance(error, Exception) and not shows_secret(error):
             return _of_both_classes(typed, error)
         return typed
+
+    def _closed_error(self) -> SessionClosedError:
+        name = self.pipeline.target.backend
+        return SessionClosedError(
+            f"Cannot call the {name} backend: it was closed.",
+            next_step="Start a new session.",
+            backend=name,
+        )
 
     def late(self) -> MelleaAPIError:
         """Return the error for a call that passed its deadline."""

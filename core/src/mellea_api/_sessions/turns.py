@@ -10,6 +10,7 @@ import contextlib
 import contextvars
 import functools
 import inspect
+import os
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
@@ -30,6 +31,8 @@ LEAVE_A_CONTEXT: Final = frozenset(
 _ALTERNATIVE: Final = "or give each thread or task a session.clone() of its own"
 _speaking: Final[dict[int, object]] = {}
 """By the id of a session or runtime, the token of the call that it is in."""
+if hasattr(os, "register_at_fork"):  # the child does not go on with its parent's calls
+    os.register_at_fork(after_in_child=_speaking.clear)
 _own: Final[contextvars.ContextVar[tuple[object, ...]]] = contextvars.ContextVar(
     "mellea_api_own_turns", default=()
 )
@@ -58,7 +61,7 @@ def turn(owner: object, *, backend: str | None, alternative: str) -> Iterator[ob
     try:
         yield token
     finally:
-        del _speaking[id(owner)]
+        _speaking.pop(id(owner), None)
 
 
 @contextlib.contextmanager

@@ -104,6 +104,13 @@ _COMMON: Final = (
     # -1: another seed each time, and so is 2**32 - 1, which is the same to llama.cpp; it keeps the
     # lowest 32 bits of anything above (tried with its server).
     *_in_options("seed", special=(-1,), maximum=2**32 - 2),
+    *OptionRule.levels(
+        "low medium high",
+        chat=("@@@thinking@@@", "think"),
+        models="*gpt-oss*",
+        source="ollama/ollama#11751 and docs.ollama.com/capabilities/thinking, 2026-08: gpt-oss "
+        "ignores true and false, and cannot stop thinking",
+    ),
     *OptionRule.sent(
         "thinking",
         key="@@@thinking@@@",

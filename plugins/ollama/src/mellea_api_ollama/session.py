@@ -7,17 +7,21 @@ the first question to a server.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
+import json
 import logging
 import re
 import time
-from collections.abc import AsyncGenerator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from mellea_api import AnswerError, MelleaAPIError, ModelNotFoundError
+from mellea_api import (
+    AnswerError,
+    MelleaAPIError,
+    ModelNotFoundError,
+)
 from mellea_api.plugin import (
     ErrorRequest,
     ModelInfo,
@@ -36,6 +40,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("mellea_api.ollama")
 
+_DESCRIBING = {"capabilities", "details", "model_info", "modelfile", "remote_model", "template"}
 _NOT_FOUND = re.compile(r"model.* not found")
 
 
@@ -43,20 +48,23 @@ _NOT_FOUND = re.compile(r"model.* not found")
 async def list_models(request: ModelsRequest) -> list[ModelInfo]:
     """Ask the server which models it has (`GET /api/tags`)."""
     async with _prepared(_Client(request.target.base_url), request) as client:
-        found = await client.list()
-    return [
-        ModelInfo(
-            id=model.model or "",
-            description=_about(model.details),
-            size=model.details.parameter_size if model.details else None,
-        )
-        for model in found.models
-    ]
+        return await _models(client)
 
 
-def _about(details: Any) -> str:
-    known = (details.family, details.quantization_level) if details else ()
-    return ", ".join(part for part in known if part)
+async def _models(client: _Client) -> list[ModelInfo]:
+    answer = await client._request(dict, "GET", "/api/tags")
+    with reading_answer():
+        return [_info(model) for model in answer["models"] or ()]
+
+
+def _info(model: Mapping[str, Any]) -> ModelInfo:
+    details = model.get("details") or {}
+    known = (details.get("family"), details.get("quantization_level"))
+    return ModelInfo(
+        id=model.get("model") or model["name"],
+        description=", ".join(part for part in known if part),
+        size=details.get("parameter_size"),
+    )
 
 
 @hookimpl
@@ -65,14 +73,16 @@ async def create_session(request: SessionRequest) -> MelleaSession:
     missing = False
     async with _prepared(_Client(request.target.base_url), request) as client:
         try:
-            found = await client.show(request.target.model_id)
-            if found.details is None:  # the SDK requires nothing of what every Ollama says
+            # The SDK's own way insists on parts that models in the cloud do not have.
+            asked = {"model": request.target.model_id}
+            found = await client._request(dict, "POST", "/api/show", json=asked)
+            if not found.keys() & _DESCRIBING:
                 raise AnswerError("it does not describe the model, as Ollama would")
         except ollama.ResponseError as error:
             if error.status_code != 404:
                 raise
             if not request.setting("pull"):
-                known = [model.model for model in (await client.list()).models if model.model]
+                known = [model.id for model in await _models(client)]
                 raise ModelNotFoundError(status=404, known=known) from error
             missing = True
     if missing:
@@ -146,32 +156,51 @@ class _Client(ollama.AsyncClient):
         options, lifted = _lift(options)
         return await super().generate(*args, options=options, **{**kwargs, **lifted})
 
-    async def _request(self, *args: Any, stream: bool = False, **kwargs: Any) -> Any:
-        # The one way of the SDK to its server; all that it streams here is a model's answer.
-        with reading_answer(), _causes_kept():
-            answer: Any = await super()._request(*args, stream=stream, **kwargs)
-        return whole(_parts(answer), lambda part: bool(part.done)) if stream else answer
+    async def _request_raw(self, *args: Any, **kwargs: Any) -> httpx.Response:
+        response: httpx.Response = await self._client.request(*args, **kwargs)
+        _raise_refusal(response)
+        return response
+
+    async def _request(self, cls: Any, *args: Any, stream: bool = False, **kwargs: Any) -> Any:
+        # The one way of the SDK to its server. Its own cuts a stream where Unicode ends a line,
+        # which may be inside a text, and loses an error that comes with a good status.
+        if stream:
+            return whole(self._pieces(cls, args, kwargs), lambda part: bool(part.done))
+        with reading_answer():
+            answer = (await self._request_raw(*args, **kwargs)).json()
+            if answer.get("done", True) is False:
+                raise AnswerError("it is not the whole answer")
+            return _part(cls, answer)
+
+    async def _pieces(self, cls: Any, args: Any, kwargs: Any) -> AsyncGenerator[Any]:
+        async with self._client.stream(*args, **kwargs) as response:
+            if not response.is_success:
+                await response.aread()
+                _raise_refusal(response)
+            begun: list[bytes] = []
+            async for data in response.aiter_bytes():
+                first, *lines = data.split(b"\n")
+                begun.append(first)
+                if lines:
+                    for line in (b"".join(begun), *lines[:-1]):
+                        if line.strip():
+                            yield _part(cls, json.loads(line))
+                    begun = lines[-1:]
+            if line := b"".join(begun).strip():
+                yield _part(cls, json.loads(line))
 
 
-@contextlib.contextmanager
-def _causes_kept() -> Iterator[None]:
-    """Keep what the SDK's errors came from, which has the answer's headers, and what was wrong.
+def _part(cls: Any, answer: Any) -> Any:
+    if error := answer.get("error"):
+        raise ollama.ResponseError(str(error))
+    return cls(**answer)
 
-    The SDK raises them `from None`, so that the next `raise` in a program's own `except` would
-    put that program's error in the place of what they came from.
-    """
+
+def _raise_refusal(response: httpx.Response) -> None:
     try:
-        yield
-    except Exception as error:
-        error.__cause__ = error.__cause__ or error.__context__
-        raise
-
-
-async def _parts(answer: AsyncGenerator[Any]) -> AsyncGenerator[Any]:
-    with _causes_kept():
-        async with contextlib.aclosing(answer) as parts:
-            async for part in parts:
-                yield part
+        response.raise_for_status()
+    except httpx.HTTPStatusError as error:
+        raise ollama.ResponseError(response.text, response.status_code) from error
 
 
 def _lift(options: Any) -> tuple[Any, dict[str, Any]]:
@@ -183,9 +212,14 @@ def _lift(options: Any) -> tuple[Any, dict[str, Any]]:
 
 def _prepared(client: Any, request: SessionRequest | ModelsRequest) -> Any:
     """Return a client of the SDK that reads with care, with the request's key."""
-    careful(client._client)  # the SDK has no other way to the client that it makes
+    http = careful(client._client)  # the SDK has no other way to the client that it makes
+    http.base_url = re.sub("/(api|v1)/*$", "/", str(http.base_url))  # the SDK adds /api itself
+    address = request.target.address or ""
+    url = httpx.URL(address if "//" in address else f"//{address}")
+    if url.username:  # the SDK drops them
+        http.auth = (url.username, url.password)
     if key := request.credential("api_key"):
-        client._client.headers["authorization"] = f"Bearer {key}"
+        http.headers["authorization"] = f"Bearer {key}"
     return client
 
 

@@ -36,7 +36,10 @@ def check_ends(answer: Any, filters: tuple[str, ...]) -> list[Any] | None:
         ContentRefusedError: If a content filter ended it.
         BackendUnavailableError: If the provider failed in the middle.
     """
-    choices = _reader(answer)("choices", "")
+    get = _reader(answer)
+    choices = get("choices", "")
+    if not choices and (error := get("error", None)):
+        raise BackendUnavailableError(str(_get(error, "message") or error))
     if choices is None:
         return []
     if not isinstance(choices, list):

@@ -281,6 +281,67 @@ def test_thinking_is_said_to_the_chat_template(
     assert bool(prompt) == bool(written)
 
 
+@pytest.mark.parametrize(
+    ("thinking", "written"),
+    [(True, "medium"), ("low", "low"), ("high", "high"), (False, ""), ("none", ""), ("xhigh", "")],
+)
+def test_a_template_that_knows_levels_alone_is_told_one_or_the_caller_that_it_is_not(
+    build: Callable[..., Path], thinking: Any, written: str
+) -> None:
+    template = "{{ messages[0].content }}{{ reasoning_effort }}"
+    session = mellea_api.start_session("hf", str(build(template=template)), unsupported="error")
+    options = {"thinking": thinking, "max_tokens": 2}
+    if not written:
+        with pytest.raises(mellea_api.OptionError, match="thinking is not a variable"):
+            session.chat("Hi", model_options=options)
+        return
+    seen: list[str] = []
+    model, tokenizer = session.backend._model, session.backend._tokenizer
+    handle = model.register_forward_pre_hook(
+        lambda _, args, kwargs: seen.append(tokenizer.decode(kwargs["input_ids"][0])),
+        with_kwargs=True,
+    )
+    try:
+        session.chat("Hi", model_options=options)
+    finally:
+        handle.remove()
+    assert seen[0] == f"Hi{written}"
+
+
+def chat_of(session: Any, options: dict[str, Any]) -> str:
+    return str(session.chat("Hi", model_options=options).content)
+
+
+def streamed_of(session: Any, options: dict[str, Any]) -> str:
+    return "".join(stream_chat(session, "Hi", model_options=options))
+
+
+REFUSING = """{% for m in messages %}
+{% if m['role'] == 'system' %}{{ raise_exception('no system role here') }}{% endif %}
+{% if (m['role'] == 'user') != (loop.index0 % 2 == 0) %}{{ raise_exception('no turns') }}{% endif %}
+{{ m['role'] }}: {{ m['content'] }}{% endfor %} assistant: """
+
+
+@pytest.mark.parametrize(
+    ("template", "options", "words"),
+    [
+        (REFUSING, {"system_prompt": "Be brief."}, "no system role here"),
+        ("{{ messages[0].content.nothing.at_all }}", {}, "nothing"),
+    ],
+)
+@pytest.mark.parametrize("way", [chat_of, streamed_of])
+def test_a_template_that_refuses_is_an_error_with_its_words(
+    build: Callable[..., Path],
+    template: str,
+    options: dict[str, Any],
+    words: str,
+    way: Callable[..., str],
+) -> None:
+    session = mellea_api.start_session("hf", str(build(template=template)))
+    with pytest.raises(mellea_api.RequestRefusedError, match=words):
+        way(session, {**options, "max_tokens": 2})
+
+
 def test_a_template_that_cannot_think_is_reported(
     session: Any, tiny: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -93,11 +93,28 @@ def test_every_common_option_is_sent_or_has_a_reason(name: str, endpoint: Endpoi
         ({"temperature": 0, "do_sample": False}, {"do_sample": False}),
         ({"temperature": 0.7, "do_sample": True}, {"temperature": 0.7, "do_sample": True}),
         ({"n": 1}, {}),
+        ({"length_penalty": 2.0}, {}),
+        ({"early_stopping": True, "num_beams": 1}, {"num_beams": 1}),
+        ({"length_penalty": 2.0, "num_beams": 3}, {"length_penalty": 2.0, "num_beams": 3}),
+        ({"epsilon_cutoff": 1}, {}),
+        ({"eta_cutoff": 0.0}, {}),
+        ({"eta_cutoff": 0.5}, {"eta_cutoff": 0.5, "do_sample": True}),
     ],
 )
 def test_what_generate_is_given(given: dict[str, Any], wire: dict[str, Any]) -> None:
     assert render(given).wire == wire
     assert render(given, endpoint="completion").wire == wire
+
+
+@pytest.mark.parametrize(
+    ("thinking", "switch"), [(True, True), ("low", True), ("none", False), (False, False)]
+)
+def test_the_switch_of_a_chat_template_is_reported_as_it_is_sent(
+    thinking: Any, switch: bool
+) -> None:
+    rendered = render({"thinking": thinking})
+    assert rendered.wire == {"chat_template_kwargs": {"enable_thinking": switch}}
+    assert rendered.options == {"@@@thinking@@@": thinking}
 
 
 @pytest.mark.parametrize(

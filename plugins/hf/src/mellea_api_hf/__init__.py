@@ -24,6 +24,7 @@ HF = BackendDescriptor(
     default_model=CATALOGUE[0].id,
     models=CATALOGUE,
     options=RULES,
+    drops_unknown="official",
     # huggingface_hub reads these variables, then the file that `hf auth login` writes
     # (huggingface_hub 0.36 and 1.33, `constants.py` and `utils/_auth.py`).
     credentials=CredentialField(

@@ -74,6 +74,12 @@ def _of_the_model(request: ErrorRequest, error: BaseException) -> MelleaAPIError
             f"There is not enough memory for the model {model!r}: {said}.",
             next_step="Use a smaller model, or clean up the sessions that hold others.",
         )
+    if type(error).__module__.startswith("jinja2"):
+        return RequestRefusedError(
+            f"The chat template of the model {model!r} refuses the conversation: {said}.",
+            next_step="Write a system prompt into the prompt, let user and assistant take turns, "
+            "or use a model whose template takes this.",
+        )
     if request.operation == "call" and isinstance(error, ValueError):
         if "model_kwargs" in text:
             return RequestRefusedError(said)

@@ -133,7 +133,7 @@ class Generation:
             places = _thinking_variables(thinking, declared)
             given = {**places, **given}
             # A model that cannot think needs no switch to be told not to.
-            if not places and thinking not in (False, "none"):
+            if not places and (thinking not in (False, "none") or _EFFORT in declared):
                 missing.append("thinking")
         if missing:
             unheard(
@@ -258,6 +258,9 @@ def _readable(result: Any) -> Any:
 # ------------------------------------------------------------------------ the chat template
 
 _THINKING_VARIABLES: Final = ("think", "thinking", "enable_thinking")
+_EFFORT: Final = "reasoning_effort"
+_LEVELS: Final = ("low", "medium", "high")
+"""What gpt-oss knows, whose template has no switch, and writes any word into the prompt."""
 
 
 @functools.lru_cache(maxsize=64)
@@ -291,6 +294,9 @@ def _thinking_variables(value: bool | str, declared: frozenset[str]) -> dict[str
     switch = next((name for name in _THINKING_VARIABLES if name in declared), None)
     if switch is not None:
         found[switch] = value not in (False, "none")
-    if "reasoning_effort" in declared and isinstance(value, str):
-        found["reasoning_effort"] = value
+    if _EFFORT in declared:
+        if value in _LEVELS or (switch and isinstance(value, str)):
+            found[_EFFORT] = value
+        elif value is True and not switch:
+            found[_EFFORT] = "medium"
     return found

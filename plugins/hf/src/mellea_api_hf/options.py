@@ -36,6 +36,11 @@ def greedy(value: float) -> Converted:
     return Converted(False)
 
 
+def switch(value: bool | str) -> Converted:
+    """Show the switch of a chat template, which is on or off, also where a level is given."""
+    return Converted(value, value not in (False, "none"))
+
+
 def sampled(value: float) -> Converted:
     """Switch sampling on, without which the value has no effect."""
     return Converted(value, options={"do_sample": True}, wires={"do_sample": True})
@@ -124,7 +129,9 @@ _COMMON: Final = (
     OptionRule(
         name="thinking",
         chat=("@@@thinking@@@", f"{TEMPLATE}.enable_thinking"),
-        reason="a variable of the model's chat template, whichever of its names that has",
+        convert=switch,
+        reason="a variable of the model's chat template, whichever of its names that has; a level "
+        "goes to its reasoning_effort too, if it has that",
         source="mellea 0.8.0, backends/huggingface.py, _filter_for_chat_template",
     ),
     *_refused("thinking", "the raw endpoint has no chat template", _MELLEA),
@@ -192,6 +199,17 @@ _NATIVE: Final = (
         reason="an option that shapes sampling says so too",
     ),
     *_sampling("typical_p", type="number", minimum=0, maximum=1, exclusive_minimum=True),
+    *(
+        rule
+        for name in ("epsilon_cutoff", "eta_cutoff")
+        for rule in _arguments(
+            name,
+            convert=Converted.unsaid,
+            type="number",
+            requires={name: (0, 1)},
+            reason="0 and 1 cut nothing off; nothing is sent",
+        )
+    ),
     *_sampling("epsilon_cutoff eta_cutoff", type="number", minimum=0, maximum=1),
     *_sampling("top_h", f"{_NEWER}; ", type="number", minimum=0, maximum=1, exclusive_minimum=True),
     *_arguments("num_beams", type="integer", minimum=1, requires={"stream": (None, False)}),
@@ -213,6 +231,12 @@ _NATIVE: Final = (
         minimum=1,
     ),
     *_arguments("encoder_repetition_penalty", type="number", minimum=0, exclusive_minimum=True),
+    *OptionRule.refused(
+        "length_penalty early_stopping",
+        "it counts only in a search over beams: give num_beams",
+        requires={"num_beams": (None, 1)},
+        source=_GENERATE,
+    ),
     *_arguments("length_penalty", type="number"),
     *_arguments("guidance_scale", type="number", minimum=1),
     *_arguments("max_time", type="seconds"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from attrs import evolve
 from support.fake_options import described, problems, render, target
 
 from mellea_api import OptionError
@@ -198,3 +199,19 @@ def test_unknown_pass_passes_unknown_names_and_still_checks_the_known() -> None:
     report = render({"whatever": 1}, unknown="pass").report
     assert report.wire == {"body": {"whatever": 1}}
     assert set(problems({"whatever": 1, "top_p": 5}, unknown="pass")) == {"top_p"}
+
+
+def test_unknown_pass_drops_and_reports_what_a_server_would_not_be_sent_by_mellea() -> None:
+    about = evolve(
+        described().descriptor, drops_unknown="compatible", official_hosts="fake.invalid"
+    )
+    for address, wire in (("http://fake.invalid", {"whatever": 1}), ("http://x", {})):
+        where = Target(descriptor=about, model_id="small-1", base_url=address)
+        rendered = OptionPipeline(where, unknown="pass").render({"whatever": 1}, "chat")
+        decision = rendered.report.decision("whatever")
+        assert rendered.report.wire == wire
+        assert (decision is None) is bool(wire)
+        assert not decision or decision.outcome == "dropped"
+        # Asked for by name, it is sent.
+        given = {"extra": {"whatever": 1}}
+        assert OptionPipeline(where).render(given, "chat").report.wire == {"whatever": 1}

@@ -497,6 +497,8 @@ class BackendDescriptor(_Checked):
         models: The catalogue, the default model first.
         closed: Whether the catalogue has all models there are: the core then refuses other ids.
         retirements: Which models the provider shuts down, and when.
+        drops_unknown: Servers, by kind or dialect, that names of options which nobody knows are
+            not sent to under `unknown="pass"`, since Mellea's own class does not send them.
         filtered: Finish reasons that say that a content filter ended an answer.
         listing_needs: Where a provider's models are listed for those with credentials alone:
             `always`; `compatible`, where the server is not the provider's own; or `never`.
@@ -530,6 +532,7 @@ class BackendDescriptor(_Checked):
     models: tuple[ModelInfo, ...] = field(default=(), converter=as_tuple)
     closed: bool = False
     retirements: tuple[Retirement, ...] = field(default=(), converter=as_tuple)
+    drops_unknown: tuple[str, ...] = field(default=(), converter=as_tuple)
     filtered: tuple[str, ...] = field(default=("content_filter",), converter=as_tuple)
     listing_needs: Literal["always", "compatible", "never"] = "always"
     list_variables: tuple[str, ...] = field(default=(), converter=as_tuple)

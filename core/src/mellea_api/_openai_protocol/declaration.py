@@ -83,6 +83,7 @@ class OpenAICompatible(BackendDescriptor):
     tested: Mapping[str, str] = field(factory=lambda: {"openai": "3.57.0"})
     contract_version: int = 2
     full_base_url: bool = True
+    drops_unknown: tuple[str, ...] = ("openai",)
     arguments_of: tuple[str, ...] = ("mellea.backends.openai:OpenAIBackend", "openai:OpenAI")
 
     def __attrs_post_init__(self) -> None:

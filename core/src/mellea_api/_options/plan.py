@@ -116,6 +116,7 @@ class Plan:
     Attributes:
         spellings: The name (canonical, or native) of every spelling that is understood here.
         secrets: The names of credentials, which are no options: reports show options.
+        passes: Whether names that mean nothing here are sent, under `unknown="pass"`.
         entries: The rules that hold, by the option's name; the first whose `requires` is met
             counts.
         unmet: Why the rules for an option do not hold, if a user would want to know.
@@ -128,6 +129,7 @@ class Plan:
         self.secrets = frozenset(
             field.name for field in target.descriptor.credentials if field.secret
         )
+        self.passes = not {*target.servers} & {*target.descriptor.drops_unknown}
         self.entries: dict[str, list[Entry]] = {}
         self.unmet: dict[str, str] = {}
         self.spellings: dict[str, str] = dict(SPELLINGS)

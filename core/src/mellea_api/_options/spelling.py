@@ -97,7 +97,8 @@ def canonicalise(
         elif key in INTERNAL or key.startswith("@@@"):
             groups.setdefault(key, []).append((key, value))
         elif unknown == "pass":
-            groups.setdefault(EXTRA + key, []).append((key, value))
+            name = EXTRA + key if plan.passes else key
+            groups.setdefault(name, []).append((key, value))
         else:
             path = key if key.isprintable() and 0 < len(key) <= _LONGEST_NAME else shown(key)
             problems.append(OptionProblem(path, f"is not known{_nearest(key, plan)}"))

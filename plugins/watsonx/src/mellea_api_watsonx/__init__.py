@@ -45,6 +45,7 @@ WATSONX = BackendDescriptor(
     default_model=CATALOGUE[0].id,
     models=CATALOGUE,
     options=RULES,
+    drops_unknown=("official", "compatible"),
     credentials=(_KEY, _PROJECT, _USER),
     settings=(
         Setting(

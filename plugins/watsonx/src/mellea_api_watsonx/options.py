@@ -103,10 +103,14 @@ _RESERVED: Final = {
 
 _OFF: Final = (False, "none")
 _GRANITE_3: Final = ("*granite-3-2*", "*granite-3-3*", "*granite-3.2*", "*granite-3.3*")
+# Of models that are named here alone: newer ones of these families reason (granite 4.2, Mistral
+# Small 4).
 _PLAIN: Final = (
-    *("ibm/granite-4*", "ibm/granite-3-2b*", "ibm/granite-3-8b*", "ibm/granite-13b*"),
-    *("ibm/granite-8b*", "meta-llama/*", "google/flan*"),
-    *("mistralai/mistral-*", "mistralai/mixtral*"),
+    *("ibm/granite-4-micro*", "ibm/granite-4-h-*", "ibm/granite-4-0*", "ibm/granite-4-1*"),
+    *("ibm/granite-3-2b*", "ibm/granite-3-8b*", "ibm/granite-13b*", "ibm/granite-8b*"),
+    *("meta-llama/llama-2*", "meta-llama/llama-3*", "meta-llama/llama-4*"),
+    *("meta-llama/llama-guard*", "google/flan*", "mistralai/mistral-small-3*"),
+    *("mistralai/mistral-medium-2505", "mistralai/mistral-large*", "mistralai/mixtral*"),
 )
 _TEMPLATE: Final = "chat_template_kwargs.thinking"
 _EFFORT: Final = "reasoning_effort"

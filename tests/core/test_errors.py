@@ -128,7 +128,7 @@ def test_an_errors_text_and_facts_hold_no_living_secret(kind: type[MelleaAPIErro
 def test_the_problems_of_options_hold_no_living_secret() -> None:
     secret = Secret("sk-very-secret-0123456789", source="argument")
     problem = OptionProblem(secret.reveal(), f"is not {secret.reveal()}")
-    assert (problem.path, problem.message) == ("[secret]", "is not [secret]")
+    assert problem == (problem.path, problem.message) == ("[secret]", "is not [secret]")
 
 
 def test_option_errors_can_be_told_problem_by_problem() -> None:

@@ -54,16 +54,20 @@ def test_error_lists_all_that_is_not_supported() -> None:
     assert found["min_p"] == "is not supported: only big models have it"
 
 
-def test_the_policy_of_a_call_wins_over_that_of_the_defaults_and_of_the_session(
+def test_the_policy_of_a_call_wins_over_that_of_the_session(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     assert problems({"min_p": 0.1, "unsupported": "error"}, "drop")
-    session = OptionPipeline(target(), policy="drop")
-    session.set_defaults({"unsupported": "error"})
+    session = OptionPipeline(target(), policy="error")
     with pytest.raises(OptionError):
         session.render({"min_p": 0.1}, "chat")
     session.render({"min_p": 0.1, "unsupported": "drop"}, "chat")
     assert not caplog.records
+
+
+def test_the_policy_of_a_session_is_no_option_of_it() -> None:
+    with pytest.raises(OptionError, match="is an argument of a session"):
+        OptionPipeline(target()).set_defaults({"unsupported": "error"})
 
 
 def test_an_error_of_a_plugin_that_lists_no_problems_comes_through() -> None:

@@ -55,8 +55,8 @@ def start(write_plugin: Callable[[str], str]) -> Callable[..., Any]:
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ({"model": "x"}, "no argument 'model'. Did you mean 'model_id'?"),
-        ({"backend": "x"}, "no argument 'backend'. Did you mean 'backend_name'?"),
+        ({"model": "x"}, "no argument 'model' here. Did you mean 'model_id'?"),
+        ({"backend": "x"}, "no argument 'backend' here. Did you mean 'backend_name'?"),
         ({"modle_id": "x"}, "Did you mean 'model_id'?"),
         ({"api_kye": "x"}, "Did you mean 'api_key'?"),
         ({"pul": True}, "Did you mean 'pull'?"),
@@ -91,7 +91,7 @@ def test_a_list_of_models_takes_declared_settings_alone(
 
     assert [model.id for model in listed(hub="me")] == ["'me'"]
     assert [model.id for model in listed(pull=True)] == ["None"]
-    with pytest.raises(ConfigurationError, match=r"Cannot list the models .* 'color'"):
+    with pytest.raises(ConfigurationError, match="no argument 'color'"):
         listed(color="blue")
     with pytest.raises(ConfigurationError, match="Give True or False or text"):
         listed(hub=3)

@@ -58,7 +58,7 @@ def start_session(
         ctx: A context of Mellea to go on with; not together with `context_type`.
         context_type: `simple` (each call alone; the default) or `chat` (a conversation).
         model_options: Defaults for every call of the session. Beside options, `extra` may hold
-            a dict of provider options that are passed on unchecked, and `unsupported` a policy.
+            a dict of provider options that are passed on unchecked.
         plugins: Plugins of Mellea, for this session only; needs a Mellea that has them.
         allow_context_type_change: As in Mellea; needs a Mellea that has it.
         base_url: The server's address, instead of the environment's or the default one.

@@ -389,7 +389,7 @@ class CredentialRequest(ProviderRequest):
         """
         used = any(found.status != "not-needed" for found in self.findings)
         default = "The provider takes the credentials." if used else "The provider answers."
-        return self._report("present" if used else "not-needed", said or default, checked=True)
+        return self.report("present" if used else "not-needed", said or default, checked=True)
 
     def unchecked(self, why: str) -> CredentialReport:
         """Return the report of a plugin that cannot know whether the credentials work.
@@ -397,9 +397,18 @@ class CredentialRequest(ProviderRequest):
         Args:
             why: The reason: a sentence.
         """
-        return self._report("unchecked", why, checked=False)
+        return self.report("unchecked", why)
 
-    def _report(self, status: CredentialStatus, said: str, *, checked: bool) -> CredentialReport:
+    def report(
+        self, status: CredentialStatus, said: str, *, checked: bool = False
+    ) -> CredentialReport:
+        """Return a report with any other status.
+
+        Args:
+            status: The outcome.
+            said: A sentence for people, with what to do next.
+            checked: Whether the provider was asked, and said so.
+        """
         return CredentialReport(
             backend=self.target.backend,
             status=status,

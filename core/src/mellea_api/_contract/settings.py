@@ -54,15 +54,7 @@ def check_listing(descriptor: BackendDescriptor, settings: Iterable[str]) -> Non
         ConfigurationError: If there is one.
     """
     if descriptor.settings:
-        declared = {setting.name for setting in descriptor.settings}
-        for name in settings:
-            if name not in declared:
-                raise ConfigurationError(
-                    f"Cannot list the models of the {descriptor.name} backend: it has no argument "
-                    f"{name!r}.",
-                    next_step=_step(descriptor, name, ()),
-                    backend=descriptor.name,
-                )
+        refuse_unknown(descriptor, settings, {setting.name for setting in descriptor.settings})
 
 
 def check_arguments(descriptor: BackendDescriptor, settings: Collection[str]) -> None:
@@ -73,27 +65,21 @@ def check_arguments(descriptor: BackendDescriptor, settings: Collection[str]) ->
     Raises:
         ConfigurationError: If there is one.
     """
-    if not settings:
-        return
-    import importlib
+    scopes = {setting.name: setting.scope for setting in descriptor.settings}
+    refuse_unknown(descriptor, [name for name in settings if scopes.get(name) == "models"])
+    others = [name for name in settings if name not in scopes]
+    if others and descriptor.arguments_of:
+        import pkgutil
 
-    listing = {setting.name for setting in descriptor.settings if setting.scope == "models"}
-    refuse_unknown(descriptor, [name for name in settings if name in listing])
-    declared = {setting.name for setting in descriptor.settings}
-    others = [name for name in settings if name not in declared]
-    if not others or not descriptor.arguments_of:
-        return
-    known: set[str] = set()
-    for place in descriptor.arguments_of:
-        module, _, attribute = place.partition(":")
-        known |= keyword_arguments(getattr(importlib.import_module(module), attribute))[0]
-    refuse_unknown(descriptor, others, known)
+        functions = map(pkgutil.resolve_name, descriptor.arguments_of)
+        known = frozenset().union(*(keyword_arguments(function)[0] for function in functions))
+        refuse_unknown(descriptor, others, known)
 
 
 def refuse_unknown(
     descriptor: BackendDescriptor, names: Iterable[str], known: Collection[str] = ()
 ) -> None:
-    """Refuse arguments of a session that are not known.
+    """Refuse arguments that are not known.
 
     Args:
         descriptor: The backend.
@@ -106,8 +92,7 @@ def refuse_unknown(
     for name in names:
         if name not in known:
             raise ConfigurationError(
-                f"Cannot start a session on the {descriptor.name} backend: it has no argument "
-                f"{name!r}.",
+                f"The {descriptor.name} backend has no argument {name!r} here.",
                 next_step=_step(descriptor, name, known),
                 backend=descriptor.name,
             )

@@ -151,7 +151,12 @@ def _first_value(
     """Return what the first place holds that has a value; no variable has it in the open."""
     secret: Secret | None
     for name, source, is_file in _set_variables(field):
-        value = os.environ[name] if not is_file else read_file(os.environ[name].strip(), source)
+        value = os.environ[name]
+        try:
+            value = read_file(value.strip()) if is_file else value
+        except UnusableFileError as error:
+            error.source = source
+            raise
         secret = Secret(value, source=source, masked=field.secret)
         del value
         if secret:
@@ -159,12 +164,10 @@ def _first_value(
     if vault is not None and (secret := vault(CredentialQuery(target=target, field=field))):
         return secret
     kept = token_path(field.token_file) if field.token_file else None
-    if kept is not None:
+    if kept is not None and os.path.exists(kept):
         source = f"{_TOKEN_FILE}{kept}"
         try:
             return Secret(read_file(kept), source=source, masked=field.secret)
-        except FileNotFoundError:
-            pass  # nobody logged in
         except UnusableFileError as error:
             notes.append(f"{source}: {error}")
     if not field.secret or keyring is None or not system_keyring.installed():
@@ -232,64 +235,48 @@ def _from_argument(target: Target, field: CredentialField, given: Any) -> Secret
 
 
 class UnusableFileError(ValueError):
-    """A file that holds no credential; says why, and shows nothing of its content.
+    """A file that holds no credential; says why, and shows nothing of its content."""
 
-    Args:
-        why: Why it cannot be used.
-        source: What a report calls the file.
-    """
-
-    def __init__(self, why: str, source: str = "") -> None:
-        super().__init__(why)
-        self.source = source
+    source = ""
+    """What a report calls the file."""
 
 
-def read_file(path: str, source: str = "") -> str:
+def read_file(path: str) -> str:
     """Return the text of a file that holds one credential.
 
     Args:
         path: Its path; `~` stands for the user's folder.
-        source: What a report calls the file, if it must be there.
 
     Raises:
-        FileNotFoundError: If there is no such file, and it need not be there.
         UnusableFileError: If it cannot be read, is empty, not a regular file, larger than
             `MOST_BYTES`, or not UTF-8 text.
     """
+    # Nonblocking: a named pipe may have no writer.
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    place = os.path.expanduser(path)
     try:
-        text = _content(os.path.expanduser(path))
+        with open(place, "rb", opener=lambda name, _: os.open(name, flags)) as file:
+            regular = stat.S_ISREG(os.fstat(file.fileno()).st_mode)
+            content = file.read(MOST_BYTES + 1) if regular else b""
+        text = content.decode("utf-8-sig")
     except FileNotFoundError:
-        if not source:
-            raise
         why = "there is no such file"
-    except IsADirectoryError:
-        why = "it is not a regular file"
     except OSError as error:
         why = f"it cannot be read ({error.strerror or error})"
     except UnicodeDecodeError:
         why = "it is not UTF-8 text"
-    except UnusableFileError as error:
-        why = str(error)
     else:
-        return text
-    raise UnusableFileError(why, source)
-
-
-def _content(path: str) -> str:
-    # Nonblocking: a named pipe may have no writer.
-    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-    with open(path, "rb", opener=lambda name, _: os.open(name, flags)) as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise UnusableFileError("it is not a regular file")
-        content = file.read(MOST_BYTES + 1)
-    if len(content) > MOST_BYTES:
-        raise UnusableFileError(f"it is larger than {MOST_BYTES} bytes")
-    text = content.decode("utf-8-sig")
-    if "\0" in text:
-        raise UnusableFileError("it is not UTF-8 text")
-    if not text.strip():
-        raise UnusableFileError("it is empty")
-    return text
+        if not regular:
+            why = "it is not a regular file"
+        elif len(content) > MOST_BYTES:
+            why = f"it is larger than {MOST_BYTES} bytes"
+        elif "\0" in text:
+            why = "it is not UTF-8 text"
+        elif not text.strip():
+            why = "it is empty"
+        else:
+            return text
+    raise UnusableFileError(why)
 
 
 def shown_path(path: str) -> str:

@@ -20,6 +20,7 @@ from mellea_api._contract.errors import (
     PermissionDeniedError,
     RequestTimeoutError,
 )
+from mellea_api._contract.refusals import completed
 from mellea_api._contract.reports import CredentialFinding, CredentialReport, CredentialStatus
 from mellea_api._contract.requests import CredentialRequest, Target
 
@@ -132,14 +133,13 @@ def missing_error(
             steps.append(f"Set {field.variables[0]}{argument}.")
     helps = list(dict.fromkeys(field.help for field in fields if field.help))
     beside = f" Not everything could be looked at: {'; '.join(notes)}." if notes else ""
-    return CredentialError(
+    error = CredentialError(
         f"Cannot use the {target.backend} backend: there is no {', no '.join(missing)}.{beside}",
         next_step=" ".join((*steps, *helps)),
-        backend=target.backend,
-        model_id=target.model_id,
         field=fields[0].name,
         variables=tuple(name for field in fields for name in field.variables),
     )
+    return completed(error, target)
 
 
 def malformed_error(
@@ -154,15 +154,13 @@ def malformed_error(
         why: What is wrong with it.
     """
     origin = "given as an argument" if source == "argument" else f"from {source}"
-    return CredentialError(
+    error = CredentialError(
         f"Cannot use the {target.backend} backend: the {field.name} {origin} cannot be used: "
         f"{why}.",
         next_step=f"Correct it. {field.help}".strip(),
-        backend=target.backend,
-        model_id=target.model_id,
         field=field.name,
-        variables=field.variables,
     )
+    return completed(error, target)
 
 
 # ---- reports
@@ -174,15 +172,15 @@ def report_from_fields(request: CredentialRequest) -> CredentialReport:
     statuses = {finding.status for finding in request.findings}
     if error is not None:
         status: CredentialStatus = "malformed" if "malformed" in statuses else "missing"
-        return _report(request, status, str(error))
+        return request.report(status, str(error))
     if statuses <= {"not-needed"}:
-        return _report(request, "not-needed", "No credentials are needed.")
+        return request.report("not-needed", "No credentials are needed.")
     tried = (
         f"the {request.target.backend} plugin cannot try it"
         if request.probe
         else "it was not tried"
     )
-    return _report(request, "present", f"All that is needed is there; {tried}.")
+    return request.report("present", f"All that is needed is there; {tried}.")
 
 
 def report_from_error(request: CredentialRequest, error: MelleaAPIError) -> CredentialReport:
@@ -190,7 +188,7 @@ def report_from_error(request: CredentialRequest, error: MelleaAPIError) -> Cred
     status = _status(request, error)
     answered = getattr(error, "status", None) is not None
     checked = status in ("rejected", "expired", "forbidden") or (status == "missing" and answered)
-    report = _report(request, status, str(error), checked=checked)
+    report = request.report(status, str(error), checked=checked)
     name = getattr(error, "field", None)
     if not checked or name is None:
         return report
@@ -215,15 +213,3 @@ def _status(request: CredentialRequest, error: MelleaAPIError) -> CredentialStat
     if re.search(r"\bexpired\b", error.reason, re.IGNORECASE):
         return "expired"
     return "rejected" if isinstance(error, CredentialError) else "forbidden"
-
-
-def _report(
-    request: CredentialRequest, status: CredentialStatus, message: str, *, checked: bool = False
-) -> CredentialReport:
-    return CredentialReport(
-        backend=request.target.backend,
-        status=status,
-        fields=request.findings,
-        message=message,
-        checked=checked,
-    )

@@ -147,9 +147,9 @@ class OptionPipeline:
                     given = call.copy()
                     for name in changeable:
                         given[name] = own(given[name])
-                    return Rendered(sent, lambda: self._report(defaults, given, endpoint)[0])
-        report, policy = self._report(defaults, call, endpoint)
-        self._apply_policy(report.decisions, policy)
+                    return Rendered(sent, lambda: self._report(defaults, given, endpoint))
+        report = self._report(defaults, call, endpoint)
+        self._apply_policy(report.decisions, call.get("unsupported", self.policy))
         return Rendered(own(dict(report.options)), report)
 
     def _remember(self, defaults: Given, shape: tuple[Any, ...]) -> Recipe | None:
@@ -165,7 +165,7 @@ class OptionPipeline:
 
     def _report(
         self, defaults: Given, call: Mapping[str, Any], endpoint: Endpoint
-    ) -> tuple[NormalizedOptions, Policy]:
+    ) -> NormalizedOptions:
         plan = plan_for(self.target, endpoint)
         given = merge(defaults, canonicalise(call, plan, unknown=self.unknown))
         request = OptionsRequest(
@@ -185,7 +185,7 @@ class OptionPipeline:
             problems += error.problems
         if problems:
             raise completed(OptionError(problems=problems), self.target)
-        return _with_removed(report, given, request), given.policy or self.policy
+        return _with_removed(report, given, request)
 
     def _apply_policy(self, decisions: Iterable[OptionDecision], policy: Policy) -> None:
         dropped = [decision for decision in decisions if decision.outcome == "dropped"]

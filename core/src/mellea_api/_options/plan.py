@@ -87,8 +87,8 @@ def apply_rules(request: OptionsRequest) -> NormalizedOptions:
 def plan_for(target: Target, endpoint: Endpoint) -> Plan:
     """Return the compiled plan for a target; compiled once for those that share it."""
     rules = target.descriptor.options
-    what = _describe(target, endpoint)
-    key = (id(rules), what, target.servers, target.mellea_version, endpoint)
+    about = (target.backend, target.model_id, target.servers, target.mellea_version)
+    key = (id(rules), *about, endpoint)
     found = _plans.get(key)
     if found is None or found.rules is not rules:
         if len(_plans) >= _MOST_PLANS:

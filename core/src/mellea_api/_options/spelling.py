@@ -18,8 +18,10 @@ from mellea_api._options.rules import EXTRA, own
 Unknown = Literal["error", "pass"]
 
 _POLICIES: Final[tuple[Policy, ...]] = get_args(Policy)
-
-
+_POLICY: Final = (
+    "is an argument of a session; among the options of one call it must be one of "
+    f"{', '.join(_POLICIES)}"
+)
 _CREDENTIAL: Final = (
     "is a credential, and reports show options: give {name}= to start_session, or set its variable"
 )
@@ -36,7 +38,6 @@ class Given:
     Args:
         values: Values by canonical name.
         origins: Where each came from.
-        policy: What the dict itself says about unsupported options, if anything.
         problems: What is wrong: an unknown name, or one option given under two names with
             different values.
         recipes: The pipeline's notes on how calls of each shape are rendered over these
@@ -45,7 +46,6 @@ class Given:
 
     values: dict[str, Any] = field(factory=dict)
     origins: dict[str, Origin] = field(factory=dict)
-    policy: Policy | None = None
     problems: tuple[OptionProblem, ...] = ()
     recipes: dict[tuple[Any, ...], Recipe | None] = field(
         factory=dict, init=False, eq=False, repr=False
@@ -63,24 +63,19 @@ def canonicalise(
 
     Args:
         options: As a user gives them. `extra` may hold a dict of names that are passed on
-            unchecked, `unsupported` the policy for this dict.
+            unchecked, `unsupported` the policy for one call.
         plan: Knows the spellings.
         source: Whether these are the session's defaults or a call's options.
         unknown: What to do with a name that means nothing here.
     """
     groups: dict[str, list[tuple[str, Any]]] = {}
     problems: list[OptionProblem] = []
-    policy: Policy | None = None
     for key, value in _items("model_options", options, problems):
         if not isinstance(key, str):
             problems.append(OptionProblem(shown(key), "is not text, and names of options are"))
         elif key == "unsupported":
-            if isinstance(value, str) and value in _POLICIES:
-                policy = _POLICIES[_POLICIES.index(value)]
-            else:
-                problems.append(
-                    OptionProblem(key, f"must be one of {', '.join(_POLICIES)}, not {shown(value)}")
-                )
+            if source == "default" or not isinstance(value, str) or value not in _POLICIES:
+                problems.append(OptionProblem(key, f"{_POLICY}, not {shown(value)}"))
         elif key == "extra":
             for name, item in _items(key, {} if value is None else value, problems):
                 path = f"extra[{name!r}]"
@@ -112,7 +107,7 @@ def canonicalise(
         else:
             values[name] = own(value)
             origins[name] = Origin(spelling, source, note)
-    return Given(values, origins, policy, tuple(problems))
+    return Given(values, origins, tuple(problems))
 
 
 def _items(path: str, given: Any, problems: list[OptionProblem]) -> list[tuple[Any, Any]]:
@@ -181,8 +176,7 @@ def merge(defaults: Given, call: Given) -> Given:
             values[name] = {**below, **above}
     origins = {**defaults.origins, **call.origins}
     values = {name: value for name, value in values.items() if value is not None}
-    problems = defaults.problems + call.problems
-    return Given(values, origins, call.policy or defaults.policy, problems)
+    return Given(values, origins, defaults.problems + call.problems)
 
 
 def overlay(under: Mapping[str, Any], over: Mapping[str, Any], target: Target) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args, overload
 
 from mellea_api._api.arguments import one_of, policy_of, seconds, target_and_credentials
 from mellea_api._api.environment import DEFAULT_BACKEND, checked_run_id
@@ -20,10 +20,70 @@ from mellea_api._secrecy.veil import hidden, hide
 
 if TYPE_CHECKING:
     from mellea import MelleaSession
+    from mellea.core import Context
+    from mellea.stdlib.context import ChatContext, SimpleContext
 
     from mellea_api._registry.backend import Backend
 
+ContextT = TypeVar("ContextT", bound="Context")
 
+
+# As of Mellea's own function, the type of the session's context follows from the arguments.
+@overload
+def start_session(
+    backend_name: str,
+    model_id: Any,
+    ctx: ContextT,
+    *,
+    allow_context_type_change: Literal[False] | None = ...,
+    **arguments: Any,
+) -> MelleaSession[ContextT]: ...
+@overload
+def start_session(
+    backend_name: str = ...,
+    model_id: Any = ...,
+    *,
+    ctx: ContextT,
+    allow_context_type_change: Literal[False] | None = ...,
+    **arguments: Any,
+) -> MelleaSession[ContextT]: ...
+@overload
+def start_session(
+    backend_name: str = ...,
+    model_id: Any = ...,
+    ctx: None = ...,
+    *,
+    context_type: Literal["chat"],
+    allow_context_type_change: Literal[False] | None = ...,
+    **arguments: Any,
+) -> MelleaSession[ChatContext]: ...
+@overload
+def start_session(
+    backend_name: str = ...,
+    model_id: Any = ...,
+    ctx: None = ...,
+    *,
+    context_type: Literal["simple"] | None = ...,
+    model_options: Mapping[str, Any] | None = ...,
+    plugins: Sequence[Any] | None = ...,
+    allow_context_type_change: Literal[False] | None = ...,
+    base_url: str | None = ...,
+    timeout: float | None = ...,
+    unsupported: Policy | None = ...,
+    unknown: Unknown = ...,
+    run_id: str | None = ...,
+    registry: Registry | None = ...,
+    **backend_kwargs: Any,
+) -> MelleaSession[SimpleContext]: ...
+@overload
+def start_session(
+    backend_name: str = ...,
+    model_id: Any = ...,
+    ctx: Context | None = ...,
+    *,
+    allow_context_type_change: bool,
+    **arguments: Any,
+) -> MelleaSession[Context]: ...
 def start_session(
     backend_name: str = DEFAULT_BACKEND,
     model_id: Any = None,

@@ -16,6 +16,7 @@ from mellea_api._contract.descriptor import (
     BackendDescriptor,
     Endpoint,
     ModelInfo,
+    Server,
 )
 from mellea_api._contract.errors import ConfigurationError, MelleaAPIError, ModelNotFoundError
 from mellea_api._contract.refusals import ErrorRequest
@@ -160,16 +161,19 @@ class Backend:
         settings = dict(settings or {})
         if settings:
             check_settings(descriptor, settings)
-        target = Target(
-            descriptor=descriptor,
-            model_id=self._model_id(model_id),
-            base_url=address,
-            base_url_source=source,
-            stated_server=server,
-            settings=settings,
-            mellea_version=_mellea_version(),
-        )
-        return self._with_rules(target)
+        facts: Any = {
+            "descriptor": descriptor,
+            "base_url": address,
+            "base_url_source": source,
+            "stated_server": server,
+            "settings": settings,
+            "mellea_version": _mellea_version(),
+        }
+        if model_id is None:
+            model_id = descriptor.default_model or ""
+        elif not isinstance(model_id, str) or not model_id.strip():
+            model_id = self._name_of(model_id, Target(model_id="", **facts).server)
+        return self._with_rules(Target(model_id=model_id.strip(), **facts))
 
     def _with_rules(self, target: Target) -> Target:
         """Return a target with the description, and so the option rules, that hold for it now."""
@@ -178,25 +182,25 @@ class Backend:
         described = self._describe(evolve(target, descriptor=self.descriptor))
         return target if described is target.descriptor else evolve(target, descriptor=described)
 
-    def _model_id(self, model_id: Any) -> str:
-        default = self.descriptor.default_model or ""
-        if model_id is None:
-            return default
-        if isinstance(model_id, str) and model_id.strip():
-            return model_id.strip()
-        name = getattr(model_id, self.descriptor.model_identifier or "", None)
+    def _name_of(self, identifier: Any, server: Server) -> str:
+        """Return the name of a `ModelIdentifier`, as Mellea finds it."""
+        attribute = self.descriptor.model_identifier or ""
+        name = getattr(identifier, attribute, None)
+        if not name and server == "compatible":  # such servers have the names of Hugging Face
+            name = getattr(identifier, "hf_model_name", None)
         if name and isinstance(name, str):
             return name
-        if isinstance(model_id, str) or not hasattr(model_id, "hf_model_name"):
+        if not hasattr(identifier, "hf_model_name"):
+            default = self.descriptor.default_model
             example = f", such as {default}" if default else ""
             raise ConfigurationError(
-                f"Cannot use model_id={model_id!r} for the {self.name} backend.",
+                f"Cannot use model_id={identifier!r} for the {self.name} backend.",
                 next_step=f"Give a model's name as text{example}.",
                 backend=self.name,
             )
         raise ModelNotFoundError(
-            f"The {self.name} backend has no name for the model {model_id!r} "
-            f"({self.descriptor.model_identifier or 'ModelIdentifier'} is not set).",
+            f"The {self.name} backend has no name for the model {identifier!r} "
+            f"({attribute or 'ModelIdentifier'} is not set).",
             next_step=f"Give the name that {self.name} knows it by, as text.",
             backend=self.name,
         )
@@ -400,24 +404,27 @@ class Backend:
         Raises:
             MelleaAPIError: If that fails; the class says why.
         """
-        from mellea_api._sessions._mellea.sessions import new_context, prepare_start
+        from mellea_api._sessions._mellea.sessions import new_context, prepare_start, starting
         from mellea_api._sessions.adopt import adopt_session
 
-        request = prepare_start(self._with_model(request))
-        target, options = request.target, request.options
-        # Options are checked before anything costs time or opens a connection.
-        pipeline = self.pipeline(target, policy=request.policy, unknown=request.unknown)
-        pipeline.set_defaults(options)
-        credentials = self.required_credentials(target, request.credentials)
-        context = new_context(request.context)
-        with under_run(request.run_id):
-            session = self._new_session(evolve(request, credentials=credentials))
-        learnt = self._with_rules(target)
-        if learnt is not target:
-            pipeline = self.pipeline(learnt, policy=request.policy, unknown=request.unknown)
+        request = self._with_model(request)
+        request = evolve(request, context=new_context(request.context))
+        with starting(request) as session_id:
+            request = prepare_start(request, session_id)
+            target, options = request.target, request.options
+            # Options are checked before anything costs time or opens a connection.
+            pipeline = self.pipeline(target, policy=request.policy, unknown=request.unknown)
             pipeline.set_defaults(options)
-        translate = functools.partial(self._translate, credentials=credentials)
-        adopt_session(session, evolve(request, context=context), pipeline, translate)
+            credentials = self.required_credentials(target, request.credentials)
+            with under_run(request.run_id):
+                session = self._new_session(evolve(request, credentials=credentials))
+            session.id = session_id
+            learnt = self._with_rules(target)
+            if learnt is not target:
+                pipeline = self.pipeline(learnt, policy=request.policy, unknown=request.unknown)
+                pipeline.set_defaults(options)
+            translate = functools.partial(self._translate, credentials=credentials)
+            adopt_session(session, request, pipeline, translate)
         return session
 
     def _with_model(self, request: SessionRequest) -> SessionRequest:

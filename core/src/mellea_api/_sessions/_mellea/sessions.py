@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import logging
 import os
 import sys
-from collections.abc import Mapping
+import uuid
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from attrs import evolve
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
 def new_context(context: Any) -> Any:
     """Return Mellea's context for `simple` or `chat`; a context that is given stays itself."""
+    _import_mellea()
     from mellea.core import Context
     from mellea.stdlib.context import ChatContext, SimpleContext
 
@@ -82,13 +85,46 @@ def _import_mellea() -> None:
         del os.environ[variable]
 
 
-def prepare_start(request: SessionRequest) -> SessionRequest:
+@contextlib.contextmanager
+def starting(request: SessionRequest) -> Iterator[str]:
+    """Trace the start of a session, as Mellea's own `start_session` does from 0.7 on.
+
+    Args:
+        request: The session asked for, with a context of Mellea.
+
+    Yields:
+        The id that the session will have.
+    """
+    from mellea.telemetry import tracing
+
+    session_id = str(uuid.uuid4())
+    begin = getattr(tracing, "start_session_startup_span", None)
+    finish = getattr(tracing, "finish_session_startup_span", None)
+    if begin is None or finish is None:
+        yield session_id
+        return
+    begin(
+        session_id,
+        backend=request.target.backend,
+        model_id=request.target.model_id,
+        context_type=type(request.context).__name__,
+    )
+    try:
+        yield session_id
+    except BaseException as error:
+        finish(session_id, exception=error)
+        raise
+    finish(session_id)
+
+
+def prepare_start(request: SessionRequest, session_id: str) -> SessionRequest:
     """Do what Mellea's own `start_session` does before it builds a backend.
 
     Mellea's plugins may change the model and the options of a session that is about to start.
 
     Args:
-        request: The session asked for.
+        request: The session asked for, with a context of Mellea.
+        session_id: The id that it will have.
 
     Returns:
         The request to go on with.
@@ -104,7 +140,6 @@ def prepare_start(request: SessionRequest) -> SessionRequest:
             "needs a thread, would wait for ever.",
             next_step="Use Mellea in a process without gevent.monkey.",
         )
-    _import_mellea()
     from mellea.stdlib import session
 
     for name in request.session_arguments:
@@ -119,19 +154,18 @@ def prepare_start(request: SessionRequest) -> SessionRequest:
         return request
     from mellea.plugins.hooks.session import SessionPreInitPayload
 
-    context = new_context(request.context)
     payload = SessionPreInitPayload(
+        session_id=session_id,
         backend_name=request.target.backend,
         model_id=request.target.model_id,
         model_options=dict(request.options),
-        context_type=type(context).__name__,
+        context_type=type(request.context).__name__,
     )
     payload = _ask_plugins("SESSION_PRE_INIT", payload)
     return evolve(
         request,
         target=evolve(request.target, model_id=payload.model_id),
         options=dict(payload.model_options or {}),
-        context=context,
     )
 
 

@@ -1,8 +1,9 @@
 """Our functions in place of Mellea's, for a program of `mellea-api run` and all that it starts.
 
 What is patched in Mellea: `start_session` of `mellea.stdlib.session` and, where Mellea has it,
-`start_backend` of `mellea.stdlib.start_backend`, under every name by which a module has them.
-Nothing else. It stays so until the process ends; other processes never see it.
+`start_backend` of `mellea.stdlib.start_backend`, under every name by which a module has them; and
+the constructors of the backend classes in `mellea.backends`. Nothing else. It stays so until the
+process ends; other processes never see it.
 
 Each Python that the program starts imports this module before anything else, so it imports next
 to nothing. Mellea is patched when the program imports it, and not before: the program may first
@@ -27,9 +28,9 @@ def install() -> None:
     if any(isinstance(finder, _Finder) for finder in sys.meta_path):
         return
     sys.meta_path.insert(0, _Finder())
-    for name in _REPLACED:
-        if name in sys.modules:
-            _replace(sys.modules[name])
+    for name, module in list(sys.modules.items()):
+        if _is_replaced(name):
+            _replace(module)
 
 
 def start_session(
@@ -39,16 +40,10 @@ def start_session(
     from mellea_api._api import functions as api
     from mellea_api._api.environment import DEFAULT_BACKEND
     from mellea_api._contract.requests import for_program
-    from mellea_api._registry.registry import shared_registry
-    from mellea_api._secrecy.logs import logger
 
     name = DEFAULT_BACKEND if backend_name is None else backend_name
     if model_id is None:
-        logger.debug(
-            "the program names no model: the %s backend's default is %s",
-            name,
-            shared_registry().backend(name).descriptor.default_model,
-        )
+        model_id = _default_model(start_session, name, kwargs)
     token = for_program.set(True)
     try:
         return api.start_session(name, model_id, *args, **{"unknown": "pass", **kwargs})
@@ -56,12 +51,90 @@ def start_session(
         for_program.reset(token)
 
 
-def start_backend(*args: Any, **kwargs: Any) -> Any:
+def start_backend(
+    backend_name: str | None = None,
+    model_id: Any = None,
+    ctx: Any = None,
+    *,
+    context_type: Any = None,
+    **kwargs: Any,
+) -> Any:
     """Return a context and a backend, in place of Mellea's own function."""
-    session = start_session(*args, **kwargs)
-    return session.ctx, session.backend
+    from mellea_api._api.environment import DEFAULT_BACKEND
+    from mellea_api._sessions._mellea.sessions import new_context
+
+    name = DEFAULT_BACKEND if backend_name is None else backend_name
+    if model_id is None:
+        model_id = _default_model(start_backend, name, kwargs)
+    if ctx is None:  # made here, since the session's is bound to the model
+        ctx, context_type = new_context(context_type or "simple"), None
+    session = start_session(name, model_id, ctx, context_type=context_type, **kwargs)
+    return ctx, session.backend
 
 
+def _default_model(function: Callable[..., Any], name: str, arguments: dict[str, Any]) -> Any:
+    """Return the model that the installed Mellea's own function takes if none is named.
+
+    It is None, for the backend's own default, where Mellea has no name for that model.
+    """
+    import inspect
+
+    from mellea_api._contract.errors import ModelNotFoundError
+    from mellea_api._registry.registry import shared_registry
+
+    default = inspect.signature(function).parameters["model_id"].default
+    server = {key: arguments[key] for key in ("base_url", "server") if key in arguments}
+    try:
+        shared_registry().backend(name).target(default, **server)
+    except ModelNotFoundError:
+        return None
+    return default
+
+
+def _adopted(cls: type, name: str) -> Callable[..., None]:
+    """Return the constructor for a class of Mellea's that a program builds by hand.
+
+    The object becomes the backend of a session of this library. A subclass stays as it is: it is
+    the program's own, or that of a plugin.
+    """
+    import functools
+    import inspect
+
+    original: Callable[..., None] = cls.__init__  # type: ignore[misc]
+
+    @functools.wraps(original)
+    def init(self: Any, *args: Any, **kwargs: Any) -> None:
+        from mellea_api._registry.registry import shared_registry
+
+        registry = shared_registry()
+        made_of = f"{cls.__module__}:{cls.__qualname__}"
+        if (
+            type(self) is not cls
+            or name not in registry
+            or made_of not in registry.backend(name).descriptor.arguments_of
+        ):
+            original(self, *args, **kwargs)
+            return
+        signature = inspect.signature(original)
+        arguments = signature.bind(self, *args, **kwargs).arguments
+        for parameter in signature.parameters.values():
+            if parameter.kind is parameter.VAR_KEYWORD:
+                arguments |= arguments.pop(parameter.name, {})
+        del arguments["self"]
+        arguments.setdefault("model_id", signature.parameters["model_id"].default)
+        session = start_session(name, **arguments)
+        self.__class__, self.__dict__ = type(session.backend), session.backend.__dict__
+        self.__dict__["_mellea_api_session"] = session  # as long as this object lives
+        if name not in _SAID:
+            _SAID.add(name)
+            sys.stderr.write(f"mellea-api run: {cls.__name__} is built on the {name} backend.\n")
+
+    return init
+
+
+_SAID: set[str] = set()
+"""The backends of which it was said that one was built by hand."""
+_BACKENDS = "mellea.backends."
 _REPLACED = {
     "mellea.stdlib.session": start_session,
     "mellea.stdlib.start_backend": start_backend,
@@ -69,10 +142,20 @@ _REPLACED = {
 """Which function of ours replaces the one of its name in which module of Mellea."""
 
 
+def _is_replaced(name: str) -> bool:
+    return name in _REPLACED or name.startswith(_BACKENDS)
+
+
 def _replace(module: types.ModuleType) -> None:
     """Replace Mellea's function in its module, and wherever it has been imported to."""
     import functools
 
+    if module.__name__ not in _REPLACED:
+        name = module.__name__.removeprefix(_BACKENDS)
+        for cls in list(vars(module).values()):
+            if isinstance(cls, type) and cls.__module__ == module.__name__ and _is_backend(cls):
+                cls.__init__ = _adopted(cls, name)  # type: ignore[misc]
+        return
     function: Callable[..., Any] = _REPLACED[module.__name__]
     original = getattr(module, function.__name__)
     ours = functools.wraps(original)(function)
@@ -82,13 +165,17 @@ def _replace(module: types.ModuleType) -> None:
                 setattr(other, key, ours)
 
 
+def _is_backend(cls: type) -> bool:
+    return any(base.__module__ == "mellea.core.backend" for base in cls.__mro__)
+
+
 class _Finder:
     """Finds Mellea's modules as always, and has them patched once they have run."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: types.ModuleType | None = None
     ) -> ModuleSpec | None:
-        if fullname not in _REPLACED:
+        if not _is_replaced(fullname):
             return None
         others = (finder for finder in sys.meta_path if finder is not self)
         specs = (finder.find_spec(fullname, path, target) for finder in others)

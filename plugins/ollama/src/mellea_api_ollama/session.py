@@ -81,7 +81,7 @@ async def create_session(request: SessionRequest) -> MelleaSession:
         except ollama.ResponseError as error:
             if error.status_code != 404:
                 raise
-            if not request.setting("pull"):
+            if not request.target.settings.get("pull", request.for_program):
                 known = [model.id for model in await _models(client)]
                 raise ModelNotFoundError(status=404, known=known) from error
             missing = True

@@ -95,15 +95,16 @@ def starting(request: SessionRequest) -> Iterator[str]:
     Yields:
         The id that the session will have.
     """
-    from mellea.telemetry import tracing
-
     session_id = str(uuid.uuid4())
-    begin = getattr(tracing, "start_session_startup_span", None)
-    finish = getattr(tracing, "finish_session_startup_span", None)
-    if begin is None or finish is None:
+    try:
+        from mellea.telemetry.tracing import (
+            finish_session_startup_span,
+            start_session_startup_span,
+        )
+    except ImportError:
         yield session_id
         return
-    begin(
+    start_session_startup_span(
         session_id,
         backend=request.target.backend,
         model_id=request.target.model_id,
@@ -112,9 +113,9 @@ def starting(request: SessionRequest) -> Iterator[str]:
     try:
         yield session_id
     except BaseException as error:
-        finish(session_id, exception=error)
+        finish_session_startup_span(session_id, exception=error)
         raise
-    finish(session_id)
+    finish_session_startup_span(session_id)
 
 
 def prepare_start(request: SessionRequest, session_id: str) -> SessionRequest:

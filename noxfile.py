@@ -285,6 +285,12 @@ def types(session: nox.Session) -> None:
     ]
     session.install("-c", f"constraints/mellea-{NEWEST}.txt", *requirements, *_group("types"))
     session.run("mypy", "--strict")
+    # As a program is checked, which follows Mellea's types.
+    alone = ("--config-file", os.devnull, "--follow-imports", "silent")
+    session.run(
+        *("mypy", "--strict", "--warn-unused-ignores", *alone, "tests/types"),
+        env={"MYPYPATH": "core/src"},
+    )
 
 
 @nox.session

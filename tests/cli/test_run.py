@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -117,19 +119,63 @@ def test_what_was_imported_before_the_program_is_ours_too(
     assert server.last.json["options"] == {"num_predict": 3}
 
 
-def test_a_program_that_names_no_model_gets_the_backends_default(
-    write: Any, server: OllamaServer
+SESSION, BACKEND = "mellea.stdlib.session", "mellea.stdlib.start_backend"
+
+
+def melleas_default(module: str, function: str) -> Any:
+    original = getattr(pytest.importorskip(module), function)
+    return inspect.signature(original).parameters["model_id"].default
+
+
+@pytest.mark.parametrize(
+    ("module", "function", "session"),
+    [(SESSION, "start_session", "made"), (BACKEND, "start_backend", "MelleaSession(made[1])")],
+)
+@pytest.mark.parametrize("there", [True, False])
+def test_a_program_that_names_no_model_gets_melleas_own_default(
+    write: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    module: str,
+    function: str,
+    session: str,
+    there: bool,
 ) -> None:
+    """The one of the installed Mellea's function; a missing model is downloaded, as by Mellea."""
+    default = melleas_default(module, function).ollama_name
     source = (
-        "import logging; logging.basicConfig(level=logging.DEBUG)\n"
-        "import mellea; mellea.start_session().chat('Hi.')\n"
+        f"from mellea import MelleaSession\nfrom {module} import {function}\n"
+        f"made = {function}()\n{session}.chat('Hi.')\n"
     )
-    done = ours(write(source))
-    assert done.returncode == 0, done.stderr
-    assert server.last.json["model"] == "granite4:micro"
-    assert (
-        "the program names no model: the ollama backend's default is granite4:micro" in done.stderr
-    )
+    with OllamaServer([default] if there else []) as server:
+        monkeypatch.setenv("OLLAMA_HOST", server.base_url)
+        done = ours(write(source))
+        assert done.returncode == 0, done.stderr
+        assert server.last.json["model"] == default
+        assert len(server.calls("/api/pull")) == (not there)
+
+
+def test_melleas_default_has_the_name_that_the_server_knows(write: Any) -> None:
+    default = melleas_default(SESSION, "start_session")
+    source = "import sys, mellea\nmellea.start_session('openai', base_url=sys.argv[1], api_key='sk-good').chat('Hi.')"
+    with OpenAIServer(models=["other", default.hf_model_name], strict=False) as server:
+        done = ours(write(source), server.base_url)
+        assert done.returncode == 0, done.stderr
+        assert server.last.json["model"] == (default.openai_name or default.hf_model_name)
+
+
+@pytest.mark.parametrize("name", ["ngram", "openai"])
+def test_where_mellea_has_no_name_for_its_default_the_backends_own_counts(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    from mellea_api._cli import takeover
+
+    default = melleas_default(SESSION, "start_session")
+
+    def of_mellea(model_id: Any = default) -> None: ...
+
+    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
+    assert takeover._default_model(of_mellea, name, {}) is None
+    assert takeover._default_model(of_mellea, "ollama", {}) is not None
 
 
 def test_melleas_own_model_identifiers_work(write: Any, server: OllamaServer) -> None:
@@ -201,20 +247,21 @@ def test_mellea_is_imported_by_the_program_and_not_before(write: Any) -> None:
     assert "mellea" not in ours("program.py").stdout
 
 
-def test_processes_that_the_program_spawns_have_the_registry_too(
-    write: Any, server: OllamaServer
+@pytest.mark.parametrize("method", multiprocessing.get_all_start_methods())
+def test_worker_processes_of_the_program_have_the_registry_too(
+    write: Any, server: OllamaServer, method: str
 ) -> None:
     source = (
-        "import multiprocessing\n"
+        "import multiprocessing, sys\n"
         "def ask(prompt):\n"
         "    from mellea import start_session\n"
         "    s = start_session('ollama', 'tiny', model_options={'max_tokens': 3})\n"
         "    return s.chat(prompt).content\n"
         "if __name__ == '__main__':\n"
-        "    with multiprocessing.get_context('spawn').Pool(1) as pool:\n"
+        "    with multiprocessing.get_context(sys.argv[1]).Pool(1) as pool:\n"
         "        print(pool.map(ask, ['Hi.']))\n"
     )
-    done = ours(write(source))
+    done = ours(write(source), method)
     assert done.returncode == 0, done.stderr
     assert server.last.json["options"] == {"num_predict": 3}
 
@@ -280,10 +327,91 @@ def test_a_child_in_another_environment_is_left_alone(write: Any, tmp_path: Path
 def test_errors_of_the_library_are_the_programs_exceptions(write: Any, server: Any) -> None:
     source = (
         "import mellea, mellea_api\n"
-        "try:\n    mellea.start_session('ollama', 'nope')\n"
+        "try:\n    mellea.start_session('ollama', 'nope', pull=False)\n"
         "except mellea_api.ModelNotFoundError as error:\n    print(error.next_step)\n"
     )
     assert "ollama pull nope" in ours(write(source)).stdout
+
+
+# --- what Mellea's functions give ----------------------------------------------------------------
+
+
+def test_a_program_gets_the_context_that_it_gave(write: Any, server: OllamaServer) -> None:
+    pytest.importorskip(BACKEND)
+    source = (
+        "from mellea.stdlib.context import ChatContext, SimpleContext\n"
+        "from mellea.stdlib.start_backend import start_backend\n"
+        "given = ChatContext()\n"
+        "assert start_backend('ollama', 'tiny', ctx=given)[0] is given\n"
+        "assert start_backend('ollama', 'tiny', given)[0] is given\n"
+        "assert type(start_backend('ollama', 'tiny', context_type='chat')[0]) is ChatContext\n"
+        "assert type(start_backend('ollama', 'tiny')[0]) is SimpleContext\n"
+        "try:\n    start_backend('ollama', 'tiny', given, context_type='chat')\n"
+        "except ValueError:\n    print('refused')\n"
+    )
+    done = ours(write(source))
+    assert done.stdout == "refused\n", done.stderr
+
+
+BY_HAND = """
+import sys
+from mellea import MelleaSession
+from {module} import {cls}
+
+def ask(backend, **options):
+    return MelleaSession(backend).chat("Hi.", model_options=options).content
+
+one = {cls}("{model}", model_options={{"max_tokens": 3}}, base_url=sys.argv[1]{more})
+assert isinstance(one, {cls}) and dict(one.model_options) == {{"max_tokens": 3}}
+other = {cls}(model_id="{model}", base_url=sys.argv[1]{more})
+ask(one), ask(other, max_tokens=4)
+"""
+HAND_BUILT = {
+    "ollama": (OllamaServer, "mellea.backends.ollama", "OllamaModelBackend", "tiny", ""),
+    "openai": (
+        OpenAIServer,
+        "mellea.backends.openai",
+        "OpenAIBackend",
+        "gpt-4o",
+        ", api_key='sk-good'",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", HAND_BUILT)
+def test_a_backend_that_a_program_builds_by_hand_is_the_registrys(write: Any, name: str) -> None:
+    """Said once; the options mean the same as everywhere."""
+    kind, module, cls, model, more = HAND_BUILT[name]
+    source = BY_HAND.format(module=module, cls=cls, model=model, more=more)
+    with kind(models=[model]) as server:
+        done = ours(write(source), server.base_url)
+        assert done.returncode == 0, done.stderr
+        assert done.stderr.count(f"{cls} is built on the {name} backend") == 1
+        places = {"ollama": ("options", "num_predict"), "openai": ("max_completion_tokens",)}
+        sent = []
+        for asked in server.calls("/api/chat" if name == "ollama" else "/v1/chat/completions"):
+            value = asked.json
+            for key in places[name]:
+                value = value[key]
+            sent.append(value)
+        assert sent == [3, 4]
+
+
+def test_a_subclass_that_is_built_by_hand_stays_the_programs(
+    write: Any, server: OllamaServer
+) -> None:
+    source = (
+        "from mellea import MelleaSession\n"
+        "from mellea.backends.ollama import OllamaModelBackend\n"
+        "class Mine(OllamaModelBackend):\n    pass\n"
+        "mine = Mine('tiny')\n"
+        "assert type(mine) is Mine\n"
+        "MelleaSession(mine).chat('Hi.', model_options={'num_predict': 3})\n"
+    )
+    done = ours(write(source))
+    assert done.returncode == 0, done.stderr
+    assert "is built on" not in done.stderr
+    assert server.last.json["options"] == {"num_predict": 3}
 
 
 # --- as Python itself ----------------------------------------------------------------------------

@@ -43,7 +43,7 @@ EXPECTED: dict[str, type[mellea_api.MelleaAPIError]] = {
 STANDARD = {
     mellea_api.BackendUnavailableError: ConnectionError,
     mellea_api.RequestTimeoutError: TimeoutError,
-    mellea_api.AnswerError: ValueError,
+    mellea_api.AnswerError: RuntimeError,
 }
 
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from opentelemetry import trace
@@ -11,6 +14,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from support.canary import span_exporter
 from support.ollama_server import OllamaServer
 
+from mellea_api import ModelNotFoundError, start_session
 from mellea_api._sessions.telemetry import RUN_ID
 from mellea_api.runtime import MelleaRuntime
 
@@ -72,3 +76,47 @@ def test_spans_of_another_run_carry_its_own_id_and_spans_of_none_carry_none(olla
         two.instruct("Say 4.", requirements=[traced_check("second")])
         none.instruct("Say 4.", requirements=[traced_check("third")])
     assert ids(spans) == {"first": "one", "second": "two", "third": None}
+
+
+def test_the_start_of_a_session_is_traced_and_told_as_melleas_own(
+    ollama: OllamaServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One span a session, and the hook before it is told the id that the session has."""
+    from mellea_api._sessions._mellea import sessions
+
+    tracing = pytest.importorskip("mellea.telemetry.tracing")
+    if not hasattr(tracing, "start_session_startup_span"):
+        pytest.skip("this Mellea has no such span")
+    seen: list[Any] = []
+
+    def begin(session_id: str, **facts: Any) -> None:
+        seen.append(("begin", session_id, facts))
+
+    def finish(session_id: str, exception: BaseException | None = None) -> None:
+        seen.append(("finish", session_id, type(exception)))
+
+    def told(hook: str, payload: Any, **arguments: Any) -> Any:
+        seen.append((hook, payload.session_id))
+        return payload
+
+    monkeypatch.setattr(tracing, "start_session_startup_span", begin)
+    monkeypatch.setattr(tracing, "finish_session_startup_span", finish)
+    # Mellea's own payloads need its plugin framework.
+    payloads = SimpleNamespace(
+        SessionPreInitPayload=SimpleNamespace, SessionPostInitPayload=SimpleNamespace
+    )
+    monkeypatch.setitem(sys.modules, "mellea.plugins.hooks.session", payloads)
+    monkeypatch.setattr(sessions, "_has_plugins", lambda hook: True)
+    monkeypatch.setattr(sessions, "_ask_plugins", told)
+    where = {"base_url": ollama.base_url}
+    session = start_session("ollama", "granite4:micro", context_type="chat", **where)
+    facts = {"backend": "ollama", "model_id": "granite4:micro", "context_type": "ChatContext"}
+    assert seen == [
+        ("begin", session.id, facts),
+        ("SESSION_PRE_INIT", session.id),
+        ("SESSION_POST_INIT", session.id),
+        ("finish", session.id, type(None)),
+    ]
+    with pytest.raises(ModelNotFoundError):
+        start_session("ollama", "nope", **where)
+    assert seen[-1] == ("finish", seen[4][1], ModelNotFoundError)

@@ -180,6 +180,31 @@ def test_an_empty_variable_names_no_server(monkeypatch: pytest.MonkeyPatch, valu
     assert str(client.base_url) == "https://api.openai.com/v1/"
 
 
+def test_a_model_identifier_is_named_as_the_server_names_models(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """On OpenAI by OpenAI's name alone; on another server by that of Hugging Face, if need be."""
+    from mellea.backends.model_ids import ModelIdentifier
+
+    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
+    elsewhere = {"base_url": "http://127.0.0.1:8000/v1"}
+    without = ModelIdentifier(hf_model_name="org/model", ollama_name="model:1b")
+    named = ModelIdentifier(hf_model_name="org/model", openai_name="gpt-4o")
+
+    def name(identifier: Any, **where: Any) -> str:
+        request = mellea_api.session_request("openai", identifier, **where)
+        return request.target.model_id
+
+    assert name(without, **elsewhere) == "org/model"
+    assert name(without, server="compatible") == "org/model"
+    assert name(named, **elsewhere) == name(named) == "gpt-4o"
+    for where in ({}, {**elsewhere, "server": "official"}):
+        with pytest.raises(mellea_api.ModelNotFoundError, match="openai_name is not set"):
+            name(without, **where)
+    with pytest.raises(mellea_api.ModelNotFoundError, match="no name for the model"):
+        name(ModelIdentifier(ollama_name="model:1b"), **elsewhere)
+
+
 def test_where_the_path_is_wrong_the_address_is_to_be_looked_at(server: OpenAIServer) -> None:
     """As of one that lacks the /v1."""
     session = start(base_url=server.base_url.removesuffix("/v1"))

@@ -17,7 +17,7 @@
         ├── ContextLengthError (ValueError)     the prompt is longer than the model takes
         ├── ContentRefusedError                 refused by a content filter
         ├── RequestRefusedError (ValueError)    the provider calls the request invalid
-        └── AnswerError (ValueError)            an answer that cannot be read
+        └── AnswerError                         an answer that cannot be read
 
 An error's attributes are facts; its text is prose that ends with what to do next. Each error
 pickles and copies. An error's text never holds a living `Secret`.
@@ -263,5 +263,5 @@ class RequestRefusedError(ProviderError, ValueError):
     """The provider says that the request is invalid."""
 
 
-class AnswerError(ProviderError, ValueError):
+class AnswerError(ProviderError):
     """The provider's answer cannot be read."""

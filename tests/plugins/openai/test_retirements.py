@@ -17,6 +17,7 @@ from mellea_api._models import known
 from mellea_api.plugin import Retirement, Target
 from mellea_api.testing import LoopbackServer
 from mellea_api_openai import OPENAI
+from mellea_api_openai.families import FAMILIES
 
 
 @pytest.fixture
@@ -54,6 +55,12 @@ def test_the_table_has_the_days_that_the_sdk_has() -> None:
 def test_no_model_of_the_catalogue_is_shut_down() -> None:
     for model in OPENAI.models:
         assert Target(descriptor=OPENAI, model_id=model.id).retirement() is None
+
+
+def test_no_rule_is_for_a_model_that_is_gone() -> None:
+    for glob in FAMILIES:
+        shut = Target(descriptor=OPENAI, model_id=glob.replace("*", "")).retirement()
+        assert shut is None or shut.day > "2026-11-30", glob
 
 
 def test_no_model_is_advised_that_is_shut_down_itself() -> None:

@@ -494,9 +494,8 @@ EVERYTHING = {
     [
         ("gpt-4o", None, set()),
         ("gpt-4.1", "low", {"thinking"}),
-        ("o1", "low", set(EVERYTHING) - {"seed", "max_tokens", "stop"}),
-        ("o3-mini", "high", set(EVERYTHING) - {"seed", "max_tokens", "stop"}),
-        ("o4-mini", None, set(EVERYTHING) - {"seed", "max_tokens"}),
+        ("o3", None, set(EVERYTHING) - {"seed", "max_tokens"}),
+        ("o3", "low", set(EVERYTHING) - {"seed", "max_tokens"}),
         ("gpt-5", "minimal", set(EVERYTHING) - {"seed", "max_tokens"}),
         ("gpt-5-mini", "none", {*EVERYTHING, "thinking"} - {"seed", "max_tokens"}),
         ("gpt-5.1", "none", {"presence_penalty", "frequency_penalty", "stop"}),

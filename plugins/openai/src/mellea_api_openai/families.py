@@ -2,7 +2,7 @@
 
 Holds on OpenAI's own servers only: what a compatible server does with a model of the same name
 is that server's business. Models that are in no family here (newer ones) take every option,
-and the provider then says what it thinks of it.
+and the provider then says what it thinks of it. A model that OpenAI has shut down has no rules.
 """
 
 from __future__ import annotations
@@ -28,18 +28,16 @@ _SEARCHING: Final = "vercel/ai#5609 and ChatGPTNextWeb/NextChat#6569 (tried); li
 # ----------------------------------------------------------------------------- the families
 # Globs; no two families have a model in common.
 
-_SEARCH: Final = ("gpt-4o-search-*", "gpt-4o-mini-search-*", "gpt-5-search-*")
+_SEARCH: Final = ("gpt-5-search-*",)
 _PLAIN: Final = (
-    *("gpt-3.5*", "gpt-4", "gpt-4-*", "gpt-4.*", "ft:gpt-3.5*", "ft:gpt-4*", "gpt-5-chat*"),
-    *("gpt-4o", "gpt-4o-20*", "gpt-4o-audio*", "chatgpt-4o*", "gpt-audio*"),
-    *("gpt-4o-mini", "gpt-4o-mini-20*", "gpt-4o-mini-audio*", "davinci-002", "babbage-002"),
+    *("gpt-4.*", "ft:gpt-4*", "gpt-4o", "gpt-4o-20*", "gpt-4o-mini", "gpt-4o-mini-20*"),
+    *("gpt-audio*", "gpt-3.5-turbo-instruct*", "davinci-002", "babbage-002"),
 )
-_O1: Final = ("o1", "o1-20*", "o1-pro*", "o3-mini*")
-_O3: Final = ("o3", "o3-20*", "o3-pro*", "o3-deep*", "o4-mini*", "ft:o4-mini*")
+_O3: Final = ("o3", "o3-20*", "o3-pro*", "o3-deep*")
 _GPT_5: Final = ("gpt-5", "gpt-5-20*", "gpt-5-mini*", "gpt-5-nano*")
-_INSTANT: Final = ("gpt-5.?-chat*", "chat-latest*")
+_INSTANT: Final = ("chat-latest*",)
 _CODEX_AND_PRO: Final = (  # most of them answer only in the Responses API
-    *("codex-*", "gpt-5-codex*", "gpt-5.?-codex*", "computer-use-*"),
+    *("gpt-5-codex*", "gpt-5.?-codex*", "computer-use-*"),
     *("gpt-5-pro*", "gpt-5.?-pro*"),
 )
 _GPT_5_1: Final = ("gpt-5.1", "gpt-5.1-20*", "gpt-5.1-mini*")
@@ -52,8 +50,7 @@ _GPT_6: Final = (
 )
 _ASTRA: Final = ("gpt-6-astra*", "gpt-6.2-astra*", "gpt-6.1-sol*", "gpt-6.2-sol*")
 
-_O: Final = _O1 + _O3
-_ALWAYS: Final = _O + _GPT_5 + _INSTANT + _CODEX_AND_PRO + _ASTRA
+_ALWAYS: Final = _O3 + _GPT_5 + _INSTANT + _CODEX_AND_PRO + _ASTRA
 _WHEN_ASKED: Final = _GPT_5_1 + _GPT_5_2 + _GPT_5_4
 _UNLESS_TOLD: Final = _GPT_5_5 + _GPT_6
 _REASONING: Final = _ALWAYS + _WHEN_ASKED + _UNLESS_TOLD
@@ -97,7 +94,7 @@ _THINKING: Final = (
     _unsaid("thinking", _OFF, (), _RAW, chat=None, completion=_EFFORT),
     _unsaid("thinking", _OFF, _PLAIN + _SEARCH, "the model does not reason", chat=_EFFORT),
     *_refused("thinking", _PLAIN + _SEARCH, "the model does not reason"),
-    *_levels(_O, "low medium high"),
+    *_levels(_O3, "low medium high"),
     *_levels(_GPT_5, "minimal low medium high"),
     *_levels(_INSTANT, "medium"),
     *_levels(_GPT_5_1, "none low medium high"),
@@ -127,7 +124,6 @@ def _sampling() -> Iterator[OptionRule]:
 _NEVER: Final = "this model calls tools only through the Responses API, which Mellea does not use"
 _UNREASONED: Final = "at the chat endpoint this model takes tools only with thinking=False"
 _TOOLS: Final = "tools tool_choice"
-_NO_STOP: Final = tuple(glob for glob in _REASONING if glob not in _O1)
 _PENALTIES: Final = ("presence_penalty", "frequency_penalty")
 
 FAMILY_RULES: Final[tuple[OptionRule, ...]] = (
@@ -139,22 +135,22 @@ FAMILY_RULES: Final[tuple[OptionRule, ...]] = (
         _REASONING,
         "reasoning models do not take this",
     ),
-    *_refused("stop", _NO_STOP, "the model refuses stop sequences", _STOP),
+    *_refused("stop", _REASONING, "the model refuses stop sequences", _STOP),
     # The other models, and these while they do not reason, take tools as all servers do.
     *_refused(_TOOLS, _GPT_5_4 + _GPT_5_5, _UNREASONED, _TOOLS_TRIED, requires={"thinking": _ON}),
     *_refused(_TOOLS, _GPT_6, _UNREASONED, _TOOLS_TRIED, requires={"thinking": (None, *_ON)}),
     *_refused(_TOOLS, _ASTRA, _NEVER, _NEWEST),
     *_refused(_TOOLS, _SEARCH, "search models do not take this", _SEARCHING),
-    *_refused("parallel_tool_calls", _O, "the o models do not take this", _PARALLEL),
+    *_refused("parallel_tool_calls", _O3, "the o models do not take this", _PARALLEL),
     _unsaid(
         "verbosity",
         ("medium",),
-        _PLAIN + _SEARCH + _O,
+        _PLAIN + _SEARCH + _O3,
         "medium is the only one",
         chat=_VERBOSE,
         type="text",
     ),
-    *_refused("verbosity", _PLAIN + _SEARCH + _O, "the model knows only 'medium'", _VERBOSITY),
+    *_refused("verbosity", _PLAIN + _SEARCH + _O3, "the model knows only 'medium'", _VERBOSITY),
     *_refused(
         "temperature top_p seed stop logprobs top_logprobs logit_bias parallel_tool_calls "
         "presence_penalty frequency_penalty",

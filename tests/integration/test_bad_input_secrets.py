@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import logging
 import traceback
 from collections.abc import Callable
@@ -22,6 +23,8 @@ pytest.importorskip("mellea_api_openai")
 import mellea_api
 from mellea_api import stream_chat
 from mellea_api.runtime import MelleaRuntime
+from mellea_api.testing import Asked, LoopbackServer
+from mellea_api.testing import Reply as Answer
 
 TIMEOUT = 1.0
 
@@ -295,16 +298,16 @@ def test_a_slash_that_is_missing_is_noticed(url: str) -> None:
 def test_a_key_in_the_query_of_an_address_is_not_shown(
     clean: Callable[[BaseException], None],
 ) -> None:
-    """As some gateways want it; the rest of the query is."""
+    """SDKs lose a query, or write the path behind it: the address is refused."""
     with faults.named("refused") as url:
-        address = f"{url}?api-version=7&api-key={CANARY}"
-        session = mellea_api.start_session(
-            "openai", "gpt-4o", base_url=address, api_key="x", check=False, max_retries=0
-        )
-        assert CANARY not in repr(session.backend)
-        with pytest.raises(mellea_api.BackendUnavailableError, match="api-version=7") as caught:
-            session.chat("Hello!")
-        clean(caught.value)
+        for backend in ("openai", "ollama"):
+            with pytest.raises(
+                mellea_api.ConfigurationError, match=r"api-version=7.*query"
+            ) as wrong:
+                mellea_api.start_session(
+                    backend, base_url=f"{url}?api-version=7&api-key={CANARY}", api_key="x"
+                )
+            clean(wrong.value)
         session = start(url, "x", check=False, default_query={"api-key": CANARY})
         with pytest.raises(mellea_api.BackendUnavailableError) as caught:
             session.chat("Hello!")
@@ -321,3 +324,47 @@ def test_a_key_among_the_options_is_refused(
     with pytest.raises(mellea_api.OptionError, match=r"api_key.* is a credential") as caught:
         mellea_api.start_session(backend, model_options=options, api_key="sk-x", unknown=unknown)
     assert not found_in(f"{caught.value} {caught.value!r} {caught.value.problems!r}")
+
+
+SENT: dict[str, Callable[[str], dict[str, Any]]] = {
+    "X-Api-Key": lambda key: {"X-Api-Key": key},
+    "Authorization": lambda key: {"Authorization": f"Bearer {key}"},
+    "a name that says nothing": lambda key: {"X-Team": key},
+}
+
+
+@pytest.mark.parametrize("name", SENT)
+@pytest.mark.parametrize("backend", ["ollama", "openai"])
+def test_a_key_in_a_header_is_not_shown_where_the_server_repeats_it(
+    backend: str, name: str, clean: Callable[[BaseException], None]
+) -> None:
+    def repeat(asked: Asked) -> Answer:
+        repeated = " ".join(value for _, value in asked.headers.items())
+        return Answer(status=403, body={"error": {"message": f"no: {repeated}"}})
+
+    # Ollama's backend takes no headers: it must not show what it refuses.
+    setting = {"ollama": "headers", "openai": "default_headers"}[backend]
+
+    def chat(url: str) -> None:
+        given = {setting: SENT[name](CANARY), "timeout": TIMEOUT}
+        mellea_api.start_session(backend, "m", base_url=url, **given).chat("Hello!")
+
+    with LoopbackServer(repeat) as server, pytest.raises(mellea_api.MelleaAPIError) as caught:
+        chat(server.address)
+    assert ("[secret]" in str(caught.value)) is (backend == "openai")
+    clean(caught.value)
+
+
+def test_a_password_of_an_address_is_not_shown_where_the_server_repeats_it() -> None:
+    password = "pa/ss-word-1234"
+    told = base64.b64encode(f"me:{password}".encode()).decode()
+
+    def repeat(asked: Asked) -> Answer:
+        return Answer(status=403, body={"error": {"message": f"no: {password} {told}"}})
+
+    with LoopbackServer(repeat) as server:
+        url = server.address.replace("//", "//me:pa%2Fss-word-1234@")
+        with pytest.raises(mellea_api.MelleaAPIError) as caught:
+            mellea_api.list_models("openai", base_url=url)
+    assert "no: [secret] [secret]" in str(caught.value)
+    assert not [text for _, text in shown(caught.value) if password in text or told in text]

@@ -97,4 +97,7 @@ def _problem(address: str, *, full: bool) -> str | None:
         return "it does not begin with http:// or https://"
     if full and not host:
         return "it names no host"
+    if parts.query or parts.fragment:
+        # SDKs write the path behind it, or leave it out.
+        return "there is a query in it; OpenAI's SDK takes that as default_query={...}"
     return None

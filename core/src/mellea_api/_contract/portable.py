@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import pickle
 import re
+from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
+from urllib.parse import unquote
 
 from attrs import fields
 
-from mellea_api._secrecy.secrets import shown_address
+from mellea_api._secrecy.secrets import Secret, shown_address
 
 _HEADERS: Final = ("headers", "query")
 """How the names of settings end whose values are sent with each call."""
-_KEY: Final = re.compile(r"auth|cookie|key|token|secret|password", re.IGNORECASE)
+_KEY: Final = re.compile(r"auth|cookie|key|token|secret|pass|credential|sig", re.IGNORECASE)
 """In the name of a header, or of a part of a query."""
+_LIKE_A_KEY: Final = re.compile(r"(?=\D*\d)(?=[^A-Za-z]*[A-Za-z])[\w.+/=~-]{16,}")
 
 
 def pickled(value: Any, what: str, problem: str | None, **replaced: Any) -> tuple[Any, ...]:
@@ -43,13 +46,27 @@ def _made(kind: type, facts: dict[str, Any]) -> Any:
     return kind(**facts)
 
 
-def sent_secrets(settings: Mapping[str, Any]) -> Iterator[tuple[str, str, Any]]:
-    """Yield what may be a secret among headers and queries: the setting, the name, the value."""
+def hidden_in(address: str | None, settings: Mapping[str, Any]) -> tuple[Secret, ...]:
+    """Return what may be a secret in an address, among headers and in a query."""
+    words = {
+        word
+        for _, name, value in _sent(settings)
+        for word in str(value).split()
+        if _KEY.search(name) or _LIKE_A_KEY.fullmatch(word)
+    }
+    user, at, _ = (address or "").partition("//")[2].rpartition("@")
+    if at:
+        login = unquote(user)
+        words |= {user.partition(":")[2], login.partition(":")[2]}
+        words.add(b64encode(login.encode(errors="replace")).decode())
+    return tuple(Secret(word, source="settings") for word in words)
+
+
+def _sent(settings: Mapping[str, Any]) -> Iterator[tuple[str, str, Any]]:
+    """Yield what is sent among headers and in a query: the setting, the name, the value."""
     for setting, sent in settings.items():
         if setting.endswith(_HEADERS) and isinstance(sent, Mapping):
-            for name, value in sent.items():
-                if _KEY.search(str(name)):
-                    yield setting, str(name), value
+            yield from ((setting, str(name), value) for name, value in sent.items())
 
 
 def secret_part(address: str | None, settings: Mapping[str, Any]) -> str | None:
@@ -59,11 +76,12 @@ def secret_part(address: str | None, settings: Mapping[str, Any]) -> str | None:
             f"there is a password in its address, {shown_address(address)}. Start the session in "
             "the process that uses it, or leave the password to the environment there."
         )
-    for setting, name, _ in sent_secrets(settings):
-        return (
-            f"settings[{setting!r}] has {name}, which may be a secret. "
-            "Start the session in the process that uses it."
-        )
+    for setting, name, _ in _sent(settings):
+        if _KEY.search(name):
+            return (
+                f"settings[{setting!r}] has {name}, which may be a secret. "
+                "Start the session in the process that uses it."
+            )
     return None
 
 

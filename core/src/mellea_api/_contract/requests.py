@@ -22,7 +22,7 @@ from mellea_api._contract.descriptor import (
     Server,
     as_tuple,
 )
-from mellea_api._contract.portable import live_part, pickled, secret_part, sent_secrets
+from mellea_api._contract.portable import hidden_in, live_part, pickled, secret_part
 from mellea_api._contract.reports import (
     CredentialFinding,
     CredentialReport,
@@ -103,13 +103,8 @@ class Target:
 
     @_secrets.default
     def _hold_secrets(self) -> tuple[Secret, ...]:
-        """Mask keys among headers and queries in all texts, as long as the target lives."""
-        sent = sent_secrets(self.settings) if self.settings else ()
-        return tuple(
-            Secret(word, source=f"settings[{setting!r}]")
-            for setting, _, value in sent
-            for word in str(value).split()
-        )
+        """Mask a password and keys among headers in all texts, as long as the target lives."""
+        return hidden_in(self.base_url, self.settings)
 
     @property
     def backend(self) -> str:

@@ -45,7 +45,7 @@ def check_settings(descriptor: BackendDescriptor, settings: Mapping[str, Any]) -
             refuse_unknown(descriptor, [name])
 
 
-def check_listing(descriptor: BackendDescriptor, settings: Iterable[str]) -> None:
+def check_listing(descriptor: BackendDescriptor, names: Iterable[str]) -> None:
     """Refuse arguments of `list_models` that a backend with declared settings does not have.
 
     A misspelt filter would list everything.
@@ -54,20 +54,21 @@ def check_listing(descriptor: BackendDescriptor, settings: Iterable[str]) -> Non
         ConfigurationError: If there is one.
     """
     if descriptor.settings:
-        refuse_unknown(descriptor, settings, {setting.name for setting in descriptor.settings})
+        refuse_unknown(descriptor, names, {setting.name for setting in descriptor.settings})
 
 
-def check_arguments(descriptor: BackendDescriptor, settings: Collection[str]) -> None:
+def check_arguments(descriptor: BackendDescriptor, names: Collection[str]) -> None:
     """Refuse arguments of a session that neither the descriptor nor `arguments_of` knows.
 
-    It imports Mellea's backend class, and so is done only where a session is created.
+    It imports Mellea's backend class, and so is done only where a session is created. It gets no
+    values, which a traceback could show.
 
     Raises:
         ConfigurationError: If there is one.
     """
     scopes = {setting.name: setting.scope for setting in descriptor.settings}
-    refuse_unknown(descriptor, [name for name in settings if scopes.get(name) == "models"])
-    others = [name for name in settings if name not in scopes]
+    refuse_unknown(descriptor, [name for name in names if scopes.get(name) == "models"])
+    others = [name for name in names if name not in scopes]
     if others and descriptor.arguments_of:
         import pkgutil
 

@@ -358,7 +358,7 @@ class Backend:
         Raises:
             ProviderError: If the provider was asked and could not be reached or refused.
         """
-        check_listing(target.descriptor, target.settings)
+        check_listing(target.descriptor, tuple(target.settings))
         secrets, findings = self._find(target, arguments, keyring=keyring and live)
         request = ModelsRequest(target=target, credentials=secrets, live=live, timeout=timeout)
         models: Sequence[Any]
@@ -479,7 +479,7 @@ class Backend:
 
         target = request.target
         if target.settings:
-            check_arguments(target.descriptor, target.settings)
+            check_arguments(target.descriptor, tuple(target.settings))
         current = Asking(request.timeout)
         note_shutdown(target)
         try:

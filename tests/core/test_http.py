@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from typing import Any
 
@@ -103,6 +104,17 @@ def test_what_is_no_error_is_read(server: Server, answer: Any) -> None:
     assert ask(server, Reply(400, json={"error": "no"})).status_code == 400
     broken = Reply(text='{"error": ' + "[" * 10_000, headers={"content-type": "application/json"})
     assert ask(server, broken).text.startswith('{"error"')
+
+
+@pytest.mark.parametrize("charset", ["idna", "punycode", "utf-7", "unicode_escape", "no-such"])
+def test_an_answer_is_decoded_as_json_is_whatever_it_says(server: Server, charset: str) -> None:
+    """Some of Python's decoders take time that grows with the square of the length."""
+    reply = Reply(
+        400, text="ü" * 300_000, headers={"content-type": f"text/plain; charset={charset}"}
+    )
+    began = time.perf_counter()
+    assert ask(server, reply).text == "ü" * 300_000
+    assert time.perf_counter() - began < 3
 
 
 def test_a_redirect_is_handed_over_and_not_followed(server: Server) -> None:

@@ -310,3 +310,37 @@ def test_what_is_nested_deeply_is_an_answer_that_cannot_be_read() -> None:
     assert caused(error, deep).__cause__ is not None
     while nested:  # or Python itself fails to forget it
         nested = nested.pop()
+
+
+@pytest.mark.parametrize(
+    "held", ["x" * 2**24, list(range(2**20)), {"a": ["//a@b" * 2**20]}, b"x" * 2**24]
+)
+def test_what_an_exception_holds_costs_nothing(held: Any) -> None:
+    original = ValueError("no")
+    original.body = held  # type: ignore[attr-defined]
+    began = time.perf_counter()
+    cause = caused(completed(AnswerError("no"), TARGET), original).__cause__
+    assert time.perf_counter() - began < 0.5
+    assert f"{cause!r}" == "RuntimeError('ValueError: no')"
+
+
+@pytest.mark.parametrize(
+    "held", [["deep", {"in": ("it", {"KEY"})}], {"KEY": 1}, b"a KEY", ["x" * 10_000, "KEY"]]
+)
+def test_a_key_is_found_wherever_an_exception_holds_it(held: Any) -> None:
+    key = Secret("sk-0123456789abcdef", source="argument")
+
+    def planted(part: Any) -> Any:
+        if isinstance(part, dict):
+            return {planted(name): planted(item) for name, item in part.items()}
+        if isinstance(part, list | tuple | set):
+            return type(part)(map(planted, part))
+        if isinstance(part, bytes):
+            return part.replace(b"KEY", key.reveal().encode())
+        return part.replace("KEY", key.reveal()) if isinstance(part, str) else part
+
+    for hidden, kept in ((planted(held), False), (held, True)):
+        original = ValueError("no")
+        original.body = hidden  # type: ignore[attr-defined]
+        cause = caused(completed(AnswerError("no"), TARGET), original).__cause__
+        assert (cause is original) is kept

@@ -190,7 +190,7 @@ class ErrorRequest:
         """
         if status is not None and status < 400:
             return _redirected(self.target, status, headers)
-        text = str(said)
+        text = beginning(str(said))
         own, *page = _WEB_PAGE.split(text, maxsplit=1)
         if page and status is not None and not kind and status < 500 and status not in _BY_STATUS:
             error = errors.AnswerError("it is a web page", status=status)
@@ -199,7 +199,7 @@ class ErrorRequest:
         chosen = kind or _meaning(status, words.lower())
         failure = chosen(words, status=status)
         if isinstance(failure, errors.RateLimitError):
-            failure.retry_after = retry_after(headers, beginning(text))
+            failure.retry_after = retry_after(headers, text)
         completed(failure, self.target, self.timeout)
         if not kind and chosen is errors.RequestRefusedError and status in (404, 405):
             failure._write(failure.reason, _ADDRESS)

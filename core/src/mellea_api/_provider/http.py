@@ -54,6 +54,8 @@ def careful(client: Client, *, end: re.Pattern[bytes] | None = None) -> Client:
 
     def limit(response: Any) -> None:
         """Replace an answer's stream by a limited one, before anybody reads it."""
+        # Python has encodings whose decoders take quadratic time; JSON is always in this one.
+        response.encoding = "utf-8"
         streams = _streams(type(response).__module__.partition(".")[0])
         response.stream = streams[asynchronous](response.stream, _Reading(response, end))
 

@@ -17,7 +17,8 @@ _IN_QUERY: Final = re.compile(
 _USER: Final = re.compile(r"^[^/\s'\"]+@")
 _SECRETIVE: Final = re.compile(r"\b(sk-|hf_|Bearer )[\w*.\-]{6,}")
 _MOST_TEXT: Final = 300
-_MOST_READ: Final = 2**16
+MOST_READ: Final = 2**16
+"""Characters of a text of a server that are looked at."""
 # A secret shorter than this is not searched for in other text: masking every "a" would destroy
 # messages and hide nothing.
 _SHORTEST_REDACTED: Final = 8
@@ -155,9 +156,9 @@ def shown_address(address: str) -> str:
 
 def beginning(text: str) -> str:
     """Return what is looked at of a text that may be megabytes long: no part of a last word."""
-    if len(text) <= _MOST_READ:
+    if len(text) <= MOST_READ:
         return text
-    return text[:_MOST_READ].rpartition(" ")[0] or text[:_MOST_READ]
+    return text[:MOST_READ].rpartition(" ")[0] or text[:MOST_READ]
 
 
 def one_line(text: object, length: int = _MOST_TEXT) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from traceback import walk_stack, walk_tb
 from typing import Any, Final, TypeVar
 
-from mellea_api._secrecy.secrets import Secret, one_line, redact
+from mellea_api._secrecy.secrets import MOST_READ, Secret, one_line, redact
 
 Error = TypeVar("Error", bound=BaseException)
 
@@ -47,16 +47,34 @@ def veiled(error: Error) -> Error:
 
 
 def shows_secret(error: BaseException) -> bool:
-    """Return whether an exception, or one that led to it, has a secret in text or attributes."""
+    """Return whether an exception, or one that led to it, may show a secret in text or attributes.
+
+    One that holds more than is looked at may: what it costs does not grow with an answer.
+    """
     for found in _reachable(error):
-        try:
-            # SDKs keep the body of an answer in an attribute, which error trackers show.
-            text = f"{found} {found.args!r} {vars(found)!r}"
-        except RecursionError:  # a body that is nested deeply
-            return True
-        if redact(text) != text or words_of(found) != str(found):
+        # SDKs keep the body of an answer in an attribute, which error trackers show.
+        held = _texts_in(str(found), found.args, vars(found))
+        if held is None or redact(held) != held or words_of(found) != str(found):
             return True
     return False
+
+
+def _texts_in(*values: Any) -> str | None:
+    """Return all text in values, however deeply they are nested; None if it is too much."""
+    pending, texts, size = list(values), [], 0
+    while pending:
+        one = pending.pop()
+        if isinstance(one, Mapping):
+            pending += (*one.keys(), *one.values())
+        elif isinstance(one, list | tuple | set | frozenset):
+            pending += one
+        else:
+            text = one.decode(errors="replace") if isinstance(one, bytes) else one
+            texts.append(text if isinstance(text, str) else repr(text))
+            size += len(texts[-1])
+        if size + len(pending) > MOST_READ:
+            return None
+    return "\n".join(texts)
 
 
 def words_of(error: BaseException) -> str:

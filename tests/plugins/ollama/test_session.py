@@ -281,6 +281,17 @@ def test_asked_for_it_is_pulled_and_the_progress_shown(
     assert session.chat("Hello!").content == "4"
 
 
+def test_what_the_server_says_of_a_pull_does_not_steer_the_terminal(
+    server: OllamaServer, capfd: pytest.CaptureFixture[str]
+) -> None:
+    server.fail_next(200, {"status": "\x1b[2Jevil \x9b31m"}, path="/api/pull")
+    with pytest.raises(mellea_api.BackendUnavailableError, match="broke off"):
+        start("phi4:14b", pull=True)
+    shown = capfd.readouterr().err
+    assert "pulling" in shown
+    assert not {"\x1b", "\x9b"} & set(shown)
+
+
 def test_a_pull_that_fails_is_an_error_and_no_session(server: OllamaServer) -> None:
     server.pull_fails = True
     with pytest.raises(mellea_api.ProviderError, match="does not exist") as caught:

@@ -127,7 +127,7 @@ def _pull(request: SessionRequest) -> None:
     model_id = request.target.model_id
     logger.info("pulling %s from the Ollama library", model_id)
     began = time.monotonic()
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn())
     with (
         _prepared(ollama.Client(request.target.base_url), request) as client,
         Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as progress,
@@ -138,7 +138,8 @@ def _pull(request: SessionRequest) -> None:
             status = update.status
             name = update.digest or status or ""
             if name not in tasks:
-                tasks[name] = progress.add_task(status or "pulling", total=update.total)
+                shown = status if status and status.isprintable() else "pulling"
+                tasks[name] = progress.add_task(shown, total=update.total)
             progress.update(tasks[name], completed=update.completed or 0, total=update.total)
     if status != "success":
         raise ConnectionError(f"the download of {model_id} broke off at {status!r}")

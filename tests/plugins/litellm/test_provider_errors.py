@@ -200,6 +200,21 @@ def test_an_error_in_text_with_a_good_status_keeps_its_words(
             session.chat("Hello!")
 
 
+@pytest.mark.parametrize("error", [None, {"code": 502, "message": "the provider broke"}, "broke"])
+def test_a_choice_that_ended_with_an_error_is_no_answer(error: Any) -> None:
+    """LiteLLM takes it for one that is whole."""
+    choice = {"index": 0, "message": {"role": "assistant", "content": "Half of"}}
+    choice |= {"finish_reason": "error"} | ({"error": error} if error else {})
+    body = {"id": "c", "object": "chat.completion", "created": 1, "model": "x", "choices": [choice]}
+    with faults.FaultServer(lambda request: Reply(json=body)) as server:
+        session = mellea_api.start_session(
+            "litellm", "openai/tiny", base_url=server.base_url, api_key=table.SECRET, check=False
+        )
+        words = "broke" if error else "ended with an error"
+        with pytest.raises(mellea_api.BackendUnavailableError, match=words):
+            session.chat("Hello!")
+
+
 def test_the_word_for_an_error_inside_a_stream_is_kept() -> None:
     events = b'data: {"error": "the model was put away"}\n\n'
     reply = Reply(body=events, headers={"content-type": "text/event-stream"})

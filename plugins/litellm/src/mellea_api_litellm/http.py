@@ -123,7 +123,7 @@ def _is_online(record: logging.LogRecord) -> bool:
 
 _in_use: Final[ContextVar[Clients | None]] = ContextVar("mellea_api_litellm", default=None)
 _numbers: Final = itertools.count()
-_LONGEST_ERROR: Final = 2**16
+_LONGEST_ERROR: Final = 2**20
 _closing: Final[set[asyncio.Task[None]]] = set()
 _lock: Final = threading.Lock()
 _undo: Final = contextlib.ExitStack()
@@ -218,16 +218,28 @@ def _key_of_session(own: Any) -> Any:
 
 
 def _raise_error_in(answer: httpx.Response) -> None:
-    """Raise the error that an answer with a good status is: of one in text, LiteLLM loses it."""
-    body = None
+    """Raise the error that an answer with a good status is, where LiteLLM would lose it.
+
+    It loses an error that is text alone, and takes a choice that ended with one for a whole one.
+    """
+    body: Any = None
     if answer.is_success and len(answer.content) <= _LONGEST_ERROR:
         with contextlib.suppress(ValueError, RecursionError):
             body = answer.json()
-    if isinstance(body, dict):
-        words = body.get("message") if body.get("object") == "error" else body.get("error")
-        if words and isinstance(words, str):
-            request: Any = answer.request  # openai 3 has its types from httpx2
-            raise openai.APIError(words, request, body=words)
+    if not isinstance(body, dict):
+        return
+    words = body.get("message") if body.get("object") == "error" else body.get("error")
+    choices = body.get("choices")
+    for choice in choices if isinstance(choices, list) else ():
+        if isinstance(choice, dict) and (
+            choice.get("finish_reason") == "error" or choice.get("error")
+        ):
+            error = choice.get("error")
+            words = error.get("message") if isinstance(error, dict) else error
+            words = words or "the answer ended with an error"
+    if words and isinstance(words, str):
+        request: Any = answer.request  # openai 3 has its types from httpx2
+        raise openai.APIError(words, request, body=words)
 
 
 def _close(answer: httpx.Response, task: asyncio.Task[Any]) -> None:

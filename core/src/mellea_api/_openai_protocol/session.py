@@ -7,7 +7,7 @@ asks a server.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urljoin
 
 import openai
@@ -29,6 +29,10 @@ from mellea_api.hookspecs import hookimpl
 
 if TYPE_CHECKING:
     from mellea import MelleaSession
+
+
+_NO_ROUTE: Final = (404, 405, 501)
+"""What servers answer that do not list models."""
 
 
 @hookimpl
@@ -120,13 +124,13 @@ async def _check_model(request: SessionRequest, arguments: dict[str, Any]) -> No
                     return
                 if official:
                     raise AnswerError(f"it is no model: {found}")
-            except openai.NotFoundError as error:
-                if official:
+            except openai.APIStatusError as error:
+                if official or error.status_code not in _NO_ROUTE:
                     raise
                 logger.debug("no answer for one model, asking for all: %s", one_line(error.message))
             known = [model["id"] for model in await _models(client)]
-    except (openai.PermissionDeniedError, openai.NotFoundError, openai.BadRequestError) as error:
-        if isinstance(error, openai.NotFoundError) and error.code == "model_not_found":
+    except openai.APIStatusError as error:
+        if error.code == "model_not_found" or error.status_code not in (*_NO_ROUTE, 400, 403):
             raise
         # A key may be allowed to generate and not to list; a server may lack the route.
         request.unchecked(one_line(error.message))
@@ -149,11 +153,13 @@ async def _models(client: openai.AsyncOpenAI) -> list[dict[str, Any]]:
     # As raw JSON: the SDK fails on a malformed list of models, and fills in what is missing.
     answer = await client.models.with_raw_response.list()
     found = answer.http_response.json()
-    models = found.get("data") if isinstance(found, dict) else None
-    if not isinstance(models, list) or not all(_is_model(model) for model in models):
+    if isinstance(found, dict) and found.keys() & {"data", "models"}:
+        found = found.get("data") or found.get("models") or []  # null, where there are none
+    if not isinstance(found, list):
         raise AnswerError(f"it is no list of models: {answer.http_response.text}")
+    models = [model if isinstance(model, dict) else {"id": model} for model in found]
+    for model in models:
+        model["id"] = model.get("id") or model.get("name") or model.get("model")
+        if not isinstance(model["id"], str):
+            raise AnswerError(f"it lists a model without a name: {model}")
     return models
-
-
-def _is_model(found: Any) -> bool:
-    return isinstance(found, dict) and isinstance(found.get("id"), str)

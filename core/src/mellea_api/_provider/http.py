@@ -89,6 +89,8 @@ class _Reading:
 
     def checked(self, data: bytes) -> bytes:
         """Return a piece of the answer, if the answer is not too long by now."""
+        if not self._read:
+            data = data.removeprefix(b"\xef\xbb\xbf")  # an SDK may drop the first line with it
         self._read += len(data)
         if self._read > LARGEST_ANSWER:
             size = LARGEST_ANSWER // 2**20

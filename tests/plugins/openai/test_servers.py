@@ -1,0 +1,76 @@
+"""Compatible servers that list no models, or in another way than OpenAI."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import pytest
+
+pytest.importorskip("mellea_api_openai")
+
+import mellea_api
+from mellea_api.testing import Asked, LoopbackServer, Reply, openai_answer
+
+
+def listing(reply: Any, one: Any = None) -> LoopbackServer:
+    """A good server, but for its list of models and the model itself."""
+    missing = Reply(status=404, body={"detail": "Not Found"})
+
+    def answer(asked: Asked) -> Any:
+        if asked.path.endswith("/models"):
+            return reply
+        return (one or missing) if "/models/" in asked.path else openai_answer(asked)
+
+    return LoopbackServer(answer)
+
+
+@pytest.mark.parametrize("status", [404, 405, 501])
+def test_a_server_without_a_list_of_models_can_be_used_and_the_log_says_that_it_was_not_asked(
+    caplog: pytest.LogCaptureFixture, status: int
+) -> None:
+    caplog.set_level(logging.INFO, "mellea_api")
+    lacking = Reply(status=status, body={"error": {"message": "there is no such route"}})
+    with listing(lacking, lacking) as server:
+        session = mellea_api.start_session("openai", "m", base_url=f"{server.address}/v1")
+        assert session.chat("?").content
+    assert "there is no such route" in caplog.text
+
+
+@pytest.mark.parametrize("status", [401, 500, 503])
+def test_another_refusal_of_the_list_is_an_error(status: int) -> None:
+    with listing(Reply(status=status, body={"error": {"message": "no"}})) as server:
+        with pytest.raises(mellea_api.ProviderError) as caught:
+            mellea_api.start_session("openai", "m", base_url=f"{server.address}/v1")
+    assert caught.value.status == status
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        [{"id": "b"}, {"id": "a"}],
+        {"models": [{"name": "a"}, {"model": "b"}]},
+        {"data": ["a", "b"]},
+        {"object": "list", "data": [{"id": "a", "object": None}, {"id": "b", "created": "now"}]},
+    ],
+)
+def test_names_are_found_in_lists_of_other_shapes(body: Any) -> None:
+    with listing(body) as server:
+        address = f"{server.address}/v1"
+        found = mellea_api.list_models("openai", base_url=address, freshness="live")
+        assert [model.id for model in found] == ["a", "b"]
+        assert mellea_api.start_session("openai", "a", base_url=address).chat("?").content
+
+
+def test_a_list_that_is_null_is_empty() -> None:
+    with listing({"object": "list", "data": None}) as server:
+        address = f"{server.address}/v1"
+        assert not mellea_api.list_models("openai", base_url=address, freshness="live")
+
+
+@pytest.mark.parametrize(
+    "body", [{}, {"data": 3}, {"data": [{"id": 3}]}, {"data": [None]}, 4, None]
+)
+def test_what_lists_no_names_is_an_error(body: Any) -> None:
+    with listing(body) as server, pytest.raises(mellea_api.AnswerError, match="list"):
+        mellea_api.list_models("openai", base_url=f"{server.address}/v1", freshness="live")

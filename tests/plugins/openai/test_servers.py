@@ -39,9 +39,9 @@ def test_a_server_without_a_list_of_models_can_be_used_and_the_log_says_that_it_
 
 @pytest.mark.parametrize("status", [401, 500, 503])
 def test_another_refusal_of_the_list_is_an_error(status: int) -> None:
-    with listing(Reply(status=status, body={"error": {"message": "no"}})) as server:
-        with pytest.raises(mellea_api.ProviderError) as caught:
-            mellea_api.start_session("openai", "m", base_url=f"{server.address}/v1")
+    refused = Reply(status=status, body={"error": {"message": "no"}})
+    with listing(refused) as server, pytest.raises(mellea_api.ProviderError) as caught:
+        mellea_api.start_session("openai", "m", base_url=f"{server.address}/v1")
     assert caught.value.status == status
 
 

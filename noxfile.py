@@ -408,6 +408,14 @@ def lowest(session: nox.Session, name: str) -> None:
     _pytest(session, tests, mellea="lowest", **_sharing(name))
 
 
+@nox.session(tags=["nightly"], default=False)
+def fuzz(session: nox.Session) -> None:
+    """Try 100,000 strange answers of a server, over real sockets."""
+    _install(session, NEWEST, *DISTRIBUTIONS, groups=_group("test", "engines"))
+    tests = session.posargs or ["tests/integration/test_fuzzed_answers.py"]
+    session.run("pytest", *tests, env={"FUZZ_EXAMPLES": "50000"})  # on each of two backends
+
+
 @nox.session(default=False)
 def coverage(session: nox.Session) -> None:
     """Measure what the suite covers, subprocesses aside (not part of the default run)."""

@@ -13,6 +13,9 @@ from support.llamacpp import LlamaCppServer
 from support.messages import Recorded, Reply
 from support.ollama_schema import effective_options
 
+from mellea_api.testing import Asked
+from mellea_api.testing import Reply as LoopbackReply
+
 
 @dataclass
 class Piece:
@@ -167,3 +170,22 @@ def ndjson(values: Iterator[Mapping[str, Any]]) -> Reply:
 
 def timestamp(ahead: timedelta = timedelta()) -> str:
     return (datetime.now(UTC) + ahead).isoformat().replace("+00:00", "Z")
+
+
+def loopback_answer(asked: Asked) -> Any:
+    """Return what Ollama would answer: for `mellea_api.testing.LoopbackServer`."""
+    if asked.path == "/api/tags":
+        return {"models": [{"name": "tiny", "model": "tiny", "details": {"family": "tiny"}}]}
+    if asked.path == "/api/show":
+        return {"details": {"family": "tiny"}, "model_info": {}, "capabilities": ["completion"]}
+    if asked.path != "/api/chat":
+        return LoopbackReply(status=404, body={"error": "There is no such page."})
+    about = {"model": "tiny", "created_at": "2026-01-01T00:00:00Z"}
+    message = {"role": "assistant", "content": "4"}
+    end = {"done": True, "done_reason": "stop", "eval_count": 1, "prompt_eval_count": 1}
+    if not asked.body.get("stream"):
+        return {**about, "message": message, **end}
+    first = {**about, "message": message, "done": False}
+    last = {**about, "message": {"role": "assistant", "content": ""}, **end}
+    body = b"".join(json.dumps(piece).encode() + b"\n" for piece in (first, last))
+    return LoopbackReply(body=body, headers={"Content-Type": "application/x-ndjson"})

@@ -37,12 +37,14 @@ class Reply:
         body: What is sent: bytes as they are, anything else as JSON.
         headers: Further headers.
         silent: Whether nothing is sent at all, until the server is closed.
+        cut: How many bytes of the body are sent before the connection is closed; None for all.
     """
 
     status: int = 200
     body: Any = None
     headers: Mapping[str, str] = {}
     silent: bool = False
+    cut: int | None = None
 
 
 class LoopbackServer:
@@ -87,11 +89,12 @@ class LoopbackServer:
                 body = reply.body
                 sent = body if isinstance(body, bytes) else json.dumps(body).encode()
                 self.send_response(reply.status)
-                for name, value in {"Content-Type": "application/json", **reply.headers}.items():
+                own = {"Content-Type": "application/json", "Content-Length": str(len(sent))}
+                for name, value in {**own, **reply.headers}.items():
                     self.send_header(name, value)
-                self.send_header("Content-Length", str(len(sent)))
                 self.end_headers()
-                self.wfile.write(sent)
+                self.wfile.write(sent[: reply.cut])
+                self.close_connection = self.close_connection or reply.cut is not None
 
             def log_message(self, format: str, *args: Any) -> None:
                 """Say nothing on standard error."""

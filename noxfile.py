@@ -379,7 +379,7 @@ def newest(session: nox.Session, name: str, whole: bool) -> None:
     session.install(*pins, *packages)
     tests = (f"tests/plugins/{name}",) if name in LARGE else WITHOUT_LARGE
     tests = tests if whole else ON_NEWEST[name]
-    _pytest(session, *tests, mellea="newest", whole=whole, **_sharing(name))
+    _pytest(session, *tests, mellea="newest", whole=True, **_sharing(name))
 
 
 @nox.session

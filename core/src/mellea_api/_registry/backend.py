@@ -332,13 +332,17 @@ class Backend:
         try:
             self._hooks.loaded()  # an import takes no time from the provider
             # A plugin that forgets the deadline must not keep a caller for ever.
-            return call_with_deadline(lambda: self._hooks.probe(request), timeout + _GRACE)
+            answer = call_with_deadline(lambda: self._hooks.probe(request), timeout + _GRACE)
         except MelleaAPIError as error:
             failure = error
         except TimeoutError as error:
             failure = ErrorRequest(
                 target=target, operation="credentials", error=error, timeout=timeout
             ).timed_out()
+        else:
+            if isinstance(answer, CredentialReport):
+                return answer
+            raise self._hooks.wrong("validate_credentials", answer, "CredentialReport")
         noted(failure)
         return report_from_error(request, failure)
 

@@ -14,7 +14,6 @@ from mellea_api import hookspecs
 from mellea_api._contract.descriptor import BackendDescriptor
 from mellea_api._contract.errors import MelleaAPIError, PluginError
 from mellea_api._contract.refusals import ErrorRequest, completed
-from mellea_api._contract.reports import CredentialReport
 from mellea_api._contract.requests import (
     Asking,
     CredentialRequest,
@@ -257,15 +256,17 @@ class Hooks:
                     culprit = owner
         return culprit or self._entry_point
 
-    def probe(self, request: CredentialRequest) -> CredentialReport:
+    def probe(self, request: CredentialRequest) -> Any:
         """Ask the provider whether credentials work: by the plugin's hook, else by its list.
+
+        The hook's answer may be of any type: whoever asks sees to that.
 
         Raises:
             MelleaAPIError: What happened; the class says what it was.
         """
         self.loaded()
         if self._own("validate_credentials") or IMPLEMENTATION not in self._own("list_models"):
-            return self.ask_provider("validate_credentials", CredentialReport, request)
+            return self.ask_provider("validate_credentials", object, request)
         target = request.target
         asked = ModelsRequest(
             target=target, credentials=request.credentials, timeout=request.timeout

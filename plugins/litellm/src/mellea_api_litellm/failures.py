@@ -11,7 +11,6 @@ from typing import Any, Final
 from mellea_api import (
     ContentRefusedError,
     ContextLengthError,
-    MelleaAPIError,
     ModelNotFoundError,
     ProviderError,
     RateLimitError,
@@ -51,7 +50,7 @@ _UNREACHED: Final = frozenset(
 
 
 @hookimpl
-def translate_error(request: ErrorRequest) -> MelleaAPIError | None:
+def translate_error(request: ErrorRequest) -> ProviderError | None:
     """Translate LiteLLM's exceptions; None for any other."""
     for error in request.chain:
         kinds = [kind for kind in type(error).__mro__ if kind.__module__ == "litellm.exceptions"]
@@ -60,13 +59,15 @@ def translate_error(request: ErrorRequest) -> MelleaAPIError | None:
     return None
 
 
-def _of_litellm(request: ErrorRequest, error: Any, kind: str) -> MelleaAPIError:
+def _of_litellm(request: ErrorRequest, error: Any, kind: str) -> ProviderError:
     for found in request.chain:
-        if isinstance(found, MelleaAPIError):  # from a check of ours, inside LiteLLM
-            return found
-        if type(found).__name__ == "APIError" and isinstance(getattr(found, "body", None), str):
-            # An error in text alone, with a good status or inside a stream.
-            return request.answered(None, found.body)  # type: ignore[attr-defined]
+        if isinstance(found, ProviderError):  # from a check of ours, inside LiteLLM
+            return request.answered(None, found.reason, kind=type(found))
+        body, name = getattr(found, "body", None), type(found).__name__
+        if name == "RefusedWithSuccessError" or (name == "APIError" and isinstance(body, str)):
+            # An error with a good status, or in text alone inside a stream.
+            said = body if isinstance(body, str) else found
+            return request.answered(getattr(found, "status", None), said)
     text = _PREFIX.sub("", str(getattr(error, "message", error)).strip())
     text = _TRACEBACK.sub("", text)
     answer, headers = _answer(request)

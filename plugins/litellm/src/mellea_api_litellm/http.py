@@ -218,28 +218,19 @@ def _key_of_session(own: Any) -> Any:
 
 
 def _raise_error_in(answer: httpx.Response) -> None:
-    """Raise the error that an answer with a good status is, where LiteLLM would lose it.
-
-    It loses an error that is text alone, and takes a choice that ended with one for a whole one.
-    """
+    """Raise the error of a choice that ended with one: LiteLLM takes it for a whole answer."""
     body: Any = None
     if answer.is_success and len(answer.content) <= _LONGEST_ERROR:
         with contextlib.suppress(ValueError, RecursionError):
             body = answer.json()
-    if not isinstance(body, dict):
-        return
-    words = body.get("message") if body.get("object") == "error" else body.get("error")
-    choices = body.get("choices")
+    choices = body.get("choices") if isinstance(body, dict) else None
     for choice in choices if isinstance(choices, list) else ():
-        if isinstance(choice, dict) and (
-            choice.get("finish_reason") == "error" or choice.get("error")
-        ):
-            error = choice.get("error")
+        error = choice.get("error") if isinstance(choice, dict) else None
+        if error or (isinstance(choice, dict) and choice.get("finish_reason") == "error"):
             words = error.get("message") if isinstance(error, dict) else error
-            words = words or "the answer ended with an error"
-    if words and isinstance(words, str):
-        request: Any = answer.request  # openai 3 has its types from httpx2
-        raise openai.APIError(words, request, body=words)
+            words = str(words or "the answer ended with an error")
+            request: Any = answer.request  # openai 3 has its types from httpx2
+            raise openai.APIError(words, request, body=words)
 
 
 def _close(answer: httpx.Response, task: asyncio.Task[Any]) -> None:

@@ -307,3 +307,16 @@ def test_plain_functions_are_tools_to_an_old_mellea_alone() -> None:
         assert report.wire["tools"][0]["function"]["name"] == "weather"
         with pytest.raises(OptionError, match=r"tools\[.*\] must be a tool of Mellea's"):
             OptionPipeline(evolve(about, mellea_version="0.4.0")).render({"tools": given}, "chat")
+
+
+@pytest.mark.parametrize("name", ["stop", "logit_bias"])
+def test_a_report_that_is_read_late_shows_what_was_sent(name: str) -> None:
+    rules = (*OptionRule.sent("stop seed"), *OptionRule.sent("logit_bias", type="object"))
+    session = OptionPipeline(described(*rules))
+    given: dict[str, Any] = {"stop": ["a"], "logit_bias": {"a": 1}}
+    rendered = session.render({name: given[name], "seed": 1}, "chat")
+    kept = copy.deepcopy(given[name])
+    given[name].clear()
+    decision = rendered.report.decision(name)
+    assert decision is not None
+    assert decision.sent == decision.value == kept == rendered.options[name]

@@ -69,8 +69,7 @@ def _texts_in(*values: Any) -> str | None:
         elif isinstance(one, list | tuple | set | frozenset):
             pending += one
         else:
-            text = one.decode(errors="replace") if isinstance(one, bytes) else one
-            texts.append(text if isinstance(text, str) else repr(text))
+            texts.append(one if isinstance(one, str) else repr(one))
             size += len(texts[-1])
         if size + len(pending) > MOST_READ:
             return None

@@ -15,6 +15,7 @@ import copy
 import functools
 import itertools
 import json
+import operator
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Final, get_args
@@ -134,7 +135,7 @@ class BackendContract:
                 assert decision.reason, decision
                 assert not decision.wire, decision
             elif decision.wire and not decision.name.startswith("extra."):
-                sent = _at(found.wire, decision.wire)
+                sent = functools.reduce(operator.getitem, decision.wire.split("."), found.wire)
                 assert sent == decision.sent or decision.wire == "messages", decision
 
     @_quietly
@@ -337,10 +338,3 @@ def _leaves(value: Any) -> Iterator[Any]:
             yield from _leaves(item)
     else:
         yield value
-
-
-def _at(wire: Mapping[str, Any], path: str) -> Any:
-    found: Any = wire
-    for step in path.split("."):
-        found = found[step]
-    return found

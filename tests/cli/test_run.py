@@ -361,7 +361,9 @@ from {module} import {cls}
 def ask(backend, **options):
     return MelleaSession(backend).chat("Hi.", model_options=options).content
 
-one = {cls}("{model}", model_options={{"max_tokens": 3}}, base_url=sys.argv[1]{more})
+given = {{"max_tokens": 3, "timeout": 60}}  # as `m decompose` gives it
+one = {cls}("{model}", model_options=given, base_url=sys.argv[1]{more})
+assert len(given) == 2
 assert isinstance(one, {cls}) and dict(one.model_options) == {{"max_tokens": 3}}
 other = {cls}(model_id="{model}", base_url=sys.argv[1]{more})
 ask(one), ask(other, max_tokens=4)

@@ -44,6 +44,10 @@ def start_session(
     name = DEFAULT_BACKEND if backend_name is None else backend_name
     if model_id is None:
         model_id = _default_model(start_session, name, kwargs)
+    options = kwargs.get("model_options") or {}
+    if "timeout" in options:  # an argument of the SDK's call, which `m decompose` gives
+        kwargs["model_options"] = {key: options[key] for key in options if key != "timeout"}
+        kwargs.setdefault("timeout", options["timeout"])
     token = for_program.set(True)
     try:
         return api.start_session(name, model_id, *args, **{"unknown": "pass", **kwargs})

@@ -74,3 +74,29 @@ def test_a_list_that_is_null_is_empty() -> None:
 def test_what_lists_no_names_is_an_error(body: Any) -> None:
     with listing(body) as server, pytest.raises(mellea_api.AnswerError, match="list"):
         mellea_api.list_models("openai", base_url=f"{server.address}/v1", freshness="live")
+
+
+def now() -> str:
+    """Say what time it is."""
+    return "noon"
+
+
+@pytest.mark.parametrize("option", [{"tool_choice": "auto"}, {"parallel_tool_calls": False}])
+def test_what_goes_with_tools_alone_is_sent_with_them_and_reported_so(
+    option: dict[str, Any],
+) -> None:
+    from mellea.backends.tools import MelleaTool
+
+    (name,) = option
+    tools = {"tools": [MelleaTool.from_callable(now)]}
+    with LoopbackServer(openai_answer) as server:
+        session = mellea_api.start_session("openai", "tiny", base_url=f"{server.address}/v1")
+
+        def sent(options: dict[str, Any], **how: Any) -> Any:
+            session.instruct("?", model_options=options, strategy=None, **how)
+            report = mellea_api.options_report(session)
+            return name in server.asked[-1].body, report is not None and name in report.wire
+
+        assert sent(option) == (False, False)
+        assert sent({**option, **tools}, tool_calls=True) == (True, True)
+        assert not sent({**option, **tools})[0]  # its tools are not sent either

@@ -83,6 +83,11 @@ class _Completions(AsyncCompletions):
     async def create(self, *args: Any, second_body: Any = None, **kwargs: Any) -> Any:
         if second_body:
             kwargs["extra_body"] = _joined(second_body, kwargs.get("extra_body") or {})
+        if not kwargs.get("tools"):  # in a session that has some, for other calls
+            kwargs.pop("tool_choice", None)
+            body = dict(kwargs.get("extra_body") or {})
+            body.pop("parallel_tool_calls", None)
+            kwargs["extra_body"] = body or None
         answer = await super().create(*args, **kwargs)
         if hasattr(answer, "__aiter__"):
             answer._decoder = decoder = _Decoder(answer._decoder)

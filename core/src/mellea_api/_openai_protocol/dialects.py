@@ -102,6 +102,7 @@ def thinking(how: str, server: str | None = None, **facts: Any) -> tuple[OptionR
     return (OptionRule(reason=_NOT_HERE, **facts),)
 
 
+_TOOLS_ALONE: Final = f"{_CHAT}; openai/swarm#30 and camel-ai/camel#3706 (tried)"
 _RESERVED: Final = {
     "model": "the session's model_id= says it; MelleaRuntime.switch_model changes it",
     "messages": "Mellea makes them of the context",
@@ -151,6 +152,15 @@ _COMMON: Final = (
     *thinking("template", "llama.cpp"),
     *thinking("no", "strict"),
     *OptionRule.refused("thinking", "the raw endpoint has no setting for reasoning", source=_RAW),
+    *(
+        OptionRule(
+            name=name,
+            reason="servers refuse it without tools: give tools too",
+            requires={"tools": (None,)},
+            source=_TOOLS_ALONE,
+        )
+        for name in ("tool_choice", "parallel_tool_calls")
+    ),
     OptionRule(
         name="tool_choice", chat="tool_choice", convert=conversions.tool_by_name, source=_CHAT
     ),

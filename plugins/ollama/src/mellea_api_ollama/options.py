@@ -108,8 +108,7 @@ _COMMON: Final = (
         "low medium high",
         chat=("@@@thinking@@@", "think"),
         models="*gpt-oss*",
-        source="ollama/ollama#11751 and docs.ollama.com/capabilities/thinking, 2026-08: gpt-oss "
-        "ignores true and false, and cannot stop thinking",
+        source="ollama/ollama#11751 and BerriAI/litellm#34574: gpt-oss cannot stop thinking",
     ),
     *OptionRule.sent(
         "thinking",

@@ -100,3 +100,52 @@ def test_what_goes_with_tools_alone_is_sent_with_them_and_reported_so(
         assert sent(option) == (False, False)
         assert sent({**option, **tools}, tool_calls=True) == (True, True)
         assert not sent({**option, **tools})[0]  # its tools are not sent either
+
+
+@pytest.mark.parametrize(
+    ("error", "variable"),
+    [
+        ({"code": "mismatched_organization", "message": "Not of this one."}, "OPENAI_ORG_ID"),
+        ({"code": "mismatched_project", "message": "Not of this one."}, "OPENAI_PROJECT"),
+        (
+            {"code": None, "message": "OpenAI-Organization header should match the key's."},
+            "OPENAI_ORG_ID",
+        ),
+    ],
+)
+def test_a_wrong_organization_or_project_is_not_blamed_on_the_key(
+    error: dict[str, Any], variable: str
+) -> None:
+    refused = Reply(status=401, body={"error": error})
+    who = {"api_key": "sk-0123456789abcdef", "organization": "org-1", "project": "proj-1"}
+    with (
+        LoopbackServer(lambda _: refused) as server,
+        pytest.raises(mellea_api.CredentialError) as caught,
+    ):
+        mellea_api.start_session("openai", "m", base_url=f"{server.address}/v1", **who)
+    assert caught.value.variables is not None
+    assert caught.value.variables[0] == variable
+    assert variable in str(caught.value)
+    assert error["message"][:-1] in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("server", "sent"),
+    [
+        ("vllm", {"reasoning_effort": "low"}),
+        ("llama.cpp", {"chat_template_kwargs": {"reasoning_effort": "low"}}),
+        ("any", {"reasoning_effort": "low"}),
+    ],
+)
+def test_gpt_oss_is_sent_levels_where_each_server_reads_them(
+    server: str, sent: dict[str, Any]
+) -> None:
+    def wire(value: Any) -> Any:
+        options = {"thinking": value}
+        address = "http://127.0.0.1:1/v1"
+        return mellea_api.explain_options(
+            "openai", options, "gpt-oss-20b", base_url=address, server=server
+        ).wire
+
+    assert wire("low") == sent
+    assert [wire(value) for value in (False, "none", "minimal")] == [{}, {}, {}]

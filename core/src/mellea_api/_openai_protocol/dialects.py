@@ -38,6 +38,7 @@ _NOT_HERE: Final = "the server's dialect has no such parameter at this endpoint"
 _LOCAL: Final = frozenset({"vllm", "llama.cpp", "any"})
 _EFFORT: Final = ("@@@thinking@@@", "reasoning_effort")
 _TEMPLATE: Final = "chat_template_kwargs.enable_thinking"
+_LEVEL: Final = "chat_template_kwargs.reasoning_effort"
 
 
 def _both(names: str, **facts: Any) -> tuple[OptionRule, ...]:
@@ -146,6 +147,19 @@ _COMMON: Final = (
     ),
     *MELLEA_RULES,
     *OptionRule.levels("low medium high", models="*gpt-oss*", server="any", source=_CHAT),
+    *OptionRule.levels(
+        "low medium high",
+        models="*gpt-oss*",
+        server="vllm",
+        source="vllm-project/vllm#24292",
+    ),
+    *OptionRule.levels(
+        "low medium high",
+        chat=(f"extra_body.{_LEVEL}", _LEVEL),
+        models="*gpt-oss*",
+        server="llama.cpp",
+        source="ggml-org/llama.cpp#15130 and co-l/openfox#256 (tried)",
+    ),
     *thinking("effort", "openai"),
     *thinking("both", "any"),
     *thinking("template", "vllm"),

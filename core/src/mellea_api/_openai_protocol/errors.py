@@ -52,6 +52,9 @@ def translate(request: ErrorRequest) -> MelleaAPIError | None:
             status, answer = error.status_code, error.response
             if status == 401 and error.request.headers.get("authorization", "").endswith(NO_KEY):
                 return _keyless(request.target)
+            for field in ("organization", "project"):
+                if (error.code or "").endswith(f"_{field}") or f"openai-{field}" in words.lower():
+                    return CredentialError(words, status=status, field=field)
             if (status == 404 and error.code == "model_not_found") or (
                 status == 400 and "Invalid model name" in words
             ):

@@ -230,6 +230,12 @@ _COMMON: Final = (
         source=_MELLEA,
     ),
     *MELLEA_RULES,
+    *OptionRule.refused(
+        "tool_choice",
+        "it goes with tools alone: give tools too",
+        requires={"tools": (None,)},
+        source=_CALL,
+    ),
     *_chat(
         "tool_choice=tool_choice_option",
         convert=_tool_by_name,

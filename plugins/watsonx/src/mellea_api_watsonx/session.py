@@ -189,6 +189,8 @@ def _is_last(event: Any) -> bool:
 def _arguments(params: Any, arguments: dict[str, Any]) -> dict[str, Any]:
     params = dict(params or {})
     extra = params.pop(EXTRA_PARAMETERS, {})
+    if not arguments.get("tools"):  # in a session that has some, for other calls
+        params = {name: value for name, value in params.items() if "tool_choice" not in name}
     if "tool_choice" in params:
         arguments |= {"tool_choice": params.pop("tool_choice"), "tool_choice_option": None}
     elif "tool_choice_option" in params:

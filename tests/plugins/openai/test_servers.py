@@ -6,6 +6,7 @@ import logging
 from typing import Any
 
 import pytest
+from support.table import a_tool
 
 pytest.importorskip("mellea_api_openai")
 
@@ -76,19 +77,12 @@ def test_what_lists_no_names_is_an_error(body: Any) -> None:
         mellea_api.list_models("openai", base_url=f"{server.address}/v1", freshness="live")
 
 
-def now() -> str:
-    """Say what time it is."""
-    return "noon"
-
-
 @pytest.mark.parametrize("option", [{"tool_choice": "auto"}, {"parallel_tool_calls": False}])
 def test_what_goes_with_tools_alone_is_sent_with_them_and_reported_so(
     option: dict[str, Any],
 ) -> None:
-    from mellea.backends.tools import MelleaTool
-
     (name,) = option
-    tools = {"tools": [MelleaTool.from_callable(now)]}
+    tools = {"tools": [a_tool()]}
     with LoopbackServer(openai_answer) as server:
         session = mellea_api.start_session("openai", "tiny", base_url=f"{server.address}/v1")
 

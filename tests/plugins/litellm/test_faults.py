@@ -87,7 +87,9 @@ class TestFaultsOfAnOllamaRoute(FaultSuite):
     expected = {
         **OPENS,
         # Ollama says "not found" of a missing model.
-        ("list", "status_404"): "RequestRefusedError",
+        **dict.fromkeys(
+            ((way, "status_404") for way in ("list", "chat", "stream")), "RequestRefusedError"
+        ),
         # LiteLLM passes over what is no JSON, and the stream ends after it.
         ("stream", "middle_invalid_json"): "BackendUnavailableError",
         ("stream", "middle_html"): "BackendUnavailableError",

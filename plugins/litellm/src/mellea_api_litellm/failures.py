@@ -38,7 +38,7 @@ _UNREADABLE: Final = frozenset(
 )
 _STUMBLED: Final = re.compile(
     r"Empty or invalid response from LLM endpoint|LiteLLM: provider returned"
-    r"|Unexpected string response from Azure"
+    r"|Unexpected (string )?response from Azure"
     # Python's words for JSON that is nested too deeply, or has a number that is too long.
     r"|while decoding a JSON|for integer string conversion"
 )

@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import threading
-import time
 from collections.abc import Callable, Coroutine, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from typing import Any, TypeVar
 
 from mellea_api._contract.requests import Asking
@@ -35,8 +35,7 @@ def run_with_deadline(
     """
     import asyncio  # which `call_with_deadline` does without
 
-    ended = threading.Event()
-    outcome: list[tuple[bool, Any]] = []
+    answer: Future[Result] = Future()
 
     async def limited() -> None:
         loop = asyncio.get_running_loop()
@@ -44,25 +43,20 @@ def run_with_deadline(
             async with asyncio.timeout(seconds) as limit:
                 if current is not None:
                     current.lift = lambda: loop.call_soon_threadsafe(_lift, limit)
-                outcome.append((True, await work()))
+                found = await work()
         except BaseException as error:
-            outcome.append((False, error))
-        finally:
-            # Closing the loop may take long: it waits for a thread that the coroutine left.
-            ended.set()
+            answer.set_exception(error)
+        else:
+            answer.set_result(found)
 
-    def run() -> None:
-        try:
-            asyncio.run(limited())
-        finally:
-            ended.set()
-
-    thread = _start(run)
-    ended.wait()
-    if not isinstance(outcome[0][1], TimeoutError):
-        thread.join(1.0)
-    result: Result = _unwrapped(outcome)
-    return result
+    ended: Future[Any] = _begin(lambda: asyncio.run(limited()))
+    # Closing the loop may take long: it waits for a thread that the coroutine left.
+    wait((answer, ended), return_when=FIRST_COMPLETED)
+    if not answer.done():
+        ended.result()  # raises: there is no event loop
+    if not isinstance(answer.exception(), TimeoutError):
+        wait((ended,), 1.0)
+    return answer.result()
 
 
 def _lift(limit: Any) -> None:
@@ -84,19 +78,7 @@ def call_with_deadline(work: Callable[[], Result], seconds: float | None) -> Res
         TimeoutError: If it took longer; the thread then ends when the function does.
         Exception: Whatever the function raises.
     """
-    outcome: list[tuple[bool, Any]] = []
-
-    def run() -> None:
-        try:
-            outcome.append((True, work()))
-        except BaseException as error:
-            outcome.append((False, error))
-
-    _start(run).join(seconds)
-    if not outcome:
-        raise TimeoutError
-    result: Result = _unwrapped(outcome)
-    return result
+    return _begin(work).result(seconds)
 
 
 def call_each(
@@ -112,38 +94,21 @@ def call_each(
     Returns:
         What those returned that were done in time, by name.
     """
-    results: dict[str, Result] = {}
-
-    def call(name: str) -> None:
-        results[name] = functions[name]()
-
-    deadline = time.monotonic() + seconds
-    threads = [
-        threading.Thread(
-            target=contextvars.copy_context().run,
-            args=(call, name),
-            name=f"{thread}{name}",
-            daemon=True,
-        )
-        for name in functions
-    ]
-    for one in threads:
-        one.start()
-    for one in threads:
-        one.join(max(0.0, deadline - time.monotonic()))
-    return dict(results)
+    calls = {name: _begin(function, f"{thread}{name}") for name, function in functions.items()}
+    wait(calls.values(), seconds)
+    return {name: call.result() for name, call in calls.items() if call.done()}
 
 
-def _start(run: Callable[[], None]) -> threading.Thread:
-    thread = threading.Thread(
-        target=contextvars.copy_context().run, args=(run,), name="mellea-api-ask", daemon=True
-    )
-    thread.start()
-    return thread
+def _begin(work: Callable[[], Result], thread: str = "mellea-api-ask") -> Future[Result]:
+    """Call a function in a thread of its own, which does not keep the interpreter from ending."""
+    answer: Future[Result] = Future()
 
+    def run() -> None:
+        try:
+            answer.set_result(work())
+        except BaseException as error:
+            answer.set_exception(error)
 
-def _unwrapped(outcome: list[tuple[bool, Any]]) -> Any:
-    succeeded, value = outcome[0]
-    if not succeeded:
-        raise value
-    return value
+    context = contextvars.copy_context()
+    threading.Thread(target=context.run, args=(run,), name=thread, daemon=True).start()
+    return answer

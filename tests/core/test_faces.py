@@ -36,7 +36,7 @@ AUTHORS = """
     TextBackend Prompt Target
     SessionRequest ModelsRequest CredentialRequest OptionsRequest ErrorRequest
     CredentialQuery OptionPatch
-    careful whole reading_answer
+    careful whole reading_answer ask_apart
 """
 
 

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from mellea_api._options.shared_rules import with_logprobs as with_logprobs
     from mellea_api._provider.answers import reading_answer as reading_answer
     from mellea_api._provider.answers import whole as whole
+    from mellea_api._provider.apart import ask_apart as ask_apart
     from mellea_api._provider.http import careful as careful
     from mellea_api._sessions.text_backend import Prompt as Prompt
     from mellea_api._sessions.text_backend import TextBackend as TextBackend
@@ -52,6 +53,7 @@ _HOMES = {
     ),
     "_options.shared_rules": ("MELLEA_RULES TEXT_RULES system_message tools_as_json with_logprobs"),
     "_provider.answers": "reading_answer whole",
+    "_provider.apart": "ask_apart",
     "_provider.http": "careful",
     "_sessions.text_backend": "Prompt TextBackend",
     "hookspecs": "hookimpl",

@@ -18,7 +18,7 @@ from attrs import evolve
 from mellea_api._api.environment import RuntimeEnvironment, checked_run_id
 from mellea_api._api.owned import OpenSession, OpenSessions
 from mellea_api._api.selection import Selection, backend_name, blame, select
-from mellea_api._contract.errors import ConfigurationError, ModelNotFoundError
+from mellea_api._contract.errors import ModelNotFoundError, cannot_use
 from mellea_api._contract.requests import Policy
 from mellea_api._options.rules import own
 from mellea_api._registry.registry import Registry, shared_registry
@@ -347,10 +347,7 @@ def _own_options(options: Any) -> Any:
     if options is None:
         return {}
     if not isinstance(options, Mapping):
-        raise ConfigurationError(
-            f"Cannot use model_options={options!r:.80}.",
-            next_step="Give a dict, such as {'temperature': 0.7}.",
-        )
+        raise cannot_use("model_options", options, "Give a dict, such as {'temperature': 0.7}.")
     return own(dict(options))
 
 

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import platformdirs
 import pytest
 
 pytest.importorskip("mellea_api_litellm")
 pytest.importorskip("litellm")
 
 import mellea_api
+from mellea_api._provider import apart
 from mellea_api_litellm import probe, routes
 
+CACHE = functools.partial(platformdirs.user_cache_path, "mellea-api", appauthor=False)
 SAID = {"provider": "ollama_chat", "model": "x", "places": {"seed": "options.seed"}}
 
 
@@ -25,13 +28,12 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """A process without LiteLLM in it, in which asking takes no time: the routes that were asked for."""
     found: list[str] = []
 
-    def run(command: list[str], **_: Any) -> Any:
-        found.append(command[-1])
-        said = json.dumps({command[-1]: SAID})
-        return subprocess.CompletedProcess(command, 0, stdout=said, stderr="")
+    def call(function: Any, timeout: float, question: str) -> Any:
+        found.append(question)
+        return SAID
 
     monkeypatch.setattr(routes, "_known", {})
-    monkeypatch.setattr(subprocess, "run", run)
+    monkeypatch.setattr(apart, "call_apart", call)
     monkeypatch.delitem(sys.modules, "litellm")
     return found
 
@@ -43,7 +45,7 @@ def again() -> Any:
 
 
 def kept() -> Path:
-    (found,) = routes._cache_folder().iterdir()
+    (found,) = (CACHE() / "litellm").glob("*/*")
     return found
 
 
@@ -75,7 +77,7 @@ def test_a_damaged_answer_is_asked_for_again(asked: list[str], damage: str) -> N
 @pytest.mark.skipif(os.name != "posix", reason="folders have no mode there")
 def test_the_folder_is_this_users_alone(asked: list[str]) -> None:
     again()
-    folder = routes._cache_folder()
+    folder = kept().parent
     assert folder.stat().st_mode & 0o777 == 0o700
     folder.chmod(0o777)  # so that anybody may have written there
     again()
@@ -86,11 +88,11 @@ def test_the_folder_is_this_users_alone(asked: list[str]) -> None:
 def test_another_users_link_is_not_followed(
     asked: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    documents, link = tmp_path / "documents", tmp_path / "mellea-api"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    documents, link = tmp_path / "documents", CACHE()
     documents.mkdir(mode=0o700)
     link.symlink_to(documents)
     os.chown(link, 65534, 65534, follow_symlinks=False)
-    monkeypatch.setattr(routes, "_cache_folder", lambda: link / "litellm" / "1.0")
     again()
     again()
     assert len(asked) == 2
@@ -101,7 +103,7 @@ def test_a_folder_that_cannot_be_written_is_done_without(
     asked: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "file").write_text("")
-    monkeypatch.setattr(routes, "_cache_folder", lambda: tmp_path / "file" / "folder")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     again()
     again()
     assert len(asked) == 2
@@ -111,7 +113,7 @@ def test_where_litellm_cannot_be_imported_the_error_says_why(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "litellm.py").write_text("raise ImportError('it is broken')")
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(routes, "_known", {})
     monkeypatch.delitem(sys.modules, "litellm")
     with pytest.raises(mellea_api.PluginError, match="it is broken"):
@@ -121,17 +123,9 @@ def test_where_litellm_cannot_be_imported_the_error_says_why(
 @pytest.mark.slow
 @pytest.mark.usefixtures("sdk")
 def test_the_process_says_the_same_as_this_one() -> None:
-    """It writes nothing else to its standard output, and asks nobody."""
     for question in ("ollama_chat/tiny", "openaj/gpt-4o"):
-        run = subprocess.run(
-            [sys.executable, "-m", "mellea_api_litellm.probe", question],
-            capture_output=True,
-            text=True,
-            check=True,
-            env={**os.environ, "LITELLM_LOCAL_MODEL_COST_MAP": "True"},
-        )
-        here = json.loads(json.dumps(probe.answer(question)))
-        assert json.loads(run.stdout) == {question: here}
+        said = apart.call_apart(probe.answer, 120.0, question)
+        assert said == json.loads(json.dumps(probe.answer(question)))
 
 
 @pytest.mark.usefixtures("sdk")

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, get_args
 
-from mellea_api._contract.errors import ConfigurationError, MelleaAPIError
+from mellea_api._contract.errors import MelleaAPIError, cannot_use
 from mellea_api._contract.requests import Policy, Target
 from mellea_api._secrecy.veil import plain, veiled
 
@@ -77,11 +77,7 @@ def one_of(name: str, value: Any, allowed: tuple[str, ...]) -> Any:
     """
     if value in allowed:
         return value
-    raise ConfigurationError(
-        f"Cannot use {name}={value!r}.",
-        next_step=f"Use one of {', '.join(allowed)}.",
-        variable=name if name.isupper() else None,
-    )
+    raise cannot_use(name, value, f"Use one of {', '.join(allowed)}.")
 
 
 def seconds(value: Any) -> float | None:
@@ -94,8 +90,6 @@ def seconds(value: Any) -> float | None:
         return None
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if not number or not 0 < value <= LONGEST:
-        raise ConfigurationError(
-            f"Cannot use timeout={value!r}.",
-            next_step="Give a number of seconds above 0, a year at most, or None for no limit.",
-        )
+        step = "Give a number of seconds above 0, a year at most, or None for no limit."
+        raise cannot_use("timeout", value, step)
     return float(value)

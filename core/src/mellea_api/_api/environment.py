@@ -13,7 +13,7 @@ from typing import Any, Final, TypeVar
 
 from attrs import field, frozen
 
-from mellea_api._contract.errors import ConfigurationError, MelleaAPIError
+from mellea_api._contract.errors import ConfigurationError, MelleaAPIError, cannot_use
 
 DEFAULT_BACKEND: Final = "ollama"
 VARIABLES: Final = (
@@ -110,11 +110,8 @@ def checked_run_id(run_id: Any, variable: str | None = None) -> str | None:
     if run_id is None:
         return None
     if not isinstance(run_id, str) or not run_id.isprintable() or not 0 < len(run_id) <= 200:
-        raise ConfigurationError(
-            f"Cannot use {variable or 'run_id'}={run_id!r:.80}.",
-            next_step="Give one line of printable text, at most 200 characters.",
-            variable=variable,
-        )
+        step = "Give one line of printable text, at most 200 characters."
+        raise cannot_use(variable or "run_id", run_id, step)
     return run_id
 
 

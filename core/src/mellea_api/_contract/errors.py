@@ -265,3 +265,12 @@ class RequestRefusedError(ProviderError, ValueError):
 
 class AnswerError(ProviderError):
     """The provider's answer cannot be read."""
+
+
+def cannot_use(
+    name: str, value: object, next_step: str, *, backend: str | None = None
+) -> ConfigurationError:
+    """Return the error for an argument, or a variable (in capitals), with a wrong value."""
+    variable = name if name.isupper() else None
+    reason = f"Cannot use {name}={value!r:.80}."
+    return ConfigurationError(reason, next_step=next_step, backend=backend, variable=variable)

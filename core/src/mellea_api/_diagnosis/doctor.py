@@ -11,7 +11,6 @@ from typing import Any, Final, TypeVar
 from attrs import asdict, evolve, frozen
 
 from mellea_api._contract.errors import ConfigurationError, MelleaAPIError, PluginError
-from mellea_api._diagnosis.apart import FailedApartError, NotStartedError, call_apart
 from mellea_api._diagnosis.findings import (
     INSTALL,
     Diagnosis,
@@ -22,6 +21,7 @@ from mellea_api._diagnosis.findings import (
 )
 from mellea_api._diagnosis.readiness import check_readiness
 from mellea_api._diagnosis.variables import Reads, read_by, secrets_of, variable_findings
+from mellea_api._provider.apart import FailedApartError, NotStartedError, call_apart
 from mellea_api._registry.discovery import (
     EXTENSIONS,
     EntryPoint,

@@ -1,19 +1,16 @@
 """What providers said about their models, kept on disk for this and other processes.
 
-Each answer is a JSON file, written beside its place and moved there by `os.replace`: a reader sees
-the old file or the new one, and a damaged one costs one question to the provider. The name of a
-file is a digest of all that the answer depends on: backend, address, settings and credentials.
+Each answer is a JSON file; a damaged one costs one question to the provider. The name of a file is
+a digest of all that the answer depends on: backend, address, settings and credentials.
 """
 
 from __future__ import annotations
 
-import contextlib
 import fnmatch
 import hashlib
 import json
 import math
 import os
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,8 +19,9 @@ from typing import Final
 from attrs import asdict, evolve, frozen
 
 from mellea_api._contract.descriptor import ModelInfo
-from mellea_api._contract.errors import ConfigurationError
+from mellea_api._contract.errors import cannot_use
 from mellea_api._contract.requests import Target
+from mellea_api._provider.folder import OwnFolder
 from mellea_api._secrecy.logs import logger
 from mellea_api._secrecy.secrets import Secret, redact
 
@@ -60,11 +58,7 @@ def default_cache() -> ModelCache:
     except ValueError:
         lifetime = -1.0
     if not 0 <= lifetime < float("inf"):
-        raise ConfigurationError(
-            f"Cannot use {_VARIABLE}={text!r:.40}.",
-            next_step="Set it to a number of seconds, 0 to ask every time.",
-            variable=_VARIABLE,
-        )
+        raise cannot_use(_VARIABLE, text, "Set it to a number of seconds, 0 to ask every time.")
     folder = platformdirs.user_cache_path("mellea-api", appauthor=False) / "models"
     return ModelCache(folder, lifetime=lifetime)
 
@@ -76,12 +70,13 @@ class ModelCache:
     written is not kept, and the log says so once.
 
     Args:
-        folder: Where it is. It is made when something is first kept, for its owner alone.
+        folder: Where it is: see `OwnFolder`.
         lifetime: Seconds for which a list stands for an answer.
     """
 
     def __init__(self, folder: Path, *, lifetime: float = 3600.0) -> None:
         self._folder = folder
+        self._files = OwnFolder(folder)
         self._lifetime = lifetime
 
     def key(self, target: Target, credentials: Mapping[str, Secret]) -> str | None:
@@ -114,9 +109,7 @@ class ModelCache:
         """Return the list that was kept, of whatever age, or None."""
         name = f"{key}.json"
         try:
-            if not self._is_ours():
-                return None
-            entry = json.loads((self._folder / name).read_bytes())
+            entry = json.loads(self._files.read(name))
             if entry["schema"] != SCHEMA:
                 raise ValueError("another version wrote it")
             written = entry["written"]
@@ -125,6 +118,9 @@ class ModelCache:
             age = time.time() - written
             models = tuple(_model(row, max(0.0, age)) for row in entry["models"])
         except FileNotFoundError:
+            return None
+        except OSError as error:
+            self._report(f"it cannot be read ({error.strerror or error})")
             return None
         except Exception as error:  # anybody may have written anything
             self._report(f"{name} cannot be read ({type(error).__name__})")
@@ -140,47 +136,9 @@ class ModelCache:
         ]
         entry = {"schema": SCHEMA, "written": time.time(), "models": rows}
         try:
-            if not self._folder.is_absolute():
-                raise OSError("there is no home to keep it in")
-            if not self._is_ours():
-                return
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._replace(f"{key}.json", json.dumps(entry))
+            self._files.keep(f"{key}.json", json.dumps(entry))
         except OSError as error:
             self._report(f"it cannot be written ({error.strerror or error})")
-
-    def _replace(self, name: str, text: str) -> None:
-        handle, new = tempfile.mkstemp(dir=self._folder, prefix=".new-")  # with mode 0600
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(text)
-            os.replace(new, self._folder / name)
-        except OSError:
-            with contextlib.suppress(OSError):
-                os.unlink(new)
-            raise
-
-    def _is_ours(self) -> bool:
-        """Return whether the folder is safe: nobody else owns it, writes to it, or leads to it.
-
-        A folder that is not there yet is safe, unless somebody else's link leads to its place.
-        """
-        folder = self._folder
-        if not folder.is_absolute():
-            return False
-        if not hasattr(os, "geteuid"):
-            return True
-        owners = {place.lstat().st_uid for place in folder.parents if place.is_symlink()} - {0}
-        shared = 0
-        if os.path.lexists(folder):
-            owners |= {folder.lstat().st_uid, folder.stat().st_uid}
-            shared = folder.stat().st_mode & 0o022
-        problem = "others may write to it" if shared else ""
-        if owners - {os.geteuid()}:
-            problem = "it, or a link to it, belongs to another user"
-        if problem:
-            self._report(problem)
-        return not problem
 
     def _report(self, problem: str) -> None:
         if self._folder not in _reported:

@@ -18,7 +18,12 @@ from mellea_api._contract.descriptor import (
     ModelInfo,
     Server,
 )
-from mellea_api._contract.errors import ConfigurationError, MelleaAPIError, ModelNotFoundError
+from mellea_api._contract.errors import (
+    ConfigurationError,
+    MelleaAPIError,
+    ModelNotFoundError,
+    cannot_use,
+)
 from mellea_api._contract.refusals import ErrorRequest
 from mellea_api._contract.reports import (
     CredentialFinding,
@@ -153,11 +158,8 @@ class Backend:
         except ConfigurationError as error:
             raise veiled(error) from error.__cause__
         if server is not None and server not in descriptor.servers:
-            raise ConfigurationError(
-                f"Cannot use server={server!r}.",
-                next_step=f"Use one of {', '.join(descriptor.servers)}, or leave it out.",
-                backend=self.name,
-            )
+            step = f"Use one of {', '.join(descriptor.servers)}, or leave it out."
+            raise cannot_use("server", server, step, backend=self.name)
         settings = dict(settings or {})
         if settings:
             check_settings(descriptor, settings)
@@ -193,11 +195,8 @@ class Backend:
         if not hasattr(identifier, "hf_model_name"):
             default = self.descriptor.default_model
             example = f", such as {default}" if default else ""
-            raise ConfigurationError(
-                f"Cannot use model_id={identifier!r} for the {self.name} backend.",
-                next_step=f"Give a model's name as text{example}.",
-                backend=self.name,
-            )
+            step = f"Give a model's name as text{example}."
+            raise cannot_use("model_id", identifier, step, backend=self.name)
         raise ModelNotFoundError(
             f"The {self.name} backend has no name for the model {identifier!r} "
             f"({attribute or 'ModelIdentifier'} is not set).",

@@ -30,12 +30,12 @@ from mellea_api._contract.descriptor import Endpoint
 from mellea_api._contract.errors import OptionError, OptionProblem
 from mellea_api._contract.reports import NormalizedOptions
 from mellea_api._contract.requests import Target
-from mellea_api._diagnosis.apart import FailedApartError, call_apart
 from mellea_api._options.canonical import CANONICAL
 from mellea_api._options.listing import OptionListing, list_options
 from mellea_api._options.pipeline import OptionPipeline
 from mellea_api._options.plan import plan_for
 from mellea_api._options.spelling import canonicalise, merge
+from mellea_api._provider.apart import FailedApartError, call_apart
 from mellea_api._registry.backend import Backend
 from mellea_api._registry.discovery import Settings
 from mellea_api._registry.registry import Registry

@@ -4,8 +4,6 @@ LiteLLM says in tables which parameters a route supports, but what it then does 
 renames, clamps and drops, also what the tables call supported. So each parameter is sent through
 that code with a few values, up to the body that would go to the provider, and what differs from
 the body without it is what the parameter does. Nothing is sent.
-
-`python -m mellea_api_litellm.probe ROUTE` writes the answer to the standard output.
 """
 
 from __future__ import annotations
@@ -14,7 +12,7 @@ import contextlib
 import functools
 import io
 import json
-import sys
+import os
 from collections.abc import Callable, Mapping
 from datetime import date
 from typing import Any, Final
@@ -76,11 +74,6 @@ _TEXT: Final = "text-completion-openai"
 Body = Callable[[Mapping[str, Any]], dict[str, Any]]
 
 
-def main(question: str) -> None:
-    """Write the answer to a question as JSON, and nothing else that LiteLLM may print."""
-    sys.stdout.write(json.dumps({question: answer(question)}))
-
-
 def answer(question: str) -> dict[str, Any]:
     """Return what LiteLLM says about a route, or its list of models.
 
@@ -92,6 +85,8 @@ def answer(question: str) -> dict[str, Any]:
         providers with similar names, and `why`, if LiteLLM says that. For the list, under each
         provider its models, with the facts of a `ModelInfo`.
     """
+    # LiteLLM otherwise fetches its list of models and prices while it is being imported.
+    os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
     import litellm
     from litellm.llms.base_llm.chat.transformation import BaseLLMException
 
@@ -336,7 +331,3 @@ def _plain(body: dict[str, Any], keep: bool) -> dict[str, Any]:
     for name in () if keep else ("messages", "model", "contents", "prompt"):
         plain.pop(name, None)
     return {**plain, **extra} if isinstance(extra, dict) else plain
-
-
-if __name__ == "__main__":
-    main(sys.argv[1])

@@ -7,22 +7,17 @@ an upgrade takes that time. A process that has imported LiteLLM anyway asks it r
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import json
-import os
-import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping
-from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any, Final
 
 from attrs import field, frozen
 
 from mellea_api import ModelNotFoundError, PluginError
+from mellea_api.plugin import ask_apart
+from mellea_api_litellm.probe import answer
 
 # Seconds for a process that imports LiteLLM: far more than it takes.
 _PATIENCE: Final = 120.0
@@ -101,70 +96,22 @@ def litellm_version() -> str:
 
 def _answer(question: str) -> dict[str, Any]:
     """Return what `probe.answer` says: from the cache, from this process, or from its own."""
-    kept = _cache_folder() / f"{sha256(question.encode()).hexdigest()}.json"
-    with contextlib.suppress(OSError, ValueError, LookupError, TypeError):  # none, or a damaged one
-        if _is_safe(kept.parent):
-            return _said(kept.read_text("utf-8"), question)
-    if "litellm" in sys.modules:
-        from mellea_api_litellm import probe
-
-        return probe.answer(question)
+    # Another version of this plugin may ask LiteLLM otherwise.
+    versions = f"{litellm_version()}-{version('mellea-api-litellm')}"
     try:
-        text = subprocess.run(
-            [sys.executable, "-P", "-m", "mellea_api_litellm.probe", question],
-            env={**os.environ, "LITELLM_LOCAL_MODEL_COST_MAP": "True"},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=True,
+        said: dict[str, Any] = ask_apart(
+            answer,
+            question,
+            folder=f"litellm/{versions}",
             timeout=_PATIENCE,
-        ).stdout
-        said = _said(text, question)
-    except (OSError, ValueError, LookupError, subprocess.SubprocessError) as error:
-        lines = str(getattr(error, "stderr", None) or error).strip().splitlines()
+            here="litellm" in sys.modules,
+        )
+    except RuntimeError as error:
+        lines = str(getattr(error, "stderr", "") or error).strip().splitlines()
         raise PluginError(
             f"LiteLLM could not be asked about {question or 'its models'}: {lines[-1]}.",
             next_step="See whether `python -c 'import litellm'` works; if not, run "
             "`pip install --upgrade 'mellea[litellm]'`.",
             backend="litellm",
         ) from None
-    _keep(kept, text)
     return said
-
-
-def _cache_folder() -> Path:
-    import platformdirs
-
-    # Another version of this plugin may ask LiteLLM otherwise.
-    versions = f"{litellm_version()}-{version('mellea-api-litellm')}"
-    return platformdirs.user_cache_path("mellea-api", appauthor=False) / "litellm" / versions
-
-
-def _is_safe(folder: Path) -> bool:
-    """Return whether nobody else has a part in a folder: its owner, its mode, a link to it."""
-    if os.name != "posix":
-        return True
-    links = (place for place in (folder, *folder.parents) if place.is_symlink())
-    owners = {place.lstat().st_uid for place in links} - {0}
-    if folder.exists():
-        owners.add(folder.stat().st_uid)
-        if folder.stat().st_mode & 0o077:
-            return False
-    return owners <= {os.getuid()}
-
-
-def _said(text: str, question: str) -> dict[str, Any]:
-    said: dict[str, Any] = json.loads(text)[question]
-    return said
-
-
-def _keep(file: Path, text: str) -> None:
-    """Keep an answer, if that can be done: it replaces the file as a whole."""
-    with contextlib.suppress(OSError):
-        if not _is_safe(file.parent):
-            return
-        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        handle, new = tempfile.mkstemp(dir=file.parent)
-        with os.fdopen(handle, "w", encoding="utf-8") as opened:
-            opened.write(text)
-        os.replace(new, file)

@@ -1,4 +1,4 @@
-"""Call a function in a fresh interpreter.
+"""Call a function in a fresh interpreter, and keep what it says.
 
 An import cannot be abandoned: it may hold the lock that every other import waits for, exit, or
 crash the interpreter, and what it leaves behind stays. So a plugin that nobody trusts yet is
@@ -7,6 +7,8 @@ imported in a process of its own. Only there is it known how long the import tak
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import importlib
 import json
 import os
@@ -18,10 +20,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
+from mellea_api._provider.folder import OwnFolder
+
 # The parent's path, so that both find the same plugin; -P, because Python would add to it.
 _CODE: Final = (
     "import json, sys; job = json.loads(sys.argv[1]); sys.path[:] = job['path']; "
-    "from mellea_api._diagnosis.apart import _run; _run(**job)"
+    "from mellea_api._provider.apart import _run; _run(**job)"
 )
 
 
@@ -81,6 +85,39 @@ def call_apart(function: Callable[..., Any], timeout: float, *arguments: Any) ->
     except (OSError, TypeError) as error:  # an embedded Python does not know its own file
         raise NotStartedError(f"no process could be started: {error}") from None
     raise FailedApartError(f"ended the process: {_ending(done.returncode)}", said)
+
+
+def ask_apart(
+    function: Callable[[str], Any], question: str, *, folder: str, timeout: float, here: bool
+) -> Any:
+    """Return an answer that was kept, or else ask a function in a fresh interpreter.
+
+    This is for what follows from the software that is installed, and takes an import of seconds.
+    An answer is kept in the user's cache folder, for this and other processes.
+
+    Args:
+        function: A function of a module. It takes a text and returns JSON.
+        question: Its argument.
+        folder: Under which name answers are kept: with the version of all that they follow from.
+        timeout: Seconds that it may take.
+        here: Whether to ask in this process instead, which has the import behind it. Such an
+            answer is not kept: the program may have changed what was imported.
+
+    Raises:
+        RuntimeError: If it did not return; says why. Its `stderr` is what the process wrote there.
+    """
+    import platformdirs
+
+    files = OwnFolder(platformdirs.user_cache_path("mellea-api", appauthor=False) / folder)
+    name = f"{hashlib.sha256(question.encode()).hexdigest()}.json"
+    with contextlib.suppress(OSError, ValueError, LookupError, TypeError):  # none, or damaged
+        return json.loads(files.read(name))[question]
+    if here:
+        return function(question)
+    answer = call_apart(function, timeout, question)
+    with contextlib.suppress(OSError):
+        files.keep(name, json.dumps({question: answer}))
+    return answer
 
 
 def _ending(code: int) -> str:

@@ -347,10 +347,12 @@ def test_hook_find_credential(
     )
     target = fake(found("", vault))
     source = {}
-    source["vault"] = target.credentials(target.target())["api_key"]
+    source["vault"] = target.credentials(target.target())[0]["api_key"]
     monkeypatch.setenv("FAKE_API_KEY", "sk-environment")
-    source["environment variable FAKE_API_KEY"] = target.credentials(target.target())["api_key"]
-    source["argument"] = target.credentials(target.target(), {"api_key": "sk-argument"})["api_key"]
+    source["environment variable FAKE_API_KEY"] = target.credentials(target.target())[0]["api_key"]
+    source["argument"] = target.credentials(target.target(), {"api_key": "sk-argument"})[0][
+        "api_key"
+    ]
     assert {name: secret.source for name, secret in source.items()} == {
         name: name for name in source
     }
@@ -369,7 +371,7 @@ def test_extensions_are_asked_in_the_order_of_their_names(found: Callable[..., R
         )
 
     target = fake(found("", vault("first"), vault("second")))
-    assert target.credentials(target.target())["api_key"].source == "first"
+    assert target.credentials(target.target())[0]["api_key"].source == "first"
 
 
 def test_hook_translate_error(

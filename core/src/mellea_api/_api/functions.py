@@ -369,7 +369,7 @@ def list_all_models(
     def question(name: str) -> ModelListing:
         backend = found.backend(name)
         target, given = target_and_credentials(backend, None, arguments.get(name, {}))
-        credentials = backend.credentials(target, given, keyring=keyring)
+        credentials, _ = backend.credentials(target, given, keyring=keyring)
         # What was given and cannot be used stays an argument: it is an error.
         given |= credentials
 

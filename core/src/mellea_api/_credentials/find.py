@@ -133,14 +133,6 @@ def from_arguments(target: Target, arguments: Mapping[str, Any]) -> dict[str, Se
     return found
 
 
-def from_token_file(secret: Secret) -> bool:
-    """Return whether a value came from the file in which the provider's SDK keeps its token.
-
-    The SDK should then read it itself: it may renew a token that expires.
-    """
-    return secret.source.startswith(_TOKEN_FILE)
-
-
 def _first_value(
     target: Target,
     field: CredentialField,

@@ -78,17 +78,15 @@ def complete(
     if error.known is None:
         error.known = _nearest_first(model_id, others)
     if (shut := target.retirement(model_id)) is not None:
-        error.next_step = redact(f"{shut.sentence(model_id)} {error.next_step}")
-        error.args = (str(error),)
+        hint = shut.sentence(model_id)
+    elif "Did you mean" in error.next_step or model_id in others:
         return
-    if "Did you mean" in error.next_step:
+    elif name := suggestion(model_id, error.known) or suggestion(model_id, others):
+        hint = f"Did you mean {name!r}? If not:"
+    else:
         return
-    if model_id in others:
-        return
-    name = suggestion(model_id, error.known) or suggestion(model_id, others)
-    if name:
-        error.next_step = redact(f"Did you mean {name!r}? If not: {error.next_step}")
-        error.args = (str(error),)
+    error.next_step = redact(f"{hint} {error.next_step}")
+    error.args = (str(error),)
 
 
 def note_shutdown(target: Target) -> None:

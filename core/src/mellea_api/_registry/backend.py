@@ -260,8 +260,8 @@ class Backend:
         arguments: Mapping[str, Any] | None = None,
         *,
         keyring: bool = True,
-    ) -> dict[str, Secret]:
-        """Find the credentials that can be used: see `mellea_api._credentials.find`.
+    ) -> tuple[dict[str, Secret], list[CredentialFinding]]:
+        """Find credentials, and say what was found: see `mellea_api._credentials.find`.
 
         Args:
             target: Backend, model and server.
@@ -269,7 +269,8 @@ class Backend:
             keyring: Whether the system's keyring may be asked for what is nowhere else; leave it
                 alone where nobody named this backend.
         """
-        return self._find(target, arguments, keyring=keyring)[0]
+        given = {"base_url": target.base_url, **target.settings, **(arguments or {})}
+        return find_credentials(target, given, self._vault, keyring=keyring)
 
     def required_credentials(
         self, target: Target, arguments: Mapping[str, Secret]
@@ -279,7 +280,7 @@ class Backend:
         Raises:
             CredentialError: If a needed one is missing or malformed.
         """
-        secrets, findings = self._find(target, arguments, keyring=True)
+        secrets, findings = self.credentials(target, arguments)
         error = credential_error(target, findings)
         if error is not None:
             raise error
@@ -288,12 +289,6 @@ class Backend:
                 level = logging.INFO if field.required == "never" else logging.WARNING
                 logger.log(level, "no %s for %s: %s", field.name, target.backend, finding.reason)
         return secrets
-
-    def _find(
-        self, target: Target, arguments: Mapping[str, Any] | None, *, keyring: bool
-    ) -> tuple[dict[str, Secret], list[CredentialFinding]]:
-        given = {"base_url": target.base_url, **target.settings, **(arguments or {})}
-        return find_credentials(target, given, self._vault, keyring=keyring)
 
     def _ask_vault(self, query: CredentialQuery) -> Secret | None:
         return self._hooks.ask("find_credential", Secret, request=query)
@@ -319,7 +314,7 @@ class Backend:
             noted: Is told the error that a probe ended in: it may be about something else than
                 credentials, such as a model that is not there, which a report does not tell.
         """
-        secrets, findings = self._find(target, arguments, keyring=keyring)
+        secrets, findings = self.credentials(target, arguments, keyring=keyring)
         # The provider is not asked where one is missing or malformed.
         probe = probe and credential_error(target, findings) is None
         request = CredentialRequest(
@@ -362,7 +357,7 @@ class Backend:
             ProviderError: If the provider was asked and could not be reached or refused.
         """
         check_listing(target.descriptor, tuple(target.settings))
-        secrets, findings = self._find(target, arguments, keyring=keyring and live)
+        secrets, findings = self.credentials(target, arguments, keyring=keyring and live)
         request = ModelsRequest(target=target, credentials=secrets, live=live, timeout=timeout)
         models: Sequence[Any]
         if live:

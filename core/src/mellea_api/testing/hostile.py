@@ -119,9 +119,7 @@ HOSTILE: Final[Mapping[str, Hostile]] = {
     "a refusal beside no content": Hostile(
         lambda body: _put(_TEXTS, None)(_say(str, refusal=_SAID)(body)), _SAID
     ),
-    "line separators of Unicode": Hostile(
-        _say(lambda text: "4\u2028\x85\x1c4"), "4\u2028\x85\x1c4"
-    ),
+    "line separators of Unicode": Hostile(_say(lambda text: _SEPARATED), _SEPARATED),
     "a text beyond the basic plane": Hostile(_say(lambda text: "4 \U0001f600"), "4 \U0001f600"),
     "half a character": Hostile(_say(lambda text: "4\ud800"), "4\ud800"),
     "a null character": Hostile(_say(lambda text: "4\x00"), "4\x00"),

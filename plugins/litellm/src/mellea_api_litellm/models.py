@@ -58,11 +58,7 @@ async def list_models(request: ModelsRequest) -> list[ModelInfo]:
     found = {default.id: default} if wanted is None else {}
     for provider in shown:
         for model_id, facts in known[provider].items():
-            if model_id not in found:
-                found[model_id] = ModelInfo(
-                    id=model_id,
-                    description=provider,
-                    default=model_id == default.id,
-                    **facts,
-                )
+            chosen = model_id == default.id
+            model = ModelInfo(id=model_id, description=provider, default=chosen, **facts)
+            found.setdefault(model_id, model)
     return list(found.values())

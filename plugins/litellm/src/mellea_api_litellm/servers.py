@@ -26,7 +26,8 @@ async def model_names(request: Any, provider: str) -> list[str] | None:
     address = str(stated or _DEFAULTS.get(provider, ""))
     if not address or provider not in _ASKED:
         return None
-    path, names, name = ("api/tags", "models", "name") if provider in _OLLAMA else _OPENAI_PATH
+    ollama = provider in _OLLAMA
+    path, names, name = ("api/tags", "models", "name") if ollama else ("models", "data", "id")
     key = request.credential("api_key")
 
     import httpx
@@ -41,9 +42,6 @@ async def model_names(request: Any, provider: str) -> list[str] | None:
         return [str(model[name]) for model in answer.json()[names]]
     except (ValueError, LookupError, TypeError) as error:
         raise AnswerError(f"it is no list of models: {answer.text}") from error
-
-
-_OPENAI_PATH: Final = ("models", "data", "id")
 
 
 async def server_models(request: ModelsRequest) -> list[ModelInfo] | None:

@@ -15,6 +15,7 @@ pytest.importorskip("mellea_api_litellm")
 
 import mellea_api
 from mellea_api import stream_chat
+from mellea_api.testing import Asked, LoopbackServer, Reply, openai_answer
 
 pytestmark = pytest.mark.usefixtures("sdk")
 
@@ -229,3 +230,26 @@ def test_a_misspelt_argument_is_named(ollama_server: OllamaServer) -> None:
 def test_a_mock_needs_no_server_and_no_key() -> None:
     session = start("anthropic/claude-sonnet-4-5", mock_response="said so")
     assert session.chat("Hello!").content == "said so"
+
+
+def test_the_sdks_own_retries_are_left_to_a_program_alone() -> None:
+    from mellea_api._cli.takeover import start_session
+
+    left = [0]
+
+    def answer(asked: Asked) -> object:
+        if not asked.path.endswith("/chat/completions") or not left[0]:
+            return openai_answer(asked)
+        left[0] -= 1
+        headers = {"Retry-After-Ms": "1"}
+        return Reply(status=503, headers=headers, body={"error": {"message": "not now"}})
+
+    with LoopbackServer(answer) as server:
+        where = {"base_url": f"{server.address}/v1", "api_key": "sk-good"}
+        program = start_session("litellm", "openai/tiny", **where)
+        own = mellea_api.start_session("litellm", "openai/tiny", **where)
+        left[0] = 2
+        assert program.chat("Hello!").content == "4"
+        left[0] = 2
+        with pytest.raises(mellea_api.BackendUnavailableError):
+            own.chat("Hello!")

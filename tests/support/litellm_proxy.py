@@ -82,7 +82,7 @@ class LiteLLMProxy:
         """Starts it, and waits until it answers: some ten seconds.
 
         Raises:
-            RuntimeError: It ended, or did not answer within two minutes.
+            RuntimeError: It ended, or did not answer within four minutes.
         """
         (self._folder / "proxy_auth.py").write_text(_AUTH)
         config = self._folder / "config.yaml"
@@ -105,7 +105,7 @@ class LiteLLMProxy:
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 240
         while time.monotonic() < deadline:
             if self._process.poll() is not None:
                 raise RuntimeError(f"the proxy ended: {self.log.read_text()[-2000:]}")

@@ -19,6 +19,7 @@ from mellea_api import (
     PermissionDeniedError,
     ProviderError,
     RateLimitError,
+    RequestRefusedError,
     RequestTimeoutError,
 )
 from mellea_api._provider.exceptions import by_kind
@@ -122,3 +123,16 @@ def test_a_handshake_that_was_given_up_on_is_late_and_no_wrong_certificate(
     target = Target(descriptor=described("fake"), model_id="small")
     error = by_kind(ErrorRequest(target=target, operation="models", error=late, timeout=0.3))
     assert isinstance(error, RequestTimeoutError)
+
+
+def test_a_prompt_that_cannot_be_sent_is_no_failure_of_the_server() -> None:
+    """LiteLLM puts an error of a server around it."""
+    with pytest.raises(UnicodeEncodeError) as caught:
+        "\ud800".encode()
+    around = RuntimeError("the server failed")
+    around.status_code = 500  # type: ignore[attr-defined]
+    around.__cause__ = caught.value
+    target = Target(descriptor=described("fake"), model_id="small")
+    error = by_kind(ErrorRequest(target=target, operation="call", error=around))
+    assert type(error) is RequestRefusedError
+    assert "half of a surrogate pair" in str(error)

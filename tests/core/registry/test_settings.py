@@ -78,6 +78,14 @@ def test_what_is_no_argument_of_a_session_is_refused_before_anything_is_asked(
     assert words in str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["m\ud800", "a\nb", "\x1b[2J", "", 3])
+def test_a_model_that_cannot_have_that_name_is_refused(
+    start: Callable[..., Any], name: Any
+) -> None:
+    with pytest.raises(ConfigurationError, match="Cannot use model_id="):
+        start(model_id=name)
+
+
 def test_a_good_setting_reaches_the_hook(start: Callable[..., Any]) -> None:
     with pytest.raises(mellea_api.PluginError, match="AssertionError: asked"):
         start(pull=True, size=2, color="blue")

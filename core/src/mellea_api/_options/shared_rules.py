@@ -36,6 +36,8 @@ def mellea_tools(value: Any) -> Converted:
 
 def tools_as_json(value: Any) -> Converted:
     """Show tools as the provider sees them; plain functions (Mellea 0.3) by name alone."""
+    if not value:
+        return Converted.nothing("no tools: nothing is sent")
     named = value.items() if isinstance(value, Mapping) else ((None, tool) for tool in value)
     shown = []
     for key, tool in named:

@@ -32,6 +32,13 @@ def by_kind(request: ErrorRequest) -> errors.MelleaAPIError | None:
     Args:
         request: The exception, and what was being done.
     """
+    # First: to LiteLLM it is a failure of the server.
+    if any("surrogates not allowed" in error.args for error in request.chain):
+        failed = errors.RequestRefusedError(
+            "Cannot send the prompt: it holds half of a surrogate pair, which is no character.",
+            next_step="Clean the text: text.encode('utf-8', 'replace').decode('utf-8').",
+        )
+        return refusals.completed(failed, request.target)
     for error in request.chain:
         if isinstance(error, RefusedWithSuccessError):
             return request.answered(error.status, error)
@@ -49,12 +56,6 @@ def by_kind(request: ErrorRequest) -> errors.MelleaAPIError | None:
         kinds = {kind.__name__ for kind in type(error).__mro__}
         if kinds & {"TimeoutError", "TimeoutException", "Timeout"}:
             return request.timed_out()
-        if isinstance(error, UnicodeEncodeError) and error.reason == "surrogates not allowed":
-            failed = errors.RequestRefusedError(
-                "Cannot send the prompt: it holds half of a surrogate pair, which is no character.",
-                next_step="Clean the text: text.encode('utf-8', 'replace').decode('utf-8').",
-            )
-            return refusals.completed(failed, request.target)
         if isinstance(error, RecursionError):
             return request.unreadable("it is nested too deeply")
         if kinds & _UNREADABLE or _TOO_MUCH_JSON in str(error):

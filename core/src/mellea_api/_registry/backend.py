@@ -171,11 +171,12 @@ class Backend:
             "settings": settings,
             "mellea_version": _mellea_version(),
         }
+        name = model_id.strip() if isinstance(model_id, str) else ""
         if model_id is None:
-            model_id = descriptor.default_model or ""
-        elif not isinstance(model_id, str) or not model_id.strip():
-            model_id = self._name_of(model_id, Target(model_id="", **facts).server)
-        return self._with_rules(Target(model_id=model_id.strip(), **facts))
+            name = descriptor.default_model or ""
+        elif not name or not name.isprintable():
+            name = self._name_of(model_id, Target(model_id="", **facts).server).strip()
+        return self._with_rules(Target(model_id=name, **facts))
 
     def _with_rules(self, target: Target) -> Target:
         """Return a target with the description, and so the option rules, that hold for it now."""

@@ -52,6 +52,8 @@ _UNREACHED: Final = frozenset(
 @hookimpl
 def translate_error(request: ErrorRequest) -> ProviderError | None:
     """Translate LiteLLM's exceptions; None for any other."""
+    if any(isinstance(error, UnicodeEncodeError) for error in request.chain):
+        return None  # the prompt cannot be sent; LiteLLM calls that a failure of the server
     for error in request.chain:
         kinds = [kind for kind in type(error).__mro__ if kind.__module__ == "litellm.exceptions"]
         if kinds:

@@ -408,6 +408,7 @@ def test_a_subclass_that_is_built_by_hand_stays_the_programs(
         "class Mine(OllamaModelBackend):\n    pass\n"
         "mine = Mine('tiny')\n"
         "assert type(mine) is Mine\n"
+        "import mellea_api\nmellea_api.start_session('ollama', 'tiny').chat('Hi.')\n"
         "MelleaSession(mine).chat('Hi.', model_options={'num_predict': 3})\n"
     )
     done = ours(write(source))

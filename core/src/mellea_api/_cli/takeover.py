@@ -100,6 +100,10 @@ def _adopted(cls: type, name: str) -> Callable[..., None]:
 
     The object becomes the backend of a session of this library. A subclass stays as it is: it is
     the program's own, or that of a plugin.
+
+    Args:
+        cls: The class.
+        name: The backend of that name as the class's module.
     """
     import functools
     import inspect
@@ -108,15 +112,11 @@ def _adopted(cls: type, name: str) -> Callable[..., None]:
 
     @functools.wraps(original)
     def init(self: Any, *args: Any, **kwargs: Any) -> None:
+        from mellea_api._contract.requests import asking
         from mellea_api._registry.registry import shared_registry
 
-        registry = shared_registry()
-        made_of = f"{cls.__module__}:{cls.__qualname__}"
-        if (
-            type(self) is not cls
-            or name not in registry
-            or made_of not in registry.backend(name).descriptor.arguments_of
-        ):
+        in_plugin = asking.get() is not None  # which builds it for a session
+        if type(self) is not cls or in_plugin or name not in shared_registry():
             original(self, *args, **kwargs)
             return
         signature = inspect.signature(original)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from support.table import a_tool
 
 pytest.importorskip("mellea_api_ollama")
 
@@ -110,6 +111,31 @@ def test_what_is_wrong_with_an_answer_of_status_200_is_said(
     ollama.chat = chat
     with pytest.raises(mellea_api.ProviderError, match=words):
         session.chat("?")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "read"),
+    [({}, {}), ("", {}), (None, {}), ("{}", {}), ('{"city": "Rome"}', {"city": "Rome"})],
+)
+@pytest.mark.parametrize("streamed", [False, True])
+def test_arguments_of_a_tool_that_are_text_or_none_are_read(
+    here: Here, arguments: Any, read: dict[str, str], streamed: bool
+) -> None:
+    ollama, server = here
+    call = {"function": {"name": "get_weather", "arguments": arguments}}
+    ollama.chat = {
+        "message": {"role": "assistant", "content": "", "tool_calls": [call]},
+        "done": True,
+    }
+    answer = start(server.address).instruct(
+        "?",
+        tool_calls=True,
+        strategy=None,
+        model_options={"tools": [a_tool()], "stream": streamed},
+    )
+    calls = answer.tool_calls
+    found = calls.values() if isinstance(calls, dict) else calls
+    assert [(one.name, dict(one.args)) for one in found] == [("get_weather", read)]
 
 
 @pytest.mark.parametrize("model", ["gpt-oss", "gpt-oss:20b", "gpt-oss:120b-cloud", "me/GPT-OSS:x"])

@@ -194,6 +194,11 @@ class _Client(ollama.AsyncClient):
 def _part(cls: Any, answer: Any) -> Any:
     if error := answer.get("error"):
         raise ollama.ResponseError(str(error))
+    message = answer.get("message")
+    for call in (message.get("tool_calls") if isinstance(message, dict) else None) or ():
+        function = call["function"]
+        if not isinstance(function.get("arguments"), dict):  # text, as OpenAI has it, or none
+            function["arguments"] = json.loads(function.get("arguments") or "{}")
     return cls(**answer)
 
 

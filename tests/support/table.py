@@ -296,6 +296,9 @@ def prove(
     if line.rule is not None:
         does, place = fate(line.rule, line.endpoint)
         unmet = why_not(line.rule, found.target, line.endpoint)
+    entries = plan_for(found.target, line.endpoint).entries.get(line.option, ())
+    if unmet and any(entry.native for entry in entries):
+        return  # an older Mellea has a line of its own
     if does == "not supported" or unmet:
         assert decision.outcome == "dropped"
         # Where Mellea is too old, the next line says the same.

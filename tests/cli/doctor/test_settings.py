@@ -67,7 +67,7 @@ def test_a_variable_is_told_with_what_becomes_of_it(
         extension("policy", "p"),
     ]
     registry = Registry(entry_points, Settings())
-    reads = Reads(name="FAKE_API_KEY", what="api_key", secret=True)
+    reads = Reads("api_key", ["FAKE_API_KEY"], secret=["FAKE_API_KEY"])
     findings = variable_findings(registry, {"fake": [reads]}, [])
     (found,) = [found for found in findings if found.name == variable]
     assert found.state == state

@@ -49,7 +49,7 @@ def test_no_secret_is_shown_whoever_says_it(
 # -------------------------------------------------------------------------- names of variables
 
 
-READS = [Reads(name="MELLEA_FAKE_KEY", what="api_key", secret=True)]
+READS = [Reads("api_key", ["MELLEA_FAKE_KEY"], secret=["MELLEA_FAKE_KEY"])]
 
 
 def told(environ: dict[str, str]) -> dict[str, str]:

@@ -52,6 +52,8 @@ def models(
     arguments = parse_assignments(assignments)
     if backend is None and (base_url is not None or arguments):
         raise click.UsageError("--base-url and --set need BACKEND.")
+    if "base_url" in arguments:
+        raise click.UsageError("--set base_url= is not for this: use --base-url.")
     if backend is not None:
         for field in shared_registry().backend(backend).descriptor.credentials:
             if field.secret and field.name in arguments:

@@ -64,7 +64,9 @@ def diagnose(*, timeout: float = 10.0) -> Diagnosis:
             for records in (registry.backends(), registry.extensions())
         )
     reads = {trial.plugin.name: trial.reads for trial in backends}
-    secrets += secrets_of(one.name for several in reads.values() for one in several if one.secret)
+    secrets += secrets_of(
+        name for several in reads.values() for one in several for name in one.secret
+    )
     failed = [finding for trial in backends for finding in trial.failed]
     return Diagnosis(
         software=_masked(_software(registry, backends)),

@@ -35,19 +35,17 @@ _NEAR: Final = 0.85
 
 @frozen
 class Reads:
-    """An environment variable that a backend reads.
+    """Environment variables that a backend reads for one thing.
 
     Args:
-        name: The variable.
         what: What for: a credential field's name, or `base_url`.
-        secret: Whether its value must not be shown.
-        before: The variables that count before it where they are set.
+        names: The variables; the first that is set counts.
+        secret: Those whose values must not be shown.
     """
 
-    name: str
     what: str
-    secret: bool = False
-    before: Sequence[str] = ()
+    names: Sequence[str]
+    secret: Sequence[str] = ()
 
 
 def secrets_of(known: Iterable[str] = ()) -> list[Secret]:
@@ -79,15 +77,11 @@ def variables_of(field: CredentialField) -> list[str]:
 
 def read_by(descriptor: BackendDescriptor) -> Iterator[Reads]:
     """Yield the variables that a backend reads."""
-    for position, name in enumerate(descriptor.base_url_variables):
-        yield Reads(name, "base_url", before=descriptor.base_url_variables[:position])
+    yield Reads("base_url", descriptor.base_url_variables)
     for field in descriptor.credentials:
-        names = variables_of(field)
-        for position, name in enumerate(names):
-            secret = field.secret and position < len(field.variables)
-            yield Reads(name, field.name, secret, names[:position])
+        yield Reads(field.name, variables_of(field), field.variables if field.secret else ())
         for name in dict.fromkeys(re.findall(r"\$(\w+)", " ".join(field.token_file))):
-            yield Reads(name, f"the file of {field.name}")
+            yield Reads(f"the file of {field.name}", [name])
 
 
 def variable_findings(
@@ -103,9 +97,10 @@ def variable_findings(
     uses: dict[str, list[str]] = {name: [] for name in VARIABLES}
     for backend, several in reads.items():
         for one in several:
-            first = first_set(one.before)
-            instead = f", where {first} counts instead" if first else ""
-            uses.setdefault(one.name, []).append(f"{one.what} of {backend}{instead}")
+            first = first_set(one.names)
+            for name in one.names:
+                instead = f", where {first} counts instead" if first not in ("", name) else ""
+                uses.setdefault(name, []).append(f"{one.what} of {backend}{instead}")
     problems = {found.name: found for found in (*failed, *_own_problems(registry))}
     for name in sorted(os.environ):
         if name in uses and not first_set([name]):

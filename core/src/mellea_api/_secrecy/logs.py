@@ -37,39 +37,30 @@ def under_run(run_id: str | None) -> Iterator[None]:
         run_id_var.reset(token)
 
 
-class _RunIdFilter(logging.Filter):
-    """Puts the run id of the current call on each record; lets every record pass."""
+def _with_run_id(record: logging.LogRecord) -> bool:
+    """Put the run id of the current call on a record, and let it pass."""
+    if not hasattr(record, "run_id"):
+        record.run_id = run_id_var.get()
+    return True
 
-    def filter(self, record: logging.LogRecord) -> bool:
-        if not hasattr(record, "run_id"):
-            record.run_id = run_id_var.get()
+
+def _masked(record: logging.LogRecord) -> bool:
+    """Mask living secrets and control characters in a record and its exception; let it pass."""
+    try:
+        text = record.getMessage()
+    except (TypeError, ValueError):  # a mistake in the message, which logging itself reports
         return True
+    masked = printable(redact(text))
+    if masked != text:
+        record.msg, record.args = masked, ()
+    error = record.exc_info[1] if record.exc_info else None
+    if error is not None:
+        # As text: some handlers print the variables of its frames. The SDK keeps its object.
+        trace = redact("".join(traceback.format_exception(error)))
+        record.exc_text = printable(trace).rstrip()
+        record.exc_info = None
+    return True
 
-
-_filter: Final = _RunIdFilter()
-
-
-class _SecretFilter(logging.Filter):
-    """Masks living secrets and control characters in each record and its exception."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        try:
-            text = record.getMessage()
-        except (TypeError, ValueError):  # a mistake in the message, which logging itself reports
-            return True
-        masked = printable(redact(text))
-        if masked != text:
-            record.msg, record.args = masked, ()
-        error = record.exc_info[1] if record.exc_info else None
-        if error is not None:
-            # As text: some handlers print the variables of its frames. The SDK keeps its object.
-            trace = redact("".join(traceback.format_exception(error)))
-            record.exc_text = printable(trace).rstrip()
-            record.exc_info = None
-        return True
-
-
-_secret_filter: Final = _SecretFilter()
 
 _sdks: Final = {
     *("httpcore", "httpcore2", "httpx", "httpx2", "urllib3", "aiohttp"),
@@ -85,7 +76,7 @@ _LATE: Final = ("connection", "http11", "http2", "proxy", "socks")
 
 def mark_records(of: logging.Logger) -> None:
     """Have a logger's records carry `run_id`; doing it again changes nothing."""
-    of.addFilter(_filter)
+    of.addFilter(_with_run_id)
 
 
 def register_sdk(plugin: str, packages: Iterable[str]) -> None:
@@ -110,10 +101,10 @@ def mask_sdk_records() -> None:
     for name in list(logging.root.manager.loggerDict):
         package = name.partition(".")[0].partition(" ")[0]
         if package in _sdks:
-            logging.getLogger(name).addFilter(_secret_filter)
+            logging.getLogger(name).addFilter(_masked)
         if package in _plugins:
-            logging.getLogger(name).addFilter(_filter)
+            logging.getLogger(name).addFilter(_with_run_id)
 
 
 mark_records(logger)
-logger.addFilter(_secret_filter)
+logger.addFilter(_masked)

@@ -165,10 +165,7 @@ _SHOWN: Final = (type(None), bool, int, float, Secret, _Hidden)
 
 def hidden(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Hide the values of a caller's arguments: see `hide`."""
-    return {
-        name: value if isinstance(value, _SHOWN) else _Hidden(value)
-        for name, value in arguments.items()
-    }
+    return {name: hide(value) for name, value in arguments.items()}
 
 
 def hide(argument: Any) -> Any:

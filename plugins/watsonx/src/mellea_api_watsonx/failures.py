@@ -157,19 +157,15 @@ def _by_project(
 ) -> MelleaAPIError:
     """Return the error for a project that the projects service does not give out."""
     said = _read(text)
-    if said is None:
-        if status < 400 or status >= 500:
-            return request.answered(status, text, headers)
-        return request.unreadable(f"instead of the project, {text}")
-    status = said.status or status
-    if status == 403:
+    status = (said and said.status) or status
+    if said and status == 403:
         return PermissionDeniedError(
             f"The key may not use the project of WATSONX_PROJECT_ID: {_short(said.words)}.",
             next_step="Make its owner a member of the project (Manage, Access control), or give "
             "another WATSONX_PROJECT_ID.",
             status=status,
         )
-    if status in (400, 404, 422):
+    if said and status in (400, 404, 422):
         there = f"there is no such project in the region of WATSONX_URL: {_short(said.words)}"
         return CredentialError(there, status=status, field="project_id")
-    return request.answered(status, said.words, headers)
+    return _by_answer(request, status, text, headers)

@@ -28,6 +28,7 @@ from mellea_api._registry.discovery import (
     PluginRecord,
     Settings,
     installed_entry_points,
+    installed_version,
 )
 from mellea_api._registry.loading import broken, load_plugin
 from mellea_api._registry.registry import Registry
@@ -88,7 +89,7 @@ def _masked(rows: Iterable[Row]) -> tuple[Row, ...]:
 
 def _software(registry: Registry, trials: Iterable[_Trial]) -> Iterator[Software]:
     yield Software(name="python", version=platform.python_version())
-    yield Software(name="mellea-api", version=_version("mellea-api"))
+    yield Software(name="mellea-api", version=installed_version("mellea-api"))
     yield _judged("mellea", *TESTED_MELLEA)
     sdks = {
         name: (_lower_bound(name, trial.plugin.distribution), newest)
@@ -106,7 +107,7 @@ def _judged(name: str, oldest: str, newest: str) -> Software:
     """Say whether a distribution is one of the versions that were tested."""
     from packaging.version import InvalidVersion, Version
 
-    found = Software(name=name, version=_version(name), message="Tested.")
+    found = Software(name=name, version=installed_version(name), message="Tested.")
     if not found.version:
         step = f"Install it: pip install {name}"
         return evolve(found, state="failed", message="It is not installed.", next_step=step)
@@ -135,16 +136,6 @@ def _lower_bound(name: str, distribution: str) -> str:
     except Exception:  # its metadata are damaged
         bounds = []
     return next((one.version for bound in bounds for one in bound if ">=" in one.operator), "0")
-
-
-def _version(distribution: str) -> str:
-    """Return the version of a distribution; empty if it is not installed, or damaged."""
-    import importlib_metadata
-
-    try:
-        return importlib_metadata.version(distribution)
-    except Exception:
-        return ""
 
 
 # ---------------------------------------------------------------------------------------- plugins

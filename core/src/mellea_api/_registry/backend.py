@@ -50,7 +50,7 @@ from mellea_api._options.pipeline import OptionPipeline
 from mellea_api._options.plan import apply_rules
 from mellea_api._options.spelling import Unknown
 from mellea_api._provider.deadlines import call_with_deadline
-from mellea_api._registry.discovery import EntryPoint
+from mellea_api._registry.discovery import EntryPoint, installed_version
 from mellea_api._registry.hooks import Hooks
 from mellea_api._secrecy.logs import logger, under_run
 from mellea_api._secrecy.secrets import Secret
@@ -511,12 +511,7 @@ def _mellea_version() -> str:
 
     It is read once: what is imported later in this process is what is installed now.
     """
-    import importlib_metadata
-
-    try:
-        return importlib_metadata.version("mellea")
-    except importlib_metadata.PackageNotFoundError:
-        return ""
+    return installed_version("mellea")
 
 
 def _with_shutdown(model: ModelInfo, target: Target) -> ModelInfo:

@@ -163,6 +163,16 @@ def installed_entry_points() -> list[EntryPoint]:
     return found
 
 
+def installed_version(distribution: str) -> str:
+    """Return the version of a distribution; empty if it is not installed, or damaged."""
+    import importlib_metadata
+
+    try:
+        return importlib_metadata.version(distribution)
+    except Exception:
+        return ""
+
+
 def _metadata(distribution: Any) -> Mapping[str, str]:
     """Return a distribution's metadata; nothing where it has none, as after a broken install."""
     try:

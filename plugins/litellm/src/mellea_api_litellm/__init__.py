@@ -21,21 +21,12 @@ from mellea_api.plugin import (
     hookimpl,
 )
 from mellea_api_litellm import credentials, models, options
-from mellea_api_litellm.credentials import validate_credentials
-from mellea_api_litellm.failures import translate_error
-from mellea_api_litellm.models import list_models
-from mellea_api_litellm.options import normalize_options
+from mellea_api_litellm.credentials import validate_credentials as validate_credentials
+from mellea_api_litellm.failures import translate_error as translate_error
+from mellea_api_litellm.models import list_models as list_models
+from mellea_api_litellm.options import normalize_options as normalize_options
 from mellea_api_litellm.routes import Route, find, litellm_version
 from mellea_api_litellm.servers import model_hint
-
-__all__ = [
-    "LITELLM",
-    "describe_backend",
-    "list_models",
-    "normalize_options",
-    "translate_error",
-    "validate_credentials",
-]
 
 _HANDED: Final = (
     *("api_version", "organization", "max_retries", "num_retries", "mock_response"),

@@ -14,8 +14,6 @@ from mellea_api_watsonx.models import CATALOGUE
 from mellea_api_watsonx.options import RULES
 from mellea_api_watsonx.regions import OFFICIAL_HOSTS, is_cloud
 
-__all__ = ["CLOUD_PAK", "WATSONX", "describe_backend"]
-
 _KEY = CredentialField(
     name="api_key",
     variables=("WATSONX_API_KEY", "WATSONX_APIKEY"),

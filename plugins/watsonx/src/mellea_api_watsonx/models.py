@@ -11,8 +11,6 @@ from typing import Final
 
 from mellea_api import ModelInfo
 
-__all__ = ["CATALOGUE"]
-
 CATALOGUE: Final[tuple[ModelInfo, ...]] = (
     ModelInfo(
         id="ibm/granite-3-3-8b-instruct",

@@ -99,5 +99,5 @@ def _problem(address: str, *, full: bool) -> str | None:
         return "it names no host"
     if parts.query or parts.fragment:
         # SDKs write the path behind it, or leave it out.
-        return "there is a query in it; OpenAI's SDK takes that as default_query={...}"
+        return "there is a query in it; a setting takes that: default_query={...}"
     return None

@@ -117,15 +117,14 @@ class ModelCache:
                 raise ValueError("it does not say when it was written")
             age = time.time() - written
             models = tuple(_model(row, max(0.0, age)) for row in entry["models"])
+            return KeptModels(models, fresh=0 <= age < self._lifetime)  # clocks are set back, too
         except FileNotFoundError:
-            return None
+            pass
         except OSError as error:
             self._report(f"it cannot be read ({error.strerror or error})")
-            return None
         except Exception as error:  # anybody may have written anything
             self._report(f"{name} cannot be read ({type(error).__name__})")
-            return None
-        return KeptModels(models, fresh=0 <= age < self._lifetime)  # clocks are set back, too
+        return None
 
     def keep(self, key: str, models: Sequence[ModelInfo]) -> None:
         """Keep a list that a provider gave just now."""

@@ -25,7 +25,7 @@ from mellea_api_litellm.credentials import validate_credentials as validate_cred
 from mellea_api_litellm.failures import translate_error as translate_error
 from mellea_api_litellm.models import list_models as list_models
 from mellea_api_litellm.options import normalize_options as normalize_options
-from mellea_api_litellm.routes import Route, find, litellm_version
+from mellea_api_litellm.routes import find, litellm_version
 from mellea_api_litellm.servers import model_hint
 
 _HANDED: Final = (
@@ -90,16 +90,11 @@ def describe_backend(target: Target | None) -> BackendDescriptor:
     route = find(target.model_id)
     if route is None:
         return LITELLM
+    day, source = route.shutdown, f"the model list of LiteLLM {litellm_version()}"
     return evolve(
         target.descriptor,
         options=options.rules_for(route, compatible=target.server == "compatible"),
         credentials=credentials.fields_of(target, route),
         model_hint=model_hint(route),
-        retirements=_retirements(route),
+        retirements=(Retirement(models=route.model_id, day=day, source=source),) if day else (),
     )
-
-
-def _retirements(route: Route) -> tuple[Retirement, ...]:
-    source = f"the model list of LiteLLM {litellm_version()}"
-    day = route.shutdown
-    return (Retirement(models=route.model_id, day=day, source=source),) if day else ()

@@ -19,7 +19,7 @@ from typing import Any, Final
 
 LEVELS: Final = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 
-# OpenAI's parameters that LiteLLM knows, with values that show what it does with them.
+# Parameters, OpenAI's first, with values that show what LiteLLM does with them.
 PROBED: Final[Mapping[str, tuple[Any, ...]]] = {
     "temperature": (0.37, 0, 1, 1.7, 2),
     "max_tokens": (173, 1),
@@ -53,10 +53,12 @@ PROBED: Final[Mapping[str, tuple[Any, ...]]] = {
     "prompt_cache_key": ("zz-key",),
     "safety_identifier": ("zz-id",),
     "verbosity": ("low",),
+    "reasoning_effort": LEVELS,
+    # LiteLLM passes these on without knowing them; the last stands for all such names.
+    "top_k": (7,),
+    "repetition_penalty": (1.13,),
+    "zz_unknown": (3,),
 }
-
-# Parameters that LiteLLM passes on without knowing them; the last stands for all such names.
-NATIVE: Final[Mapping[str, Any]] = {"top_k": 7, "repetition_penalty": 1.13, "zz_unknown": 3}
 
 _WITH: Final = {
     "top_logprobs": {"logprobs": True},
@@ -186,13 +188,10 @@ def places(provider: str, model: str, model_id: str = "") -> dict[str, Any]:
         has no effect at all is not in it.
     """
     body = _body_of(provider, model)
-    found: dict[str, Any] = {}
+    known: dict[str, Any] = {}
     for name, values in PROBED.items():
-        found[name] = _effect(body, name, values, _WITH.get(name, {}))
-    found["reasoning_effort"] = _effect(body, "reasoning_effort", LEVELS, {})
-    for name, value in NATIVE.items():
-        found[name] = _effect(body, name, (value,), {})
-    known = {name: effect for name, effect in found.items() if effect}
+        if effect := _effect(body, name, values, _WITH.get(name, {})):
+            known[name] = effect
     known["limit"] = _limit_name(model_id or f"{provider}/{model}")
     known["system_prompt"] = _system_place(body)
     return known

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import attrs
 
-from mellea_api._contract.descriptor import NOTHING
+from mellea_api._contract.option_rule import NOTHING
 
 __all__ = ["described", "find", "name_of", "signature", "value_text"]
 

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mellea_api import BackendUnavailableError, OptionError, OptionProblem, Secret, SessionRequest
-from mellea_api._contract import descriptor, reports, requests
+from mellea_api._contract import descriptor, option_rule, reports, requests
 from mellea_api._contract.as_json import to_json
 from mellea_api.plugin import Target
 from mellea_api.testing.strategies import json_values
@@ -25,7 +25,7 @@ LIVE = {reports.ModelListing}
 
 CLASSES = [
     cls
-    for module in (descriptor, reports, requests)
+    for module in (descriptor, option_rule, reports, requests)
     for _, cls in inspect.getmembers(module, attrs.has)
     if cls.__module__ == module.__name__ and cls not in LIVE
 ]
@@ -34,7 +34,7 @@ CLASSES = [
 ARGUMENT = st.sampled_from(["api_key", "pull"])
 # What a description checks about itself cannot be any value of the field's type.
 CHECKED: dict[type, dict[str, st.SearchStrategy[Any]]] = {
-    descriptor.OptionRule: {
+    option_rule.OptionRule: {
         "name": st.sampled_from(["temperature", "native"]),
         "type": st.none() | st.sampled_from(["number", "text"]),
         "minimum": st.none() | st.integers(-9, 0),
@@ -86,7 +86,7 @@ def values(hint: Any) -> st.SearchStrategy[Any]:
     if origin is collections.abc.Callable:
         return st.just(len)
     simple: dict[Any, st.SearchStrategy[Any]] = {
-        descriptor.Place: st.just(descriptor.Place("a.b", "b")),
+        option_rule.Place: st.just(option_rule.Place("a.b", "b")),
         str: st.text(max_size=8),
         int: st.integers(),
         bool: st.booleans(),

@@ -17,8 +17,8 @@ from support.http import LoopbackServer
 
 import mellea_api
 from mellea_api import stream_chat
-from mellea_api._contract.descriptor import OptionRule
 from mellea_api._contract.errors import OptionError
+from mellea_api._contract.option_rule import OptionRule
 from mellea_api._contract.requests import Target
 from mellea_api._options.canonical import CANONICAL
 from mellea_api._options.limits import THINKING_LEVELS, Limits, common_check

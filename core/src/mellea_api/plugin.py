@@ -13,12 +13,12 @@ TYPE_CHECKING = False
 
 if TYPE_CHECKING:
     from mellea_api._contract.descriptor import BackendDescriptor as BackendDescriptor
-    from mellea_api._contract.descriptor import Converted as Converted
     from mellea_api._contract.descriptor import CredentialField as CredentialField
     from mellea_api._contract.descriptor import ModelInfo as ModelInfo
-    from mellea_api._contract.descriptor import OptionRule as OptionRule
     from mellea_api._contract.descriptor import Retirement as Retirement
     from mellea_api._contract.descriptor import Setting as Setting
+    from mellea_api._contract.option_rule import Converted as Converted
+    from mellea_api._contract.option_rule import OptionRule as OptionRule
     from mellea_api._contract.refusals import ErrorRequest as ErrorRequest
     from mellea_api._contract.reports import OptionPatch as OptionPatch
     from mellea_api._contract.requests import CredentialQuery as CredentialQuery
@@ -42,9 +42,8 @@ if TYPE_CHECKING:
     from mellea_api.hookspecs import hookimpl as hookimpl
 
 _HOMES = {
-    "_contract.descriptor": (
-        "BackendDescriptor Converted CredentialField ModelInfo OptionRule Retirement Setting"
-    ),
+    "_contract.descriptor": "BackendDescriptor CredentialField ModelInfo Retirement Setting",
+    "_contract.option_rule": "Converted OptionRule",
     "_contract.refusals": "ErrorRequest",
     "_contract.reports": "OptionPatch",
     "_openai_protocol.declaration": "OpenAICompatible",

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from support.fake_options import DESCRIPTOR, RULES, described, target
 
 from mellea_api import OptionError
-from mellea_api._contract.descriptor import Endpoint
+from mellea_api._contract.option_rule import Endpoint
 from mellea_api._contract.reports import NormalizedOptions
 from mellea_api._contract.requests import OptionsRequest
 from mellea_api._options.canonical import CANONICAL

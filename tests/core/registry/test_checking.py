@@ -9,7 +9,7 @@ import pytest
 from support.fake_plugins import GOOD, backend, refused, registry
 
 from mellea_api import PluginError
-from mellea_api._contract.descriptor import OptionType
+from mellea_api._contract.option_rule import OptionType
 from mellea_api._options.limits import CHECKS
 from mellea_api._registry.loading import find_problems
 from mellea_api.plugin import CredentialField, OptionRule, hookimpl

@@ -14,8 +14,9 @@ pytest.importorskip("mellea_api_hf", reason="mellea-api-hf is not installed")
 
 from support.fake_options import FakeTool
 
-from mellea_api._contract.descriptor import BackendDescriptor, Endpoint, OptionRule
+from mellea_api._contract.descriptor import BackendDescriptor
 from mellea_api._contract.errors import OptionError
+from mellea_api._contract.option_rule import Endpoint, OptionRule
 from mellea_api._contract.reports import NormalizedOptions
 from mellea_api._contract.requests import OptionsRequest, Target
 from mellea_api._options.canonical import CANONICAL, SPELLINGS

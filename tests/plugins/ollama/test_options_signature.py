@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 from support.ollama_schema import OPTION_TYPES, REQUEST_FIELDS
 
-from mellea_api._contract.descriptor import BackendDescriptor, Endpoint, OptionRule
+from mellea_api._contract.descriptor import BackendDescriptor
 from mellea_api._contract.errors import OptionError
+from mellea_api._contract.option_rule import Endpoint, OptionRule
 from mellea_api._contract.reports import NormalizedOptions
 from mellea_api._contract.requests import OptionsRequest, Target
 from mellea_api._options.canonical import CANONICAL, INTERNAL, SPELLINGS

@@ -20,8 +20,8 @@ from openai.types.chat.completion_create_params import CompletionCreateParamsStr
 from support.fake_options import FakeTool
 from typing_extensions import is_typeddict
 
-from mellea_api._contract.descriptor import Endpoint, OptionRule
 from mellea_api._contract.errors import OptionError
+from mellea_api._contract.option_rule import Endpoint, OptionRule
 from mellea_api._contract.reports import NormalizedOptions
 from mellea_api._contract.requests import OptionsRequest, Target
 from mellea_api._options.canonical import CANONICAL, SPELLINGS

@@ -21,8 +21,8 @@ from ibm_watsonx_ai.foundation_models import ModelInference
 from ibm_watsonx_ai.foundation_models.schema import TextChatParameters, TextGenParameters
 from support.fake_options import FakeTool
 
-from mellea_api._contract.descriptor import Endpoint, OptionRule
 from mellea_api._contract.errors import OptionError
+from mellea_api._contract.option_rule import Endpoint, OptionRule
 from mellea_api._contract.reports import NormalizedOptions
 from mellea_api._contract.requests import OptionsRequest, Target
 from mellea_api._options.canonical import CANONICAL, SPELLINGS

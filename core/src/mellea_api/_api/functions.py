@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args, overload
 
 from mellea_api._api.arguments import one_of, policy_of, seconds, target_and_credentials
 from mellea_api._api.environment import DEFAULT_BACKEND, checked_run_id
-from mellea_api._contract.descriptor import Endpoint, ModelInfo
+from mellea_api._contract.descriptor import ModelInfo
 from mellea_api._contract.errors import ConfigurationError
+from mellea_api._contract.option_rule import Endpoint
 from mellea_api._contract.reports import CredentialReport, ModelListing, NormalizedOptions
 from mellea_api._contract.requests import Freshness, Policy, SessionRequest
 from mellea_api._contract.settings import refuse_unknown

@@ -7,8 +7,9 @@ from typing import Any, Literal
 
 from attrs import field, frozen
 
-from mellea_api._contract.descriptor import ModelInfo, as_tuple
+from mellea_api._contract.descriptor import ModelInfo
 from mellea_api._contract.errors import MelleaAPIError
+from mellea_api._contract.option_rule import as_tuple
 
 Outcome = Literal["kept", "renamed", "converted", "passed", "patched", "dropped", "rejected"]
 """What became of an option.

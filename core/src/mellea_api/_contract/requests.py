@@ -14,14 +14,8 @@ from urllib.parse import urlsplit
 
 from attrs import field, frozen
 
-from mellea_api._contract.descriptor import (
-    BackendDescriptor,
-    CredentialField,
-    Endpoint,
-    Retirement,
-    Server,
-    as_tuple,
-)
+from mellea_api._contract.descriptor import BackendDescriptor, CredentialField, Retirement
+from mellea_api._contract.option_rule import Endpoint, Server, as_tuple
 from mellea_api._contract.portable import hidden_in, live_part, pickled, secret_part
 from mellea_api._contract.reports import (
     CredentialFinding,

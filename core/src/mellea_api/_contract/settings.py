@@ -7,12 +7,7 @@ import functools
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Final
 
-from mellea_api._contract.descriptor import (
-    OUR_ARGUMENTS,
-    SETTING_TYPES,
-    BackendDescriptor,
-    Setting,
-)
+from mellea_api._contract.descriptor import OUR_ARGUMENTS, SETTING_TYPES, BackendDescriptor, Setting
 from mellea_api._contract.errors import ConfigurationError
 
 _MEANT: Final = {

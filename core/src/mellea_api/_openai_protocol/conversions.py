@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mellea_api._contract.descriptor import Converted
+from mellea_api._contract.option_rule import Converted
 
 
 def effort_and_template(value: bool | str) -> Converted:

@@ -7,13 +7,9 @@ from typing import Final, Literal
 
 from attrs import field, frozen
 
-from mellea_api._contract.descriptor import (
-    BackendDescriptor,
-    CredentialField,
-    OptionRule,
-    Setting,
-)
+from mellea_api._contract.descriptor import BackendDescriptor, CredentialField, Setting
 from mellea_api._contract.errors import ProviderError
+from mellea_api._contract.option_rule import OptionRule
 from mellea_api._openai_protocol.dialects import DIALECTS, RULES, thinking
 
 Dialect = Literal["openai", "vllm", "llama.cpp", "strict", "any"]

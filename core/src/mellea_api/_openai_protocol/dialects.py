@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from mellea_api._contract.descriptor import Converted, OptionRule
+from mellea_api._contract.option_rule import Converted, OptionRule
 from mellea_api._openai_protocol import conversions
 from mellea_api._options.shared_rules import MELLEA_RULES, with_logprobs
 

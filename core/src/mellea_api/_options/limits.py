@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from attrs import frozen
 
-from mellea_api._contract.descriptor import OptionRule
+from mellea_api._contract.option_rule import OptionRule
 from mellea_api._options.canonical import CANONICAL, CanonicalOption
 
 Check = Callable[[Any], Any]

@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 
-from mellea_api._contract.descriptor import Endpoint, OptionRule
+from mellea_api._contract.option_rule import Endpoint, OptionRule
 from mellea_api._contract.requests import Target
 from mellea_api._options.canonical import CANONICAL
 from mellea_api._options.limits import Limits

@@ -13,8 +13,8 @@ from typing import Any, Final
 
 from attrs import evolve
 
-from mellea_api._contract.descriptor import Endpoint
 from mellea_api._contract.errors import OptionError, OptionProblem, PluginError
+from mellea_api._contract.option_rule import Endpoint
 from mellea_api._contract.refusals import completed
 from mellea_api._contract.reports import NormalizedOptions, OptionDecision, OptionPatch
 from mellea_api._contract.requests import OptionsRequest, Origin, Policy, Target

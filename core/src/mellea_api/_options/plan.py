@@ -9,8 +9,8 @@ from typing import Any, Final, NamedTuple
 
 from attrs import evolve
 
-from mellea_api._contract.descriptor import Endpoint, OptionRule, Place
 from mellea_api._contract.errors import OptionError, OptionProblem
+from mellea_api._contract.option_rule import Endpoint, OptionRule, Place
 from mellea_api._contract.refusals import completed
 from mellea_api._contract.reports import NormalizedOptions
 from mellea_api._contract.requests import OptionsRequest, Origin, Target

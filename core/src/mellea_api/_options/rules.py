@@ -12,8 +12,8 @@ from typing import Any, Final
 
 from attrs import frozen
 
-from mellea_api._contract.descriptor import NOTHING, Converted, Endpoint, OptionRule, Place
 from mellea_api._contract.errors import PluginError
+from mellea_api._contract.option_rule import NOTHING, Converted, Endpoint, OptionRule, Place
 from mellea_api._contract.reports import OptionDecision, Outcome
 from mellea_api._contract.requests import Origin, Target
 from mellea_api._options.canonical import CANONICAL

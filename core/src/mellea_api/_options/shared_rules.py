@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from mellea_api._contract.descriptor import Converted, OptionRule
+from mellea_api._contract.option_rule import Converted, OptionRule
 
 
 def system_message(value: str) -> Converted:

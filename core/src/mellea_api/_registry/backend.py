@@ -14,9 +14,7 @@ from mellea_api._contract.descriptor import (
     CONTRACT_VERSION,
     OLDEST_CONTRACT,
     BackendDescriptor,
-    Endpoint,
     ModelInfo,
-    Server,
 )
 from mellea_api._contract.errors import (
     ConfigurationError,
@@ -24,6 +22,7 @@ from mellea_api._contract.errors import (
     ModelNotFoundError,
     cannot_use,
 )
+from mellea_api._contract.option_rule import Endpoint, Server
 from mellea_api._contract.refusals import ErrorRequest
 from mellea_api._contract.reports import (
     CredentialFinding,

@@ -16,8 +16,8 @@ from typing import Any, Final
 
 from attrs import define
 
-from mellea_api._contract.descriptor import Endpoint
 from mellea_api._contract.errors import AnswerError, ConfigurationError, MelleaAPIError
+from mellea_api._contract.option_rule import Endpoint
 from mellea_api._options.pipeline import Rendered
 from mellea_api._secrecy.logs import run_id_var
 from mellea_api._secrecy.secrets import one_line

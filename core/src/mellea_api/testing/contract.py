@@ -26,8 +26,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import mellea_api
-from mellea_api._contract.descriptor import Endpoint
 from mellea_api._contract.errors import OptionError, OptionProblem
+from mellea_api._contract.option_rule import Endpoint
 from mellea_api._contract.reports import NormalizedOptions
 from mellea_api._contract.requests import Target
 from mellea_api._options.canonical import CANONICAL

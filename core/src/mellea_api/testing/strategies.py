@@ -17,8 +17,9 @@ from typing import Any, Final
 
 from hypothesis import strategies as st
 
-from mellea_api._contract.descriptor import BackendDescriptor, Endpoint, OptionRule
+from mellea_api._contract.descriptor import BackendDescriptor
 from mellea_api._contract.errors import OptionError
+from mellea_api._contract.option_rule import Endpoint, OptionRule
 from mellea_api._contract.requests import OptionsRequest, Target
 from mellea_api._options.canonical import CANONICAL
 from mellea_api._options.limits import THINKING_LEVELS, Limits, same

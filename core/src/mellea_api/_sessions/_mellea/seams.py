@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, Final
 
-from mellea_api._contract.descriptor import Endpoint
+from mellea_api._contract.option_rule import Endpoint
 
 Reading = Callable[..., Coroutine[Any, Any, Any]]
 

@@ -136,7 +136,11 @@ class BackendContract:
                 assert not decision.wire, decision
             elif decision.wire and not decision.name.startswith("extra."):
                 sent = functools.reduce(operator.getitem, decision.wire.split("."), found.wire)
-                assert sent == decision.sent or decision.wire == "messages", decision
+                if decision.wire == "messages":
+                    continue
+                if isinstance(decision.sent, dict):  # other options may fill the same object
+                    sent = {name: sent[name] for name in decision.sent}
+                assert sent == decision.sent, decision
 
     @_quietly
     @given(data=st.data(), endpoint=_ENDPOINTS)

@@ -160,7 +160,7 @@ def test_two_installed_distributions_with_one_name_are_both_named(tmp_path: Path
 def registry(*, fake: str | None = None, installed: bool = True) -> Registry:
     """The real backends, and a fake one beside them."""
     entries = [
-        EntryPoint(BACKENDS, name, f"mellea_api_{name}", f"mellea-api-{name}")
+        EntryPoint(BACKENDS, name, f"mellea_api_{name}:{name.upper()}", f"mellea-api-{name}")
         for name in ("ollama", "openai")
         if installed
     ]

@@ -266,7 +266,15 @@ def _give_back() -> None:
     if not any(isinstance(finder, takeover._Finder) for finder in sys.meta_path):
         return
     sys.meta_path[:] = [one for one in sys.meta_path if not isinstance(one, takeover._Finder)]
-    for module in list(sys.modules.values()):
+    for name, module in list(sys.modules.items()):
+        if name.startswith("mellea.backends."):
+            for cls in [found for found in vars(module).values() if isinstance(found, type)]:
+                made = vars(cls).get("__init__")
+                if (
+                    getattr(made, "__code__", None)
+                    and made.__code__.co_filename == takeover.__file__
+                ):
+                    cls.__init__ = made.__wrapped__  # type: ignore[misc]
         for ours in (takeover.start_session, takeover.start_backend):
             for key, value in list(getattr(module, "__dict__", {}).items()):
                 if value is ours and module is not takeover:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import functools
 import inspect
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -150,7 +150,16 @@ def _tearing_down(close: Callable[[Any], Any]) -> Callable[[Any], Any]:
     @functools.wraps(close)
     def closing(backend: Any) -> Any:
         backend.__dict__[ATTRIBUTE].torn_down = True
-        return close(backend)
+        closed = close(backend)
+        return ended(backend, closed) if inspect.isawaitable(closed) else end(backend)
+
+    def end(backend: Any) -> None:
+        # One that only lets go of what it holds can be called again.
+        backend.__dict__[ATTRIBUTE].torn_down = getattr(backend, "_closed", False)
+
+    async def ended(backend: Any, closed: Awaitable[None]) -> None:
+        await closed
+        end(backend)
 
     return closing
 

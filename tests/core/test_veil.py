@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from support.canary import CANARY, drawn, found_in, shown
 from support.fake_plugins import described, registry
 
-from mellea_api import ConfigurationError, Secret
+from mellea_api import AnswerError, ConfigurationError, Secret
 from mellea_api._api.arguments import policy_of
 from mellea_api._api.environment import RuntimeEnvironment
 from mellea_api._contract.address import find_address
@@ -294,3 +294,14 @@ def test_an_exception_that_an_sdk_handled_is_no_callers() -> None:
     assert isinstance(error.__cause__.__context__, ValueError)
     assert error.__cause__.__context__.__traceback__ is None
     assert [name for name, text in shown(error) if found_in(text)] == []
+
+
+def test_an_exception_whose_text_cannot_be_written_is_a_cause_all_the_same() -> None:
+    class DeepError(Exception):
+        def __str__(self) -> str:
+            raise RecursionError("nested too deeply")
+
+    error = AnswerError("it is no answer")
+    error.__cause__ = DeepError()
+    cause = veiled(error).__cause__
+    assert str(cause) == "DeepError: its text cannot be written"

@@ -7,6 +7,7 @@ what a caller passed by name, so that no frame of this library shows it. `plain`
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Iterator, Mapping
 from traceback import walk_stack, walk_tb
@@ -53,8 +54,12 @@ def shows_secret(error: BaseException) -> bool:
     """
     for found in _reachable(error):
         # SDKs keep the body of an answer in an attribute, which error trackers show.
-        held = _texts_in(str(found), found.args, vars(found))
-        if held is None or redact(held) != held or words_of(found) != str(found):
+        try:
+            said = str(found)
+            held = _texts_in(said, found.args, vars(found))
+        except Exception:  # as of JSON that is nested too deeply to be written
+            return True
+        if held is None or redact(held) != held or words_of(found) != said:
             return True
     return False
 
@@ -85,7 +90,9 @@ def words_of(error: BaseException) -> str:
         wrong: Any = error.errors(include_input=False, include_url=False)  # type: ignore[attr-defined]
         return "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in wrong)
     except Exception:  # it is another one
-        return str(error)
+        with contextlib.suppress(Exception):
+            return str(error)
+        return "its text cannot be written"
 
 
 def chain(error: BaseException) -> Iterator[BaseException]:

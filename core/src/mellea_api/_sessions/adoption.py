@@ -27,7 +27,7 @@ from mellea_api._options.pipeline import OptionPipeline, Rendered
 from mellea_api._options.rules import own
 from mellea_api._options.spelling import Given
 from mellea_api._provider.exceptions import caused
-from mellea_api._secrecy.veil import shows_secret, veiled
+from mellea_api._secrecy.veil import shows_secret, veiled, words_of
 
 ATTRIBUTE: Final = "_mellea_api"
 """The attribute of a backend that holds its `Adoption`."""
@@ -172,7 +172,7 @@ class Adoption:
         if isinstance(error, MelleaAPIError):
             # It may be bare, and may have come through frames of Mellea.
             return veiled(completed(error, target, self.timeout))
-        what = f"{type(error).__name__}: {error}".rstrip(": ")
+        what = f"{type(error).__name__}: {words_of(error)}".rstrip(": ")
         if self.torn_down:
             return caused(self._closed_error(), error)
         known = self._translate(self._about(error)) if isinstance(error, Exception) else None

@@ -51,7 +51,7 @@ def test_an_answer_comes_through_the_careful_client(
 ) -> None:
     compatible_server.models.append(route.partition("/")[2])
     session = mellea_api.start_session(
-        "litellm", route, base_url=compatible_server.base_url, api_key=KEY, check=False, timeout=5
+        "litellm", route, base_url=compatible_server.base_url, api_key=KEY, check=False, timeout=30
     )
     answer = WAYS[way](session)
     assert "".join(answer if way == "stream" else answer.content) == "4"
@@ -75,7 +75,7 @@ def test_a_key_follows_no_redirect(route: str, status: int, way: str) -> None:
         headers = {"location": f"{stranger.url}/elsewhere"}
         with FaultServer(lambda request: Reply(status, headers=headers)) as server:
             session = mellea_api.start_session(
-                "litellm", route, base_url=server.base_url, api_key=KEY, check=False, timeout=5
+                "litellm", route, base_url=server.base_url, api_key=KEY, check=False, timeout=30
             )
             with pytest.raises(mellea_api.ProviderError) as caught:
                 WAYS[way](session)

@@ -235,5 +235,5 @@ def redirected() -> Iterator[tuple[FaultServer, FaultServer]]:
 def opened(route: str, server: FaultServer, **settings: Any) -> Any:
     return mellea_api.start_session(
         *("litellm", route),
-        **{"base_url": server.base_url, "api_key": KEY, "check": False, "timeout": 5, **settings},
+        **{"base_url": server.base_url, "api_key": KEY, "check": False, "timeout": 30, **settings},
     )

@@ -6,10 +6,12 @@ The tables of each plugin are proved against the rules they are written from. Th
 from __future__ import annotations
 
 import tomllib
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pytest
+from packaging.version import Version
 
 import mellea_api
 
@@ -33,6 +35,8 @@ def test_an_option_reaches_the_provider_as_its_documentation_has_it(
 ) -> None:
     if table["backend"] not in mellea_api.shared_registry().names():
         pytest.skip(f"the plugin for {table['backend']} is not installed")
+    if Version(version("mellea")) < Version(row.get("mellea", "0")):
+        pytest.skip(f"Mellea below {row['mellea']} cannot send it")
     target = {name: table[name] for name in ("base_url", "server", "endpoint") if name in table}
     options, model = row["given"], table["model"]
 

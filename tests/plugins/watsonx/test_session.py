@@ -325,8 +325,8 @@ def test_cloud_pak_for_data_lists_its_models_for_nobody_without_credentials(
 def test_the_sdks_own_retries_are_left_to_a_program_alone(watsonx: WatsonxServer) -> None:
     from mellea_api._cli.takeover import start_session
 
-    given = {"api_key": API_KEY, "project_id": PROJECT}
-    assert start_session("watsonx", None, **given).backend._retries["max_retries"] is None
-    told = start_session("watsonx", None, **given, max_retries=1)
+    given = {"api_key": API_KEY, "project_id": PROJECT, "model_id": "ibm/granite-3-3-8b-instruct"}
+    assert start_session("watsonx", **given).backend._retries["max_retries"] is None
+    told = start_session("watsonx", **given, max_retries=1)
     assert told.backend._retries["max_retries"] == 1
     assert start().backend._retries["max_retries"] == 0

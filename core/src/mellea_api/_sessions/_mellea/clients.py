@@ -43,7 +43,8 @@ def close(backend: Any) -> None:
     """Close what a backend holds open; up to 0.6 Mellea leaves it to the garbage collector."""
     clients = getattr(backend, "_client_cache", None)
     # A plugin's class has no `close` where Mellea has none: Mellea's sessions would call it.
-    ways = ((backend, "close"), (backend, "_release_in_time"), (clients, "clear"))
+    ways = [(backend, name) for name in ("close", "_release_in_time", "release")]
+    ways.append((clients, "clear"))
     closing = next((getattr(owner, name) for owner, name in ways if hasattr(owner, name)), None)
     if closing is not None:
         closing()

@@ -83,18 +83,20 @@ def test_a_secret_among_the_settings_makes_it_refuse_without_showing_it() -> Non
 
 
 @pytest.mark.parametrize("name", ["default_headers", "extra_headers", "default_query"])
-@pytest.mark.parametrize("key", ["Authorization", "x-api-key", "Cookie", "subscription-key"])
+@pytest.mark.parametrize("key", ["Authorization", "x-api-key", "Cookie", "x-of-another-name"])
 def test_a_header_that_may_be_a_secret_makes_it_refuse_without_showing_it(
     name: str, key: str
 ) -> None:
-    def request(key: str) -> SessionRequest:
-        settings = {name: {"x-team": "a", key: KEY}}
+    def request(key: str, value: str) -> SessionRequest:
+        settings = {name: {"x-team": "a", key: value}}
         return SessionRequest(target=Target(descriptor=DESCRIPTOR, model_id="m", settings=settings))
 
     with pytest.raises(TypeError, match=rf"settings\['{name}'\] has {key}") as caught:
-        pickle.dumps(request(key))
+        pickle.dumps(request(key, KEY))
     assert KEY not in str(caught.value)
-    assert pickle.loads(pickle.dumps(request("x-trace"))).target.settings[name]["x-team"] == "a"
+    assert (
+        pickle.loads(pickle.dumps(request("x-trace", "on"))).target.settings[name]["x-team"] == "a"
+    )
 
 
 @pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy])

@@ -48,12 +48,7 @@ def _made(kind: type, facts: dict[str, Any]) -> Any:
 
 def hidden_in(address: str | None, settings: Mapping[str, Any]) -> tuple[Secret, ...]:
     """Return what may be a secret in an address, among headers and in a query."""
-    words = {
-        word
-        for _, name, value in _sent(settings)
-        for word in str(value).split()
-        if _KEY.search(name) or _LIKE_A_KEY.fullmatch(word)
-    }
+    words = {word for _, _, found in _secrets_sent(settings) for word in found}
     user, at, _ = (address or "").partition("//")[2].rpartition("@")
     if at:
         login = unquote(user)
@@ -62,11 +57,15 @@ def hidden_in(address: str | None, settings: Mapping[str, Any]) -> tuple[Secret,
     return tuple(Secret(word, source="settings") for word in words)
 
 
-def _sent(settings: Mapping[str, Any]) -> Iterator[tuple[str, str, Any]]:
-    """Yield what is sent among headers and in a query: the setting, the name, the value."""
+def _secrets_sent(settings: Mapping[str, Any]) -> Iterator[tuple[str, str, list[str]]]:
+    """Yield what may be a secret among headers and in a query: setting, name and words."""
     for setting, sent in settings.items():
         if setting.endswith(_HEADERS) and isinstance(sent, Mapping):
-            yield from ((setting, str(name), value) for name, value in sent.items())
+            for name, value in sent.items():
+                named = _KEY.search(str(name))
+                words = [w for w in str(value).split() if named or _LIKE_A_KEY.fullmatch(w)]
+                if words:
+                    yield setting, str(name), words
 
 
 def secret_part(address: str | None, settings: Mapping[str, Any]) -> str | None:
@@ -76,12 +75,11 @@ def secret_part(address: str | None, settings: Mapping[str, Any]) -> str | None:
             f"there is a password in its address, {shown_address(address)}. Start the session in "
             "the process that uses it, or leave the password to the environment there."
         )
-    for setting, name, _ in _sent(settings):
-        if _KEY.search(name):
-            return (
-                f"settings[{setting!r}] has {name}, which may be a secret. "
-                "Start the session in the process that uses it."
-            )
+    for setting, name, _ in _secrets_sent(settings):
+        return (
+            f"settings[{setting!r}] has {name}, which may be a secret. "
+            "Start the session in the process that uses it."
+        )
     return None
 
 

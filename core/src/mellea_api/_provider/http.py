@@ -61,6 +61,8 @@ def careful(client: Client, *, end: re.Pattern[bytes] | None = None) -> Client:
 
     async def limit_later(response: Any) -> None:
         limit(response)
+        # Its own cuts where Unicode ends a line, which may be inside a text.
+        response.aiter_lines = functools.partial(_lines, response)
 
     asynchronous = hasattr(changed, "aclose")
     hooks = changed.event_hooks
@@ -68,6 +70,19 @@ def careful(client: Client, *, end: re.Pattern[bytes] | None = None) -> Client:
     setattr(hook, _CAREFUL, True)
     changed.event_hooks = {**hooks, "response": [*hooks.get("response", ()), hook]}
     return client
+
+
+async def _lines(response: Any) -> AsyncIterator[str]:
+    begun: list[bytes] = []
+    async for data in response.aiter_bytes():
+        first, *lines = data.split(b"\n")
+        begun.append(first)
+        if lines:
+            for line in (b"".join(begun), *lines[:-1]):
+                yield line.decode().removesuffix("\r")
+            begun = lines[-1:]
+    if line := b"".join(begun):
+        yield line.decode()
 
 
 class _Reading:

@@ -12,6 +12,8 @@ from typing import Any, Final
 
 from attrs import frozen
 
+from mellea_api._contract.errors import MelleaAPIError
+
 Pieces = list[Any]
 """The JSON of a body: one value, or one for each event of a stream. Bytes stay as they are."""
 
@@ -29,10 +31,27 @@ class Hostile:
     Args:
         change: What is done to the body of a good answer.
         text: The text that it has then; None if the good answer's is still there.
+        readable: Whether all of the answer is there, so that no error will do.
     """
 
     change: Callable[[bytes], bytes]
     text: str | None = None
+    readable: bool = False
+
+    def problem(self, ask: Callable[[], str], good: str) -> str:
+        """Return what is wrong with what comes of this answer; empty if nothing is.
+
+        Args:
+            ask: Asks the server, which answers so, and returns the text of the answer.
+            good: The text of the good answer.
+        """
+        try:
+            said = ask()
+        except MelleaAPIError as error:
+            return str(error) if self.readable else ""
+        except Exception as error:
+            return f"{type(error).__name__}: {error}"
+        return "" if said == (self.text or good) else f"the answer is {said!r}"
 
 
 def _pieces(change: Callable[[Pieces], Pieces]) -> Callable[[bytes], bytes]:
@@ -47,14 +66,20 @@ def _pieces(change: Callable[[Pieces], Pieces]) -> Callable[[bytes], bytes]:
             except ValueError:
                 continue  # the frame
         begin, end = (b"data: ", b"\n\n") if events else (b"", b"\n")
-        sent = [
-            one if isinstance(one, bytes) else json.dumps(one).encode() for one in change(found)
-        ]
+        sent = [one if isinstance(one, bytes) else _written(one) for one in change(found)]
         if b"[DONE]" in body:
             sent.append(b"[DONE]")
         return b"".join(begin + one + end for one in sent)
 
     return apply
+
+
+def _written(value: Any) -> bytes:
+    """Write JSON with its characters as they are, which only half a one cannot be."""
+    try:
+        return json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return json.dumps(value).encode()
 
 
 def _objects(value: Any) -> Iterator[dict[str, Any]]:
@@ -105,11 +130,11 @@ def _only(*pieces: Any) -> Callable[[bytes], bytes]:
 
 HOSTILE: Final[Mapping[str, Hostile]] = {
     # Who speaks.
-    "a role without a name": Hostile(_put(["role"], "")),
+    "a role without a name": Hostile(_put(["role"], ""), readable=True),
     "the role `model`": Hostile(_put(["role"], "model")),
-    "a role that is null": Hostile(_put(["role"], None)),
+    "a role that is null": Hostile(_put(["role"], None), readable=True),
     "a role that is a number": Hostile(_put(["role"], 1)),
-    "no role": Hostile(_drop("role")),
+    "no role": Hostile(_drop("role"), readable=True),
     # What is said.
     "a content that is null": Hostile(_put(_TEXTS, None)),
     "no content": Hostile(_drop(*_TEXTS)),
@@ -119,8 +144,10 @@ HOSTILE: Final[Mapping[str, Hostile]] = {
     "a refusal beside no content": Hostile(
         lambda body: _put(_TEXTS, None)(_say(str, refusal=_SAID)(body)), _SAID
     ),
-    "line separators of Unicode": Hostile(_say(lambda text: _SEPARATED), _SEPARATED),
-    "a text beyond the basic plane": Hostile(_say(lambda text: "4 \U0001f600"), "4 \U0001f600"),
+    "line separators of Unicode": Hostile(_say(lambda text: _SEPARATED), _SEPARATED, readable=True),
+    "a text beyond the basic plane": Hostile(
+        _say(lambda text: "4 \U0001f600"), "4 \U0001f600", readable=True
+    ),
     "half a character": Hostile(_say(lambda text: "4\ud800"), "4\ud800"),
     "a null character": Hostile(_say(lambda text: "4\x00"), "4\x00"),
     # Around it.
@@ -135,10 +162,10 @@ HOSTILE: Final[Mapping[str, Hostile]] = {
     "the usage alone at the end": Hostile(
         _pieces(lambda found: [*found, {**found[-1], "choices": []}] if len(found) > 1 else found)
     ),
-    "usage that is null": Hostile(_put(["usage"], None)),
+    "usage that is null": Hostile(_put(["usage"], None), readable=True),
     "usage of another shape": Hostile(_put(["usage"], [1])),
     "numbers that are texts": Hostile(_put(["created", "eval_count", "total_tokens"], "many")),
-    "ids that are null": Hostile(_put(["id", "model", "object", "created"], None)),
+    "ids that are null": Hostile(_put(["id", "model", "object", "created"], None), readable=True),
     # How it ends.
     "no reason to end": Hostile(_drop(*_ENDS)),
     "an unknown reason to end": Hostile(_put(_ENDS, "eaten")),
@@ -170,9 +197,13 @@ HOSTILE: Final[Mapping[str, Hostile]] = {
     "half of the body": Hostile(lambda body: body[: len(body) // 2]),
     "another byte inside": Hostile(lambda body: body.replace(b'":', b'\xff":', 1)),
     "UTF-16": Hostile(lambda body: body.decode().encode("utf-16")),
-    "a mark of byte order": Hostile(lambda body: b"\xef\xbb\xbf" + body),
-    "blank lines between": Hostile(lambda body: b"\n\n" + body.replace(b"\n", b"\n\n\n")),
-    "lines that end as on Windows": Hostile(lambda body: body.replace(b"\n", b"\r\n")),
+    "a mark of byte order": Hostile(lambda body: b"\xef\xbb\xbf" + body, readable=True),
+    "blank lines between": Hostile(
+        lambda body: b"\n\n" + body.replace(b"\n", b"\n\n\n"), readable=True
+    ),
+    "lines that end as on Windows": Hostile(
+        lambda body: body.replace(b"\n", b"\r\n"), readable=True
+    ),
     "words behind the end": Hostile(lambda body: body + b"\nBye"),
 }
 """Every row by what is wrong with the answer."""

@@ -163,8 +163,7 @@ class _Client(ollama.AsyncClient):
         return response
 
     async def _request(self, cls: Any, *args: Any, stream: bool = False, **kwargs: Any) -> Any:
-        # The one way of the SDK to its server. Its own cuts a stream where Unicode ends a line,
-        # which may be inside a text, and loses an error that comes with a good status.
+        # All questions of the SDK come by here. It loses an error that comes with a good status.
         if stream:
             return whole(self._pieces(cls, args, kwargs), lambda part: bool(part.done))
         with reading_answer():
@@ -178,27 +177,21 @@ class _Client(ollama.AsyncClient):
             if not response.is_success:
                 await response.aread()
                 _raise_refusal(response)
-            begun: list[bytes] = []
-            async for data in response.aiter_bytes():
-                first, *lines = data.split(b"\n")
-                begun.append(first)
-                if lines:
-                    for line in (b"".join(begun), *lines[:-1]):
-                        if line.strip():
-                            yield _part(cls, json.loads(line))
-                    begun = lines[-1:]
-            if line := b"".join(begun).strip():
-                yield _part(cls, json.loads(line))
+            async for line in response.aiter_lines():
+                if line.strip():
+                    yield _part(cls, json.loads(line))
 
 
 def _part(cls: Any, answer: Any) -> Any:
     if error := answer.get("error"):
-        raise ollama.ResponseError(str(error))
-    message = answer.get("message")
-    for call in (message.get("tool_calls") if isinstance(message, dict) else None) or ():
-        function = call["function"]
-        if not isinstance(function.get("arguments"), dict):  # text, as OpenAI has it, or none
-            function["arguments"] = json.loads(function.get("arguments") or "{}")
+        said = error.get("message") if isinstance(error, dict) else error
+        raise ollama.ResponseError(str(said or error))
+    if isinstance(message := answer.get("message"), dict):
+        message["role"] = "assistant"  # whatever name the server has for it, or none
+        for call in message.get("tool_calls") or ():
+            function = call["function"]
+            if not isinstance(function.get("arguments"), dict):  # text, as OpenAI has it, or none
+                function["arguments"] = json.loads(function.get("arguments") or "{}")
     return cls(**answer)
 
 

@@ -37,12 +37,10 @@ def provider_errors(backend: str) -> str:
     """Each answer of a backend's provider in `provider-errors.toml`, and the error it becomes."""
     rows = tomllib.loads((_REFERENCE / "provider-errors.toml").read_text("utf-8"))["row"]
     found = [row for row in rows if row["backend"] == backend]
-    through = any("litellm" in row for row in found)
-    head = ("what is the matter", "answer", "error", *(["through LiteLLM"] if through else []))
-    return table(head, (_provider_error(row, through) for row in found))
+    return table(("what is the matter", "answer", "error"), map(_provider_error, found))
 
 
-def _provider_error(row: dict[str, Any], through: bool) -> list[str]:
+def _provider_error(row: dict[str, Any]) -> list[str]:
     place = "in a stream" if row.get("stream") else str(row.get("status", row.get("fault", "-")))
     if row.get("raw"):
         place += ", raw"
@@ -52,11 +50,7 @@ def _provider_error(row: dict[str, Any], through: bool) -> list[str]:
     error = "no error" if row["error"] == "none" else code(row["error"])
     if "retry_after" in row:
         error += f", `retry_after` {row['retry_after']:g}"
-    more = "the same"
-    if "litellm" in row:
-        named = "no error" if row["litellm"] == "none" else code(row["litellm"])
-        more = f"{named}: {row['litellm_why']}"
-    return [f"[{row['when']}]({row['source']})", answer, error, *([more] if through else [])]
+    return [f"[{row['when']}]({row['source']})", answer, error]
 
 
 def commands() -> str:

@@ -24,7 +24,7 @@ TESTED_BY = {
 """Which test goes over the rows of a backend."""
 FIELDS = {
     *("backend", "when", "status", "body", "headers", "stream", "raw", "fault", "source", "error"),
-    *("retry_after", "known_status", "litellm", "litellm_why"),
+    *("retry_after", "known_status"),
 }
 ROWS = [pytest.param(row, id=f"{row['backend']}-{row['when'][:48]}") for row in table.ROWS]
 
@@ -46,7 +46,6 @@ def test_a_row_is_whole(row: dict[str, Any]) -> None:
     assert set(row) <= FIELDS
     assert row["source"].startswith(("https://", "../"))
     assert row["error"] == "none" or issubclass(getattr(errors, row["error"]), errors.ProviderError)
-    assert ("litellm" in row) == ("litellm_why" in row)
     assert (
         "retry_after" not in row
         or row.get("headers")

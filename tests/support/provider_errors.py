@@ -111,7 +111,7 @@ def check(error: Any, row: dict[str, Any], *, through: str = "") -> None:
         row: The row.
         through: `litellm`, where the answer came through that.
     """
-    expected = row.get("litellm", row["error"]) if through else row["error"]
+    expected = row["error"]
     assert type(error).__name__ == expected, repr(error)
     assert error.backend == (through or row["backend"])
     assert error.model_id

@@ -150,7 +150,7 @@ def start_session(
         RequestTimeoutError: The backend did not answer in time.
     """
     arguments = hidden({"base_url": base_url, **backend_kwargs})
-    base_url, backend_kwargs = None, {}
+    base_url, backend_kwargs = None, {}  # tools draw the variables of a traceback
     if ctx is not None and context_type is not None:
         raise ConfigurationError(
             "Cannot start a session with both ctx= and context_type=.",
@@ -222,7 +222,7 @@ def session_request(
         PluginError: If its plugin is broken.
     """
     arguments = hidden({"base_url": base_url, **backend_kwargs})
-    base_url, backend_kwargs = None, {}
+    base_url, backend_kwargs = None, {}  # tools draw the variables of a traceback
     from mellea_api._registry.backend import Backend
 
     if not isinstance(backend, Backend):
@@ -312,7 +312,7 @@ def list_models(
         ConfigurationError: If an argument or MELLEA_API_MODELS_LIFETIME cannot be used.
     """
     arguments = hidden({"base_url": base_url, **backend_kwargs})
-    base_url, backend_kwargs = None, {}
+    base_url, backend_kwargs = None, {}  # tools draw the variables of a traceback
     (found,) = list_all_models(
         [backend],
         freshness=freshness,
@@ -411,7 +411,7 @@ def validate_credentials(
         ConfigurationError: If an argument cannot be used.
     """
     arguments = hidden({"base_url": base_url, **backend_kwargs})
-    base_url, backend_kwargs = None, {}
+    base_url, backend_kwargs = None, {}  # tools draw the variables of a traceback
     found = (registry or shared_registry()).backend(backend)
     target, given = target_and_credentials(found, model_id, arguments)
     return found.validate_credentials(

@@ -1,15 +1,16 @@
-"""Guess which model somebody meant, from the names that are known without asking anybody."""
+"""What is known of models without asking anybody: their names, and the facts of the catalogue."""
 
 from __future__ import annotations
 
 import difflib
 import logging
 from collections.abc import Iterable, Mapping
-from typing import Final
+from typing import Any, Final
 
 from attrs import evolve
 
-from mellea_api._contract.errors import MelleaAPIError, ModelNotFoundError
+from mellea_api._contract.descriptor import BackendDescriptor, ModelInfo
+from mellea_api._contract.errors import MelleaAPIError, ModelNotFoundError, cannot_use
 from mellea_api._contract.requests import Target
 from mellea_api._models.cache import default_cache
 from mellea_api._secrecy.logs import logger
@@ -33,6 +34,59 @@ def suggestion(model_id: str, known: Iterable[str]) -> str | None:
     names = sorted(set(known))
     near = difflib.get_close_matches(model_id, names, n=1, cutoff=_MEANT)
     return near[0] if near and model_id not in names else None
+
+
+def name_of(identifier: Any, target: Target, backend: str) -> str:
+    """Return the name of a `ModelIdentifier`, as Mellea finds it.
+
+    Args:
+        identifier: It, or what was given in its place.
+        target: Backend and server.
+        backend: The name under which the backend was asked for.
+
+    Raises:
+        ConfigurationError: If it is something else.
+        ModelNotFoundError: If it has no name for this backend.
+    """
+    attribute = target.descriptor.model_identifier or ""
+    name = getattr(identifier, attribute, None)
+    if not name and target.server == "compatible":  # such servers have the names of Hugging Face
+        name = getattr(identifier, "hf_model_name", None)
+    if name and isinstance(name, str):
+        return name
+    if not hasattr(identifier, "hf_model_name"):
+        default = target.descriptor.default_model
+        example = f", such as {default}" if default else ""
+        step = f"Give a model's name as text{example}."
+        raise cannot_use("model_id", identifier, step, backend=backend)
+    raise ModelNotFoundError(
+        f"The {backend} backend has no name for the model {identifier!r} "
+        f"({attribute or 'ModelIdentifier'} is not set).",
+        next_step=f"Give the name that {backend} knows it by, as text.",
+        backend=backend,
+    )
+
+
+def filled_in(model: ModelInfo, about: BackendDescriptor) -> ModelInfo:
+    """Return what a provider said of a model with what the catalogue knows beside it."""
+    known = next((known for known in about.models if known.id == model.id), None)
+    if known is model:
+        return model
+    known = known or model
+    return evolve(
+        model,
+        source="live" if model.source == "catalogue" else model.source,
+        default=model.default or model.id == about.default_model,
+        description=model.description or known.description,
+        size=model.size or known.size,
+        context_length=model.context_length or known.context_length,
+    )
+
+
+def with_shutdown(model: ModelInfo, target: Target) -> ModelInfo:
+    """Return a model with the day on which it is shut down; what the provider said counts."""
+    found = None if model.shutdown else target.retirement(model.id)
+    return model if found is None else evolve(model, shutdown=found.day)
 
 
 def _nearest_first(model_id: str, known: Iterable[str]) -> tuple[str, ...]:

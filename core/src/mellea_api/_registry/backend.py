@@ -22,7 +22,7 @@ from mellea_api._contract.errors import (
     ModelNotFoundError,
     cannot_use,
 )
-from mellea_api._contract.option_rule import Endpoint, Server
+from mellea_api._contract.option_rule import Endpoint
 from mellea_api._contract.refusals import ErrorRequest
 from mellea_api._contract.reports import (
     CredentialFinding,
@@ -43,7 +43,14 @@ from mellea_api._contract.requests import (
 from mellea_api._contract.settings import check_arguments, check_listing, check_settings
 from mellea_api._credentials.find import find_credentials
 from mellea_api._credentials.judge import credential_error, report_from_error
-from mellea_api._models.known import complete, note_shutdown, note_unchecked
+from mellea_api._models.known import (
+    complete,
+    filled_in,
+    name_of,
+    note_shutdown,
+    note_unchecked,
+    with_shutdown,
+)
 from mellea_api._options.canonical import CANONICAL, SPELLINGS
 from mellea_api._options.pipeline import OptionPipeline
 from mellea_api._options.plan import apply_rules
@@ -174,7 +181,7 @@ class Backend:
         if model_id is None:
             name = descriptor.default_model or ""
         elif not name or not name.isprintable():
-            name = self._name_of(model_id, Target(model_id="", **facts).server).strip()
+            name = name_of(model_id, Target(model_id="", **facts), self.name).strip()
         return self._with_rules(Target(model_id=name, **facts))
 
     def _with_rules(self, target: Target) -> Target:
@@ -183,26 +190,6 @@ class Backend:
             return target
         described = self._describe(evolve(target, descriptor=self.descriptor))
         return target if described is target.descriptor else evolve(target, descriptor=described)
-
-    def _name_of(self, identifier: Any, server: Server) -> str:
-        """Return the name of a `ModelIdentifier`, as Mellea finds it."""
-        attribute = self.descriptor.model_identifier or ""
-        name = getattr(identifier, attribute, None)
-        if not name and server == "compatible":  # such servers have the names of Hugging Face
-            name = getattr(identifier, "hf_model_name", None)
-        if name and isinstance(name, str):
-            return name
-        if not hasattr(identifier, "hf_model_name"):
-            default = self.descriptor.default_model
-            example = f", such as {default}" if default else ""
-            step = f"Give a model's name as text{example}."
-            raise cannot_use("model_id", identifier, step, backend=self.name)
-        raise ModelNotFoundError(
-            f"The {self.name} backend has no name for the model {identifier!r} "
-            f"({attribute or 'ModelIdentifier'} is not set).",
-            next_step=f"Give the name that {self.name} knows it by, as text.",
-            backend=self.name,
-        )
 
     # Options
 
@@ -372,24 +359,8 @@ class Backend:
             reason = "list_models returned something else than ModelInfo"
             raise self._hooks.blamed("list_models", reason)
         if live and self.descriptor.implementation:
-            models = [self._filled_in(model) for model in models]
-        return [_with_shutdown(model, target) for model in models]
-
-    def _filled_in(self, model: ModelInfo) -> ModelInfo:
-        """Return what a provider said of a model with what the catalogue knows beside it."""
-        catalogue = {known.id: known for known in self.descriptor.models}
-        known = catalogue.get(model.id)
-        if known is model:
-            return model
-        known = known or model
-        return evolve(
-            model,
-            source="live" if model.source == "catalogue" else model.source,
-            default=model.default or model.id == self.descriptor.default_model,
-            description=model.description or known.description,
-            size=model.size or known.size,
-            context_length=model.context_length or known.context_length,
-        )
+            models = [filled_in(model, self.descriptor) for model in models]
+        return [with_shutdown(model, target) for model in models]
 
     # Sessions
 
@@ -511,9 +482,3 @@ def _mellea_version() -> str:
     It is read once: what is imported later in this process is what is installed now.
     """
     return installed_version("mellea")
-
-
-def _with_shutdown(model: ModelInfo, target: Target) -> ModelInfo:
-    """Return a model with the day on which it is shut down; what the provider said counts."""
-    found = None if model.shutdown else target.retirement(model.id)
-    return model if found is None else evolve(model, shutdown=found.day)

@@ -6,6 +6,7 @@ import inspect
 import logging
 import re
 from collections.abc import Iterator
+from datetime import datetime, tzinfo
 from typing import Any
 
 import pytest
@@ -13,11 +14,25 @@ from openai.types.shared import chat_model
 from support.openai_server import OpenAIServer
 
 import mellea_api
+from mellea_api._contract import descriptor
 from mellea_api._models import known
 from mellea_api.plugin import Retirement, Target
 from mellea_api.testing import LoopbackServer
 from mellea_api_openai import OPENAI
 from mellea_api_openai.families import FAMILIES
+
+
+class Today(datetime):
+    """The day on which these tests were written: what is in the future then, stays there."""
+
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> Today:
+        return cls(2026, 11, 30, tzinfo=tz)
+
+
+@pytest.fixture(autouse=True)
+def today(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(descriptor, "datetime", Today)
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from mellea_api.testing import HOSTILE, Asked, LoopbackServer, Reply
 from mellea_api.testing._server_harness import changed
 
 KEY = "sk-canary-0123456789abcdef"
-TIMEOUT = 3.0
+TIMEOUT = 10.0
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "0"))
 fuzzed = settings(
     max_examples=EXAMPLES or settings().max_examples,

@@ -24,6 +24,9 @@ FOREIGN = (
     # LiteLLM's own classes, under a newer pydantic than they were written for.
     "ignore:Items? .* on TypedDict class:UserWarning",
     "ignore:Accessing the 'model_(computed_)?fields' attribute:DeprecationWarning",
+    # LiteLLM prepares a call in a thread, which returns a coroutine. If the call is cancelled before
+    # that, nobody gets the coroutine: `run_in_executor` of a task that is gone drops it.
+    r"ignore:coroutine '(BaseLLMHTTPHandler|(OpenAI|Azure)ChatCompletion)\.\w+' was:RuntimeWarning",
 )
 
 

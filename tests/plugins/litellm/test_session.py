@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import pickle
+import threading
 from typing import Any
 
 import pytest
@@ -202,6 +203,34 @@ def test_an_answer_that_does_not_come_is_late() -> None:
             session.chat("Hello!")
         with pytest.raises(mellea_api.RequestTimeoutError):
             start("openai/x", base_url=nobody.url, timeout=0.3)
+
+
+@pytest.mark.parametrize("route", ["openai/tiny", "ollama_chat/tiny"])
+def test_a_deadline_may_pass_while_litellm_still_prepares_the_call(
+    route: str,
+    compatible_server: OpenAIServer,
+    ollama_server: OllamaServer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It does so in a thread, which cannot be cancelled."""
+    import litellm.main
+
+    prepare, late = litellm.main.completion, threading.Event()
+
+    def slowly(*args: Any, **arguments: Any) -> Any:
+        begun = prepare(*args, **arguments)
+        late.wait(30)
+        return begun
+
+    server: Any = compatible_server if route == "openai/tiny" else ollama_server
+    session = start(route, base_url=server.base_url, timeout=0.5, check=False)
+    monkeypatch.setattr(litellm.main, "completion", slowly)
+    with pytest.raises(mellea_api.RequestTimeoutError):
+        session.chat("Hello!")
+    late.set()
+    session.cleanup()
+    again = start(route, base_url=server.base_url, check=False)
+    assert again.chat("Hello!").content == "4"
 
 
 @pytest.mark.parametrize("fault", ["html", "truncated_json", "invalid_json", "other_shape_json"])

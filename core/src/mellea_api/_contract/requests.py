@@ -6,6 +6,7 @@ secret in its repr, and is safe to keep.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from fnmatch import fnmatchcase
@@ -58,7 +59,7 @@ def _is_official(target: Target) -> bool:
         host = urlsplit(address if "//" in address else f"//{address}").hostname or ""
     except ValueError:
         return False
-    return any(fnmatchcase(host, pattern) for pattern in hosts)
+    return any(map(functools.partial(fnmatchcase, host), hosts))
 
 
 @frozen(kw_only=True)
@@ -75,6 +76,9 @@ class Target:
             the provider's own, or a dialect's name; None to go by the host's name.
         settings: Further arguments of `start_session`, which are the backend's own business.
         mellea_version: The version of Mellea that is installed.
+
+    Attributes:
+        servers: The names under which option rules speak of the server: its kind, and its dialect.
     """
 
     descriptor: BackendDescriptor
@@ -84,9 +88,9 @@ class Target:
     stated_server: str | None = None
     settings: Mapping[str, Any] = field(factory=dict, repr=_names)
     mellea_version: str = ""
-    _servers: tuple[Server, str] = field(init=False, eq=False, repr=False)
+    servers: tuple[Server, str] = field(init=False, eq=False, repr=False)
 
-    @_servers.default
+    @servers.default
     def _find_servers(self) -> tuple[Server, str]:
         stated = self.stated_server
         official = _is_official(self) if stated is None else stated == "official"
@@ -98,7 +102,9 @@ class Target:
     @_secrets.default
     def _hold_secrets(self) -> tuple[Secret, ...]:
         """Mask a password and keys among headers in all texts, as long as the target lives."""
-        return hidden_in(self.base_url, self.settings)
+        if self.settings or "@" in (self.base_url or ""):
+            return hidden_in(self.base_url, self.settings)
+        return ()
 
     @property
     def backend(self) -> str:
@@ -136,12 +142,7 @@ class Target:
     @property
     def server(self) -> Server:
         """Whether the server is the provider's own or a compatible one."""
-        return self._servers[0]
-
-    @property
-    def servers(self) -> tuple[str, str]:
-        """The names under which option rules speak of the server: its kind, and its dialect."""
-        return self._servers
+        return self.servers[0]
 
     def __copy__(self) -> Target:
         return self  # frozen; and a pickle would refuse an address with a password

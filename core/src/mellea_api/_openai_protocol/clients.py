@@ -53,8 +53,6 @@ def backend_class() -> Any:
     """Return Mellea's backend for this protocol, with careful clients."""
     from mellea.backends.openai import OpenAIBackend as Original
 
-    joins = hasattr(Original, "_merge_user_extra_body")
-
     class OpenAIBackend(Original):  # type: ignore[misc, unused-ignore]
         """Mellea's backend with careful clients; it makes one for each event loop."""
 
@@ -67,12 +65,14 @@ def backend_class() -> Any:
                 careful(_without_blanks(made)._client)
             return made
 
-        def _make_backend_specific_and_remove(self, *args: Any, **kwargs: Any) -> Any:
-            """Keep `extra_body` apart where Mellea (up to 0.6) has one of its own beside it."""
-            own = super()._make_backend_specific_and_remove(*args, **kwargs)
-            if joins or not kwargs.get("is_chat_context", args[1:2] == (True,)):
-                return own
-            return {"second_body" if key == "extra_body" else key: own[key] for key in own}
+        if not hasattr(Original, "_merge_user_extra_body"):  # Mellea up to 0.6
+
+            def _make_backend_specific_and_remove(self, *args: Any, **kwargs: Any) -> Any:
+                """Keep `extra_body` apart: Mellea has one of its own beside it."""
+                own = super()._make_backend_specific_and_remove(*args, **kwargs)
+                if not kwargs.get("is_chat_context", args[1:2] == (True,)):
+                    return own
+                return {"second_body" if key == "extra_body" else key: own[key] for key in own}
 
     return OpenAIBackend
 
@@ -80,7 +80,7 @@ def backend_class() -> Any:
 class _Completions(AsyncCompletions):
     """Raises if a stream breaks off, and if an answer with a good status is an error."""
 
-    async def create(self, *args: Any, second_body: Any = None, **kwargs: Any) -> Any:
+    def create(self, *args: Any, second_body: Any = None, **kwargs: Any) -> Any:
         if second_body:
             kwargs["extra_body"] = _joined(second_body, kwargs.get("extra_body") or {})
         if not kwargs.get("tools"):  # in a session that has some, for other calls
@@ -88,11 +88,13 @@ class _Completions(AsyncCompletions):
             body = dict(kwargs.get("extra_body") or {})
             body.pop("parallel_tool_calls", None)
             kwargs["extra_body"] = body or None
-        answer = await super().create(*args, **kwargs)
-        if hasattr(answer, "__aiter__"):
-            answer._decoder = decoder = _Decoder(answer._decoder)
-            return whole(answer, _is_last, lambda: decoder.ended)
-        return answer
+        answer = super().create(*args, **kwargs)
+        return self._streamed(answer) if kwargs.get("stream") else answer
+
+    async def _streamed(self, answer: Any) -> Any:
+        pieces = await answer
+        pieces._decoder = decoder = _Decoder(pieces._decoder)
+        return whole(pieces, _is_last, lambda: decoder.ended)
 
 
 class _Decoder:

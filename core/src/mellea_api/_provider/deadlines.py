@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import functools
 import threading
 from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, wait
@@ -49,7 +50,7 @@ def run_with_deadline(
         else:
             answer.set_result(found)
 
-    ended: Future[Any] = _begin(lambda: asyncio.run(limited()))
+    ended: Future[Any] = _begin(functools.partial(asyncio.run, limited()))
     # Closing the loop may take long: it waits for a thread that the coroutine left.
     wait((answer, ended), return_when=FIRST_COMPLETED)
     if not answer.done():

@@ -47,8 +47,9 @@ def careful(client: Client, *, end: re.Pattern[bytes] | None = None) -> Client:
         The same client. Calling this again changes nothing.
     """
     changed: Any = client
-    if any(hasattr(hook, _CAREFUL) for hook in changed.event_hooks.get("response", ())):
+    if hasattr(changed, _CAREFUL):
         return client
+    setattr(changed, _CAREFUL, True)
     changed.follow_redirects = False
     changed.headers["accept-encoding"] = "identity"
 
@@ -57,7 +58,7 @@ def careful(client: Client, *, end: re.Pattern[bytes] | None = None) -> Client:
         # Python has encodings whose decoders take quadratic time; JSON is always in this one.
         response.encoding = "utf-8"
         streams = _streams(type(response).__module__.partition(".")[0])
-        response.stream = streams[asynchronous](response.stream, _Reading(response, end))
+        response.stream = streams[asynchronous](response, end)
 
     async def limit_later(response: Any) -> None:
         limit(response)
@@ -67,7 +68,6 @@ def careful(client: Client, *, end: re.Pattern[bytes] | None = None) -> Client:
     asynchronous = hasattr(changed, "aclose")
     hooks = changed.event_hooks
     hook = limit_later if asynchronous else limit
-    setattr(hook, _CAREFUL, True)
     changed.event_hooks = {**hooks, "response": [*hooks.get("response", ()), hook]}
     return client
 
@@ -85,10 +85,12 @@ async def _lines(response: Any) -> AsyncIterator[str]:
         yield line.decode()
 
 
-class _Reading:
-    """One answer while it is read: its pieces are counted and checked."""
+class _Limited:
+    """The stream of an answer, whose pieces are counted and checked as they are read."""
 
     def __init__(self, response: Any, end: re.Pattern[bytes] | None) -> None:
+        self._stream = stream = response.stream
+        self.close, self.aclose = getattr(stream, "close", None), getattr(stream, "aclose", None)
         headers = response.headers
         encoding = headers.get("content-encoding", "").strip().lower()
         if encoding not in ("", "identity"):
@@ -148,28 +150,16 @@ def _streams(library: str) -> tuple[Any, Any]:
     """Return the classes of limited streams, subclasses of the client library's own."""
     httpx: Any = importlib.import_module(library)
 
-    class Stream(httpx.SyncByteStream):  # type: ignore[misc]
-        def __init__(self, stream: Any, reading: _Reading) -> None:
-            self._stream, self._reading = stream, reading
-
+    class Stream(_Limited, httpx.SyncByteStream):  # type: ignore[misc]
         def __iter__(self) -> Iterator[bytes]:
             for data in self._stream:
-                yield self._reading.checked(data)
-            self._reading.finish()
+                yield self.checked(data)
+            self.finish()
 
-        def close(self) -> None:
-            self._stream.close()
-
-    class AsyncStream(httpx.AsyncByteStream):  # type: ignore[misc]
-        def __init__(self, stream: Any, reading: _Reading) -> None:
-            self._stream, self._reading = stream, reading
-
+    class AsyncStream(_Limited, httpx.AsyncByteStream):  # type: ignore[misc]
         async def __aiter__(self) -> AsyncIterator[bytes]:
             async for data in self._stream:
-                yield self._reading.checked(data)
-            self._reading.finish()
-
-        async def aclose(self) -> None:
-            await self._stream.aclose()
+                yield self.checked(data)
+            self.finish()
 
     return Stream, AsyncStream

@@ -82,7 +82,7 @@ class Call:
         deadline: When it must end, by the event loop's clock; set as it begins.
         in_seam: Whether the seam is still at work. Tasks that begin in a seam inherit its
             context and outlive it, so the call itself must know.
-        unfinished: How many thunks are still generated; the seam counts as one.
+        followed: How many thunks are generated after the seam.
     """
 
     adoption: Adoption
@@ -90,7 +90,7 @@ class Call:
     endpoint: Endpoint
     deadline: float | None = None
     in_seam: bool = True
-    unfinished: int = 1
+    followed: int = 0
 
     async def run(self, generation: Coroutine[Any, Any, Any]) -> Any:
         """Run what a seam of Mellea does, and follow the thunks that it returns."""
@@ -131,14 +131,9 @@ class Call:
             run_id_var.reset(run_id)
             current_call.reset(calling)
             self.in_seam = False
-            self.one_less()
+            if not self.followed:
+                adoption.end()
         raise failure
-
-    def one_less(self) -> None:
-        """Note that the seam, or a thunk, is done; the last one ends the call."""
-        self.unfinished -= 1
-        if self.unfinished == 0:
-            self.adoption.end()
 
     def _check(self, thunk: Any) -> None:
         """Raise the error of an answer that was there when the seam returned."""
@@ -171,7 +166,7 @@ class Following:
         task, self._take, self._finish = wrap_reading(thunk, self.take, self.finish)
         if task is None:  # a raw answer without a text
             raise self._adoption.translated(AnswerError("it has no text"))
-        call.unfinished += 1
+        call.followed += 1
         self._timer: asyncio.TimerHandle | None = None
         if call.deadline is not None:
             loop = asyncio.get_running_loop()
@@ -185,7 +180,9 @@ class Following:
 
     def on_done(self, task: asyncio.Task[Any]) -> None:
         """Count the thunk out, and tell its reader if the generation broke off silently."""
-        self._call.one_less()
+        self._call.followed -= 1
+        if not self._call.followed:  # the seam returned long ago
+            self._adoption.end()
         if self._timer is not None:
             self._timer.cancel()
         error: BaseException | None

@@ -7,9 +7,8 @@ object of an SDK or a dict; one of another shape is left alone.
 
 from __future__ import annotations
 
-import functools
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 from attrs import define
@@ -36,17 +35,17 @@ def check_ends(answer: Any, filters: tuple[str, ...]) -> list[Any] | None:
         ContentRefusedError: If a content filter ended it.
         BackendUnavailableError: If the provider failed in the middle.
     """
-    get = _reader(answer)
-    choices = get("choices", "")
-    if not choices and (error := get("error", None)):
+    get = dict.get if isinstance(answer, dict) else getattr
+    choices = get(answer, "choices", "")
+    if not choices and (error := get(answer, "error", None)):
         raise BackendUnavailableError(str(_get(error, "message") or error))
     if choices is None:
         return []
     if not isinstance(choices, list):
         return None
     for choice in choices:
-        get = _reader(choice)
-        reason, error = get("finish_reason", None), get("error", None)
+        get = dict.get if isinstance(choice, dict) else getattr
+        reason, error = get(choice, "finish_reason", None), get(choice, "error", None)
         if reason in filters:
             raise ContentRefusedError("it ended the answer")
         if reason == "error" or error:
@@ -84,19 +83,20 @@ class Choices:
             if (message := _get(piece, "message")) is not None:  # Ollama's
                 self._note(message)
             return True
-        self._shaped = True
         left: list[Any] = []
         first, whole = None, False
         for choice in choices:
-            get = _reader(choice)
-            delta, message = get("delta", None), get("message", None)
+            get = dict.get if isinstance(choice, dict) else getattr
+            delta, message = get(choice, "delta", None), get(choice, "message", None)
             if delta is not None or message is not None:
                 if not left:
                     first, whole = (delta if message is None else message), delta is None
                 left.append(choice)
         if not left or len(left) < len(choices):
             _set(piece, "choices", left)
+        self._shaped = True
         if left:
+            self._note(first)
             self._complete(first, whole=whole)
         return bool(left)
 
@@ -121,22 +121,22 @@ class Choices:
                     f"it calls {call.name!r} with {call.arguments[:60]!r}, which is not JSON"
                 )
 
-    def _note(self, message: Any) -> Callable[..., Any]:
-        _set(message, "role", "assistant")  # whatever name the server has for it, or none
+    def _note(self, message: Any) -> None:
+        get = dict.get if isinstance(message, dict) else getattr
+        if get(message, "role", None) != "assistant":  # another name, or none
+            _set(message, "role", "assistant")
         self._shaped = True
-        get = _reader(message)
         for name in _SAID:
-            self._said = self._said or get(name, None) not in (None, [])
-        return get
+            self._said = self._said or get(message, name, None) not in (None, [])
 
     def _complete(self, message: Any, *, whole: bool) -> None:
-        get = self._note(message)
-        content = get("content", None)
+        get = dict.get if isinstance(message, dict) else getattr
+        content = get(message, "content", None)
         if isinstance(content, list):
             parts = (part if isinstance(part, str) else _get(part, "text") for part in content)
             _set(message, "content", "".join(part for part in parts if isinstance(part, str)))
-        self._refusal += get("refusal", None) or ""
-        for call in get("tool_calls", None) or ():
+        self._refusal += get(message, "refusal", None) or ""
+        for call in get(message, "tool_calls", None) or ():
             function = _get(call, "function")
             name, arguments = _get(function, "name"), _get(function, "arguments")
             known = None if whole else self._begun(call, name)
@@ -185,13 +185,8 @@ def _is_object(text: str) -> bool:
         return False
 
 
-def _reader(thing: Any) -> Callable[..., Any]:
-    """Return what reads fields of a thing, which is called with a name and a default."""
-    return thing.get if isinstance(thing, Mapping) else functools.partial(getattr, thing)
-
-
 def _get(thing: Any, name: str) -> Any:
-    return _reader(thing)(name, None)
+    return thing.get(name) if isinstance(thing, dict) else getattr(thing, name, None)
 
 
 def _set(thing: Any, name: str, value: Any) -> None:

@@ -34,8 +34,7 @@ def seams(cls: type) -> Iterator[tuple[str, Endpoint]]:
 def thunks(result: Any) -> list[Any]:
     """Return the thunks in what a seam returned: one, a list, or a tuple that begins with it."""
     first = result[0] if isinstance(result, tuple) and result else result
-    found = first if isinstance(first, list) else [first]
-    return [one for one in found if hasattr(one, "is_computed")]
+    return first if isinstance(first, list) else [first]
 
 
 def generation_of(thunk: Any) -> tuple[Any, str]:

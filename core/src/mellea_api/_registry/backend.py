@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from attrs import evolve
 
 from mellea_api._contract.address import find_address
-from mellea_api._contract.descriptor import (
-    CONTRACT_VERSION,
-    OLDEST_CONTRACT,
-    BackendDescriptor,
-    ModelInfo,
-)
+from mellea_api._contract.descriptor import BackendDescriptor, ModelInfo
 from mellea_api._contract.errors import (
     ConfigurationError,
     MelleaAPIError,
@@ -51,13 +46,13 @@ from mellea_api._models.known import (
     note_unchecked,
     with_shutdown,
 )
-from mellea_api._options.canonical import CANONICAL, SPELLINGS
 from mellea_api._options.pipeline import OptionPipeline
 from mellea_api._options.plan import apply_rules
 from mellea_api._options.spelling import Unknown
 from mellea_api._provider.deadlines import call_with_deadline
-from mellea_api._registry.discovery import EntryPoint, installed_version
+from mellea_api._registry.discovery import EntryPoint, mellea_version
 from mellea_api._registry.hooks import Hooks
+from mellea_api._registry.loading import problems_of_backend, problems_of_target
 from mellea_api._secrecy.logs import logger, under_run
 from mellea_api._secrecy.secrets import Secret
 from mellea_api._secrecy.veil import veiled
@@ -114,28 +109,13 @@ class Backend:
         descriptor = self._hooks.ask(
             "describe_backend", BackendDescriptor, name=self.name, target=target
         )
-        if target is None or descriptor is not self.descriptor:
-            for problem in self._problems(descriptor, target):
-                raise self._hooks.blamed("describe_backend", problem)
+        if target is None:
+            problems = problems_of_backend(descriptor, self.names, self.entry_point)
+        else:
+            problems = problems_of_target(descriptor, self.descriptor)
+        for problem in problems:
+            raise self._hooks.blamed("describe_backend", problem)
         return descriptor
-
-    def _problems(self, descriptor: BackendDescriptor, target: Target | None) -> Iterator[str]:
-        for rule in descriptor.options:
-            if rule.name in SPELLINGS and rule.name not in CANONICAL:
-                meant = SPELLINGS[rule.name]
-                yield f"the rule for {rule.name!r} is never read: that is a spelling of {meant!r}"
-        if target is not None:
-            known = {field.name for field in self.descriptor.credentials}
-            for field in descriptor.credentials:
-                if field.secret and field.name not in known:
-                    yield f"the secret {field.name!r} of a target is no credential of the backend"
-            return
-        if descriptor.name not in self.names:
-            yield f"it is found as {self.name!r} and calls itself {descriptor.name!r}"
-        wanted = descriptor.contract_version
-        if not OLDEST_CONTRACT <= wanted <= CONTRACT_VERSION:
-            old = "mellea-api" if wanted > CONTRACT_VERSION else self.entry_point.distribution
-            yield f"it has contract version {wanted}, the core {CONTRACT_VERSION}: upgrade {old}"
 
     def target(
         self,
@@ -175,7 +155,7 @@ class Backend:
             "base_url_source": source,
             "stated_server": server,
             "settings": settings,
-            "mellea_version": _mellea_version(),
+            "mellea_version": mellea_version(),
         }
         name = model_id.strip() if isinstance(model_id, str) else ""
         if model_id is None:
@@ -473,12 +453,3 @@ class Backend:
         if isinstance(typed, ModelNotFoundError):
             complete(typed, request.target, credentials)
         return typed
-
-
-@functools.cache
-def _mellea_version() -> str:
-    """Return the installed version of Mellea, without importing it; empty if there is none.
-
-    It is read once: what is imported later in this process is what is installed now.
-    """
-    return installed_version("mellea")

@@ -6,6 +6,7 @@ Two distributions that claim one name are a conflict, and neither wins until
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 from collections.abc import Iterable, Mapping
@@ -171,6 +172,15 @@ def installed_version(distribution: str) -> str:
         return importlib_metadata.version(distribution)
     except Exception:
         return ""
+
+
+@functools.cache
+def mellea_version() -> str:
+    """Return the installed version of Mellea, without importing it; empty if there is none.
+
+    It is read once: what is imported later in this process is what is installed now.
+    """
+    return installed_version("mellea")
 
 
 def _metadata(distribution: Any) -> Mapping[str, str]:

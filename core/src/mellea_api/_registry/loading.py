@@ -14,8 +14,13 @@ from typing import Any, Final, Literal
 from attrs import frozen
 
 from mellea_api import hookspecs
-from mellea_api._contract.descriptor import BackendDescriptor
+from mellea_api._contract.descriptor import (
+    CONTRACT_VERSION,
+    OLDEST_CONTRACT,
+    BackendDescriptor,
+)
 from mellea_api._contract.errors import PluginError
+from mellea_api._options.canonical import CANONICAL, SPELLINGS
 from mellea_api._registry.discovery import EXTENSIONS, EntryPoint, PluginRecord
 
 Kind = Literal["backend", "implementation", "extension"]
@@ -166,6 +171,37 @@ def find_problems(plugin: object, kind: Kind) -> Iterator[str]:
         yield "it lacks the required hook describe_backend"
         if "create_session" not in hooks:
             yield "it lacks the required hook create_session"
+
+
+def problems_of_backend(
+    descriptor: BackendDescriptor, names: frozenset[str], entry: EntryPoint
+) -> Iterator[str]:
+    """Yield what is wrong with what a backend says about itself, as ends of sentences."""
+    yield from _unread_rules(descriptor)
+    if descriptor.name not in names:
+        yield f"it is found as {entry.name!r} and calls itself {descriptor.name!r}"
+    wanted = descriptor.contract_version
+    if not OLDEST_CONTRACT <= wanted <= CONTRACT_VERSION:
+        old = "mellea-api" if wanted > CONTRACT_VERSION else entry.distribution
+        yield f"it has contract version {wanted}, the core {CONTRACT_VERSION}: upgrade {old}"
+
+
+def problems_of_target(descriptor: BackendDescriptor, backend: BackendDescriptor) -> Iterator[str]:
+    """Yield what is wrong with what a backend says about one model and server."""
+    if descriptor is backend:
+        return
+    yield from _unread_rules(descriptor)
+    known = {field.name for field in backend.credentials}
+    for field in descriptor.credentials:
+        if field.secret and field.name not in known:
+            yield f"the secret {field.name!r} of a target is no credential of the backend"
+
+
+def _unread_rules(descriptor: BackendDescriptor) -> Iterator[str]:
+    for rule in descriptor.options:
+        if rule.name in SPELLINGS and rule.name not in CANONICAL:
+            meant = SPELLINGS[rule.name]
+            yield f"the rule for {rule.name!r} is never read: that is a spelling of {meant!r}"
 
 
 def _problems_of_hook(

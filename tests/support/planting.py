@@ -12,7 +12,7 @@ import os
 import pickle
 import runpy
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -245,6 +245,7 @@ def leaks_of_command(planted: Planted, command: str, folder: Path, *more: str) -
     program.write_text(PROGRAM.format(backend=planted.backend, model=planted.model))
     names = {"backend": planted.backend, "model": planted.model, "program": str(program)}
     words = [word.format(**names) for word in COMMANDS[command]]
+    imported = set(_having_ours())
     with _environment(planted.environment), Watch() as watch, contextlib.suppress(SystemExit):
         try:
             if words[0] == "run":  # which replaces the process; what the program does is watched
@@ -255,12 +256,25 @@ def leaks_of_command(planted: Planted, command: str, folder: Path, *more: str) -
         except Exception as error:  # a program's own error leaves `run` as it is
             watch.written["raised"] = "".join(text for _, text in shown(error))
         finally:
-            _give_back()
+            _give_back(imported)
     return watch.leaks(canaries=planted.canaries())
 
 
-def _give_back() -> None:
-    """Undo what a program of `run` has done to Mellea: this process has more to do."""
+def _having_ours() -> Iterator[tuple[str, str]]:
+    """Where a module has one of our functions that `run` puts in place of Mellea's."""
+    from mellea_api._cli import takeover
+
+    for name, module in list(sys.modules.items()):
+        for key, value in list(getattr(module, "__dict__", {}).items()):
+            if value is takeover.start_session or value is takeover.start_backend:
+                yield name, key
+
+
+def _give_back(imported: Collection[tuple[str, str]]) -> None:
+    """Undo what a program of `run` has done to Mellea: this process has more to do.
+
+    What was `imported` from us before, as tests do, stays.
+    """
     from mellea_api._cli import takeover
 
     if not any(isinstance(finder, takeover._Finder) for finder in sys.meta_path):
@@ -275,10 +289,9 @@ def _give_back() -> None:
                     and made.__code__.co_filename == takeover.__file__
                 ):
                     cls.__init__ = made.__wrapped__  # type: ignore[misc]
-        for ours in (takeover.start_session, takeover.start_backend):
-            for key, value in list(getattr(module, "__dict__", {}).items()):
-                if value is ours and module is not takeover:
-                    setattr(module, key, ours.__wrapped__)  # type: ignore[attr-defined]
+    for name, key in set(_having_ours()) - set(imported):
+        ours = getattr(sys.modules[name], key)
+        setattr(sys.modules[name], key, ours.__wrapped__)
 
 
 @contextlib.contextmanager

@@ -32,7 +32,7 @@ SUITES = {
     f"{CORE}/_credentials/*": "core/test_credential*.py core/test_keyring.py",
     f"{CORE}/_secrecy/*": "core/test_secrets.py core/test_veil.py core/test_logs.py",
     f"{CORE}/_contract/refusals.py": "core/test_refusals.py core/test_translation.py",
-    f"{CORE}/_contract/retry_after.py": "core/test_waiting.py",
+    f"{CORE}/_contract/said.py": "core/test_waiting.py",
     f"{CORE}/_contract/errors.py": "core/test_errors.py core/test_refusals.py",
     f"{CORE}/_provider/*": "core/test_translation.py core/test_http.py core/test_refusals.py",
     f"{CORE}/_openai_protocol/*": f"{BY_HAND} plugins/openai",

@@ -32,7 +32,7 @@ PROGRAMS = """
 AUTHORS = """
     hookimpl BackendDescriptor OpenAICompatible CredentialField Setting ModelInfo
     OptionRule Converted Retirement TEXT_RULES MELLEA_RULES
-    system_message tools_as_json with_logprobs
+    system_message tools_as_json
     TextBackend Prompt Target
     SessionRequest ModelsRequest CredentialRequest OptionsRequest ErrorRequest
     CredentialQuery OptionPatch

@@ -12,11 +12,16 @@ import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.fake_plugins import described
 from support.http import LoopbackServer, Recorded, Reply
 
-from mellea_api import AnswerError
+from mellea_api import AnswerError, ProviderError
 from mellea_api._provider.answers import RefusedWithSuccessError, reading_answer, whole
+from mellea_api._provider.exceptions import by_kind
 from mellea_api._provider.http import LARGEST_ANSWER, careful
+from mellea_api.plugin import ErrorRequest, Target
+
+TARGET = Target(descriptor=described("fake"), model_id="small")
 
 
 class Server(LoopbackServer):
@@ -86,7 +91,12 @@ def test_an_error_with_a_good_status_is_an_error(
 ) -> None:
     with pytest.raises(RefusedWithSuccessError) as caught:
         ask(server, Reply(json=answer))
-    assert (str(caught.value), caught.value.status) == (words, status)
+    assert str(caught.value) == words
+    request = ErrorRequest(target=TARGET, operation="call", error=caught.value)
+    error = by_kind(request)
+    assert isinstance(error, ProviderError)
+    assert error.status == status
+    assert words in error.reason
 
 
 @pytest.mark.parametrize(

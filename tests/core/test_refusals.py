@@ -16,6 +16,7 @@ from support.fake_plugins import described
 from mellea_api import (
     AnswerError,
     BackendUnavailableError,
+    ContentRefusedError,
     ContextLengthError,
     CredentialError,
     MelleaAPIError,
@@ -164,6 +165,77 @@ def test_a_request_makes_the_errors_of_a_provider() -> None:
     late = request.timed_out()
     assert isinstance(late, RequestTimeoutError)
     assert (late.timeout, late.reason) == (4, f"{SERVER} did not answer within 4 s.")
+
+
+SAID = [
+    ('{"error": {"message": "It is slow", "code": "busy"}, "status_code": 503}', "It is slow"),
+    ([{"error": {"code": 400, "message": "Google's"}}], "Google's"),
+    ({"errors": [{"code": "x", "message": "IBM's"}], "trace": "1"}, "IBM's"),
+    ('{"errorCode": "BX1", "errorMessage": "No such key"}', "No such key (BX1)"),
+    ({"error": "short", "message": "long"}, "long"),
+    ('{"detail": "of FastAPI"}', "of FastAPI"),
+    ({"detail": [{"loc": ["body", "n"], "msg": "bad"}]}, "'loc': ['body', 'n']"),
+    ({"unexpected": []}, "unexpected"),
+    ("{not json", "{not json"),
+    ("[" * 100_000, "[[["),
+    ('{"code": ' + "1" * 5000 + "}", '{"code"'),
+    ({}, "{}"),
+]
+
+
+@pytest.mark.parametrize(("said", "words"), SAID, ids=[words for _, words in SAID])
+def test_the_words_of_a_refusal_are_found_wherever_they_are(said: Any, words: str) -> None:
+    assert words in request_about(ValueError()).answered(400, said).reason
+
+
+CODED = Target(
+    descriptor=described(
+        "fake",
+        codes={"no_model": 404, "used_up": 429, "bad_key": 401, "cannot": 400, "broken": 500},
+        filtered=("SAFETY",),
+    ),
+    model_id="small",
+)
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "kind"),
+    [
+        (403, "used_up", RateLimitError),
+        (400, "bad_key", CredentialError),
+        (400, "no_model", ModelNotFoundError),
+        (404, "cannot", RequestRefusedError),
+        (400, "broken", BackendUnavailableError),
+        (400, "SAFETY", ContentRefusedError),
+        (400, "context_length_exceeded", ContextLengthError),
+        (400, "rate_limit_exceeded", RequestRefusedError),  # there the status says it
+        (None, "rate_limit_exceeded", RateLimitError),
+        (None, 429, RateLimitError),
+        (None, 42, BackendUnavailableError),
+    ],
+)
+def test_a_code_says_what_the_status_does_not(
+    status: int | None, code: str | int, kind: type[MelleaAPIError]
+) -> None:
+    request = ErrorRequest(target=CODED, operation="call", error=ValueError())
+    error = request.answered(status, {"error": {"message": "the model said no", "code": code}})
+    assert type(error) is kind
+    assert error.status == (429 if code == 429 else status)
+    assert type(request.answered(status, {"message": "no", "type": str(code)})) is kind
+
+
+def test_a_code_with_an_unknown_meaning_is_refused_where_it_is_written() -> None:
+    with pytest.raises(ValueError, match="its code 'odd' means 299"):
+        described("fake", codes={"odd": 299})
+
+
+def test_a_plugin_says_which_credential_is_rejected_and_what_to_do() -> None:
+    request = request_about(ValueError())
+    rejected = request.answered(404, "no such project", field="key")
+    assert isinstance(rejected, CredentialError)
+    assert (rejected.field, rejected.status) == ("key", 404)
+    assert rejected.next_step == "Check FAKE_KEY. Ask Fred."
+    assert request.answered(403, "no", next_step="Ask Ann.").next_step == "Ask Ann."
 
 
 @pytest.mark.parametrize(

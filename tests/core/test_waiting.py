@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mellea_api._contract.retry_after import retry_after
+from mellea_api._contract.said import retry_after
 
 NOW = datetime(2026, 2, 3, 4, 5, 6, tzinfo=UTC)
 

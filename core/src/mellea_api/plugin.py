@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from mellea_api._options.shared_rules import TEXT_RULES as TEXT_RULES
     from mellea_api._options.shared_rules import system_message as system_message
     from mellea_api._options.shared_rules import tools_as_json as tools_as_json
-    from mellea_api._options.shared_rules import with_logprobs as with_logprobs
     from mellea_api._provider.answers import reading_answer as reading_answer
     from mellea_api._provider.answers import whole as whole
     from mellea_api._provider.apart import ask_apart as ask_apart
@@ -50,7 +49,7 @@ _HOMES = {
     "_contract.requests": (
         "CredentialQuery CredentialRequest ModelsRequest OptionsRequest SessionRequest Target"
     ),
-    "_options.shared_rules": ("MELLEA_RULES TEXT_RULES system_message tools_as_json with_logprobs"),
+    "_options.shared_rules": "MELLEA_RULES TEXT_RULES system_message tools_as_json",
     "_provider.answers": "reading_answer whole",
     "_provider.apart": "ask_apart",
     "_provider.http": "careful",

@@ -22,6 +22,9 @@ CONTRACT_VERSION: Final = 2
 OLDEST_CONTRACT: Final = 2
 """The oldest version that it still accepts."""
 
+CodeStatus = Literal[400, 401, 402, 403, 404, 408, 413, 429, 500]
+"""What an error code may mean: the HTTP status that fits."""
+
 SETTING_TYPES: Final[Mapping[str, tuple[tuple[type, ...], str]]] = {
     "text": ((str,), "text"),
     "boolean": ((bool,), "True or False"),
@@ -220,7 +223,11 @@ class BackendDescriptor(Checked):
         retirements: Which models the provider shuts down, and when.
         drops_unknown: Servers, by kind or dialect, that names of options which nobody knows are
             not sent to under `unknown="pass"`, since Mellea's own class does not send them.
-        filtered: Finish reasons that say that a content filter ended an answer.
+        codes: What the provider's own error codes mean, if the status beside them says something
+            else: the HTTP status that fits. 400: the request; 401: the key; 402: the account;
+            403: a permission; 404: the model; 408: the time; 413: the prompt's length; 429: the
+            rate; 500: the server.
+        filtered: Finish reasons and error codes of a content filter.
         listing_needs: Where a provider's models are listed for those with credentials alone:
             `always`; `compatible`, where the server is not the provider's own; or `never`.
         list_variables: Further environment variables, as globs, that a list of the provider's
@@ -255,6 +262,7 @@ class BackendDescriptor(Checked):
     retirements: tuple[Retirement, ...] = field(default=(), converter=as_tuple)
     drops_unknown: tuple[str, ...] = field(default=(), converter=as_tuple)
     filtered: tuple[str, ...] = field(default=("content_filter",), converter=as_tuple)
+    codes: Mapping[str, CodeStatus] = field(factory=dict)
     listing_needs: Literal["always", "compatible", "never"] = "always"
     list_variables: tuple[str, ...] = field(default=(), converter=as_tuple)
     base_url_variables: tuple[str, ...] = field(default=(), converter=as_tuple)
@@ -272,6 +280,9 @@ class BackendDescriptor(Checked):
         for name in ("sdk", "arguments_of", "list_variables", "base_url_variables"):
             if not all(isinstance(one, str) for one in getattr(self, name)):
                 yield f"its {name} has something else than text"
+        for code, status in self.codes.items():
+            if status not in get_args(CodeStatus):
+                yield f"its code {code!r} means {status!r}; there are {get_args(CodeStatus)}"
         if not isinstance(self.contract_version, int):
             yield "its contract_version is not a number"
         if self.default_model == "" or not isinstance(self.default_model, str | None):

@@ -6,6 +6,7 @@ its cause, or be ignored.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, Literal, NamedTuple, get_args
@@ -106,6 +107,20 @@ class Converted:
     def unsaid(cls, value: object) -> Converted:
         """Send nothing, whatever the value: a conversion for `convert=`."""
         return cls(NOTHING)
+
+    @classmethod
+    def along(cls, further: Mapping[str, Any], wire: str = "{}") -> Callable[[Any], Converted]:
+        """Return a conversion for `convert=` that sends further options with the value.
+
+        Args:
+            further: The options, by name: what the value has no effect without.
+            wire: Where they go in the JSON that the provider is sent.
+
+        >>> Converted.along({"logprobs": True})(2).options
+        {'logprobs': True}
+        """
+        wires = {wire.format(name): value for name, value in further.items()}
+        return functools.partial(cls, options=further, wires=wires)
 
     @classmethod
     def effort(cls, value: bool | str) -> Converted:

@@ -18,7 +18,7 @@ from attrs import field, frozen
 
 from mellea_api._contract import errors
 from mellea_api._contract.requests import Target
-from mellea_api._contract.retry_after import retry_after
+from mellea_api._contract.said import retry_after, status_among, words_and_codes
 from mellea_api._secrecy.secrets import beginning, one_line, redact, shown_address
 from mellea_api._secrecy.veil import chain
 
@@ -83,6 +83,27 @@ _BY_STATUS: Final[Mapping[int, type[errors.ProviderError]]] = {
     429: errors.RateLimitError,
     504: errors.RequestTimeoutError,
 }
+_MEANT: Final[Mapping[int, type[errors.ProviderError]]] = {
+    **_BY_STATUS,
+    400: errors.RequestRefusedError,
+    404: errors.ModelNotFoundError,
+    500: errors.BackendUnavailableError,
+}
+"""What a descriptor's `codes` mean by these statuses."""
+_BY_CODE: Final[Mapping[str, type[errors.ProviderError]]] = {
+    "content_policy_violation": errors.ContentRefusedError,
+    "context_length_exceeded": errors.ContextLengthError,
+    "exceed_context_size_error": errors.ContextLengthError,  # llama.cpp's, which it calls a type
+    "invalid_prompt": errors.ContentRefusedError,
+    "string_above_max_length": errors.ContextLengthError,
+}
+"""What OpenAI's codes mean, which many servers have; a descriptor's `codes` add to them."""
+_IN_A_STREAM: Final[Mapping[str, type[errors.ProviderError]]] = {
+    "insufficient_quota": errors.RateLimitError,
+    "invalid_api_key": errors.CredentialError,
+    "rate_limit_exceeded": errors.RateLimitError,
+}
+"""Codes that mean what the status means elsewhere."""
 _TOO_LONG: Final = re.compile(
     r"context(?! (deadline|cancel)).{0,30}(length|window|size|limit|exceed|overflow)"
     r"|exceed.{0,30}(context|token limit)|(prompt|input)s?\b.{0,40} too long"
@@ -106,7 +127,7 @@ _BAD_REQUESTS: Final[Mapping[re.Pattern[str], type[errors.ProviderError]]] = {
         r"(incorrect|invalid|expired) api[ _-]?key|api[ _-]?key (is )?(not valid|invalid|expired)"
     ): errors.CredentialError,
     re.compile(
-        r"\bmodel\b.{0,80} (does not exist|not found)\b|not a valid model id"
+        r"\bmodel\b.{0,80} (does not exist|not found)\b|not a valid model id|invalid model name"
         r"|\bdeployment\b.{0,60} does not exist|no endpoints found for"
     ): errors.ModelNotFoundError,
     re.compile(
@@ -179,32 +200,47 @@ class ErrorRequest:
         said: object,
         headers: Mapping[str, str] | None = None,
         kind: type[errors.ProviderError] | None = None,
+        *,
+        field: str | None = None,
+        next_step: str | None = None,
     ) -> errors.ProviderError:
         """Return the error for an HTTP status, or for an error in the middle of an answer.
 
+        The codes in the answer decide first (the descriptor's `codes`, and OpenAI's), then its
+        status, and its words last.
+
         Args:
             status: The status, 300 to 599; None if the status was good.
-            said: What the provider said.
+            said: The body of the answer, or what the SDK made of it: text, or an object.
             headers: The answer's headers, for when to try again, and for `Location`.
-            kind: What the provider's own code means; without it status and text decide.
+            kind: What this error is, if the plugin knows better.
+            field: The credential that is rejected, if it is not the key.
+            next_step: What to do about it, if that is not what the kind of error says.
         """
         if status is not None and status < 400:
             return _redirected(self.target, status, headers)
-        text = beginning(str(said))
-        own, *page = _WEB_PAGE.split(text, maxsplit=1)
-        if page and status is not None and not kind and status < 500 and status not in _BY_STATUS:
+        text, codes = words_and_codes(said)
+        known = kind or _by_code(self.target, codes, streamed=status is None)
+        status = status if status is not None else status_among(codes)
+        own, *page = _WEB_PAGE.split(beginning(text), maxsplit=1)
+        if page and status is not None and not known and status < 500 and status not in _BY_STATUS:
             error = errors.AnswerError("it is a web page", status=status)
             return completed(error, self.target, self.timeout)
         words = one_line(own).rstrip(". -")
-        chosen = kind or _meaning(status, words.lower())
+        chosen = errors.CredentialError if field else known or _meaning(status, words.lower())
         failure = chosen(words, status=status)
-        if isinstance(failure, errors.RateLimitError):
-            failure.retry_after = retry_after(headers, text)
+        if isinstance(failure, errors.CredentialError):
+            failure.field = field
+        elif isinstance(failure, errors.RateLimitError):
+            failure.retry_after = retry_after(headers, beginning(str(said)))
         completed(failure, self.target, self.timeout)
-        if not kind and chosen is errors.RequestRefusedError and status in (404, 405):
-            failure._write(failure.reason, _ADDRESS)
-        elif chosen is errors.PermissionDeniedError and status == 402:
-            failure._write(failure.reason, "Pay for more, or use another key.")
+        if not next_step and not known:
+            if status == 402:
+                next_step = "Pay for more, or use another key."
+            elif status in (404, 405) and chosen is errors.RequestRefusedError:
+                next_step = _ADDRESS
+        if next_step:
+            failure._write(failure.reason, next_step)
         return failure
 
     def unreachable(self, why: object) -> errors.ProviderError:
@@ -316,6 +352,18 @@ def _redirected(
         status=status,
     )
     return completed(error, target)
+
+
+def _by_code(
+    target: Target, codes: list[str], *, streamed: bool
+) -> type[errors.ProviderError] | None:
+    known = {
+        **_BY_CODE,
+        **(_IN_A_STREAM if streamed else {}),
+        **dict.fromkeys(target.descriptor.filtered, errors.ContentRefusedError),
+        **{code: _MEANT[status] for code, status in target.descriptor.codes.items()},
+    }
+    return next((known[code] for code in codes if code in known), None)
 
 
 def _meaning(status: int | None, lowered: str) -> type[errors.ProviderError]:

@@ -7,7 +7,8 @@ secret in its repr, and is safe to keep.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -16,6 +17,7 @@ from urllib.parse import urlsplit
 from attrs import field, frozen
 
 from mellea_api._contract.descriptor import BackendDescriptor, CredentialField, Retirement
+from mellea_api._contract.errors import OptionError, OptionProblem
 from mellea_api._contract.option_rule import Endpoint, Server, as_tuple
 from mellea_api._contract.portable import hidden_in, live_part, pickled, secret_part
 from mellea_api._contract.reports import (
@@ -29,6 +31,8 @@ from mellea_api._secrecy.secrets import Secret, shown_address
 
 if TYPE_CHECKING:
     from mellea import MelleaSession
+
+logger = logging.getLogger("mellea_api.options")
 
 Policy = Literal["warn", "error", "drop"]
 """What happens when an option is known but the backend, model or server does not support it."""
@@ -283,6 +287,7 @@ class SessionRequest(ProviderRequest):
     run_id: str | None = None
     session_arguments: Mapping[str, Any] = field(factory=dict)
     for_program: bool = field(factory=for_program.get)
+    _warned: set[tuple[str, ...]] = field(factory=set, init=False, repr=False, eq=False)
 
     def build(
         self,
@@ -322,6 +327,23 @@ class SessionRequest(ProviderRequest):
             arguments.setdefault("base_url", target.base_url)
         given = {name: value for name, value in arguments.items() if name in known or not limited}
         return MelleaSession(cls(target.model_id, **{**given, **settings}))
+
+    def unsupported(self, names: Sequence[str], reason: str) -> None:
+        """Report options that a call turns out not to take, by the session's policy.
+
+        Args:
+            names: Their names.
+            reason: Why not, and what to do instead: the end of a sentence about each.
+
+        Raises:
+            OptionError: Under the policy `error`. Under `warn` a warning is logged, once a
+                session.
+        """
+        if self.policy == "error":
+            raise OptionError(problems=[OptionProblem(name, reason) for name in names])
+        if self.policy == "warn" and (reason, *names) not in self._warned:
+            self._warned.add((reason, *names))
+            logger.warning("%s: %s %s.", self.target.model_id, ", ".join(names), reason)
 
     def unchecked(self, why: str) -> None:
         """Say that nobody was asked whether there is such a model; the core logs it.

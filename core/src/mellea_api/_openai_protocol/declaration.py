@@ -8,7 +8,6 @@ from typing import Final, Literal
 from attrs import field, frozen
 
 from mellea_api._contract.descriptor import BackendDescriptor, CredentialField, Setting
-from mellea_api._contract.errors import ProviderError
 from mellea_api._contract.option_rule import OptionRule
 from mellea_api._openai_protocol.dialects import DIALECTS, RULES, thinking
 
@@ -59,7 +58,6 @@ class OpenAICompatible(BackendDescriptor):
         headers: HTTP headers that each request has.
         probe_path: An address that needs the key and costs nothing, such as `/props`: relative
             to the server's, or with a leading `/` to its host. None: its list of models.
-        codes: What the server's own error codes mean.
     """
 
     key: str = ""
@@ -72,7 +70,6 @@ class OpenAICompatible(BackendDescriptor):
     refuses: str = ""
     headers: Mapping[str, str] = field(factory=dict)
     probe_path: str | None = None
-    codes: Mapping[str, type[ProviderError]] = field(factory=dict)
 
     implementation: str = "mellea_api._openai_protocol.session"
     sdk: tuple[str, ...] = ("openai", "httpx")

@@ -22,7 +22,7 @@ from typing import Any, Final
 
 from mellea_api._contract.option_rule import Converted, OptionRule
 from mellea_api._openai_protocol import conversions
-from mellea_api._options.shared_rules import MELLEA_RULES, with_logprobs
+from mellea_api._options.shared_rules import MELLEA_RULES
 
 DIALECTS: Final = ("openai", "vllm", "llama.cpp", "strict", "any")
 """The names that `server=` may have, beside `official` and `compatible`."""
@@ -199,7 +199,7 @@ _COMMON: Final = (
     OptionRule(
         name="top_logprobs",
         chat="top_logprobs",
-        convert=with_logprobs,
+        convert=Converted.along({"logprobs": True}),
         requires={"logprobs": (None, True)},
         reason="with logprobs, which it needs",
         source=_CHAT,

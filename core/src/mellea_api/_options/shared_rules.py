@@ -47,11 +47,6 @@ def tools_as_json(value: Any) -> Converted:
     return Converted(value, shown)
 
 
-def with_logprobs(value: int) -> Converted:
-    """Ask for `logprobs` as well, without which chat endpoints refuse `top_logprobs`."""
-    return Converted(value, options={"logprobs": True}, wires={"logprobs": True})
-
-
 _TEXT: Final = "mellea_api._sessions.text_backend.TextBackend"
 _BACKENDS: Final = "mellea 0.3.0 to 0.8.0, the classes in mellea/backends"
 _STREAM_TIMEOUT: Final = "mellea 0.7.0, backends/model_options.py"

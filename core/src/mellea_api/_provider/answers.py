@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from typing import Any, Final
 
 from mellea_api._contract.errors import AnswerError, BackendUnavailableError
+from mellea_api._contract.said import words_and_codes
 
 _END: Final = object()
 
@@ -19,15 +20,11 @@ class RefusedWithSuccessError(Exception):
 
     Attributes:
         body: The error in it: text, or an object with `message`, `code` and `type`.
-        status: The HTTP status that the error itself names, or None.
     """
 
     def __init__(self, answer: Mapping[str, Any]) -> None:
         self.body: Any = answer.get("error") or answer
-        about: Any = self.body if isinstance(self.body, Mapping) else {}
-        super().__init__(str(about.get("message") or self.body))
-        code = str(about.get("code"))
-        self.status = int(code) if code.isdecimal() and 400 <= int(code[:4]) <= 599 else None
+        super().__init__(words_and_codes(self.body)[0])
 
 
 def refuse_error(answer: object) -> None:

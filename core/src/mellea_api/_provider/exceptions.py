@@ -6,7 +6,6 @@ that httpx, requests and the standard library share decide.
 
 from __future__ import annotations
 
-import json
 import os
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -41,7 +40,7 @@ def by_kind(request: ErrorRequest) -> errors.MelleaAPIError | None:
         return refusals.completed(failed, request.target)
     for error in request.chain:
         if isinstance(error, RefusedWithSuccessError):
-            return request.answered(error.status, error)
+            return request.answered(None, error.body)
         if isinstance(error, errors.MelleaAPIError):
             return refusals.completed(error, request.target, request.timeout)
         answer = getattr(error, "response", None)
@@ -167,13 +166,4 @@ def _reported(error: BaseException, answer: Any) -> object:
         text = answer.text
     except Exception:  # there is no text, or it was not read
         return error
-    if not isinstance(text, str) or not text.strip():
-        return error
-    try:
-        found = json.loads(text)
-    except (ValueError, RecursionError):
-        return text
-    for name in ("error", "message", "detail"):
-        if isinstance(found, dict) and found.get(name):
-            found = found[name]
-    return found if isinstance(found, str) else text
+    return text if isinstance(text, str) and text.strip() else error

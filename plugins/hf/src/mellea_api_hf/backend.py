@@ -13,7 +13,8 @@ from typing import Any
 from mellea.backends.huggingface import LocalHFBackend as Original
 from mellea.core import Component
 
-from mellea_api_hf.generation import SEED, Generation, Translate, current, unheard
+from mellea_api import SessionRequest
+from mellea_api_hf.generation import SEED, Generation, current
 from mellea_api_hf.options import TEMPLATE
 from mellea_api_hf.weights import Weights
 
@@ -32,22 +33,20 @@ class LocalHFBackend(Original):  # type: ignore[misc]
         self,
         model_id: str,
         *,
+        request: SessionRequest,
         load: Callable[[], Weights] | None = None,
-        policy: str = "warn",
-        translate: Translate = lambda error: None,
         **arguments: Any,
     ) -> None:
         """Load the model, unless `custom_config` has the caller's own.
 
         Args:
             model_id: The model.
+            request: The session's request.
             load: Loads the weights, now and again after `close`.
-            policy: What to do about options that the chat template does not have.
-            translate: Returns our error for an exception, or None.
             **arguments: Those of Mellea's backend.
         """
         self._weights: Weights | None = None
-        self._load, self._policy, self._translate = load, policy, translate
+        self._load, self._request = load, request
         if load is None:
             super().__init__(model_id, **arguments)
             return
@@ -84,7 +83,7 @@ class LocalHFBackend(Original):  # type: ignore[misc]
 
     async def _generation(self, options: Mapping[str, Any]) -> Generation:
         weights = await self._awake()
-        return Generation(options, weights, str(self.model_id), self._policy, self._translate)
+        return Generation(options, weights, self._request)
 
     async def _generate_from_context_standard(
         self, *args: Any, model_options: Mapping[str, Any], **kwargs: Any
@@ -114,12 +113,9 @@ class LocalHFBackend(Original):  # type: ignore[misc]
         await self._awake()
         lost = [name for name in model_options if not _reaches_an_intrinsic(name)]
         if lost:
-            unheard(
+            self._request.unsupported(
                 [name.strip("@") for name in lost],
-                "is not passed on to an intrinsic by Mellea",
-                "leave it out of this call",
-                str(self.model_id),
-                self._policy,
+                "is not passed on to an intrinsic by Mellea; leave it out of this call",
             )
         return await super()._generate_from_intrinsic(
             action, ctx, model_options=dict(model_options), **rest

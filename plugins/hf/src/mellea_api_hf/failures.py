@@ -11,10 +11,8 @@ from typing import Any, Final
 
 from mellea_api import (
     BackendUnavailableError,
-    CredentialError,
     MelleaAPIError,
     ModelNotFoundError,
-    PermissionDeniedError,
     RequestRefusedError,
 )
 from mellea_api.plugin import ErrorRequest
@@ -40,9 +38,7 @@ def _of_the_hub(request: ErrorRequest, error: BaseException) -> MelleaAPIError |
     code = answer.headers.get("x-error-code") if isinstance(status, int) else None
     if code == "GatedRepo":
         gated = f"the model is gated: ask for access at {page}"
-        # 401: nobody knows who asks.
-        kind = CredentialError if status == 401 else PermissionDeniedError
-        return kind(gated, status=status)
+        return request.answered(status, gated, answer.headers)
     if code == "RevisionNotFound":
         revision = request.target.setting("revision")
         reason = f"it has no revision {revision!r}; {page}/tree/main shows those it has"

@@ -12,25 +12,16 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import functools
-import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
-from mellea_api import (
-    ContextLengthError,
-    MelleaAPIError,
-    OptionError,
-    OptionProblem,
-    RequestRefusedError,
-)
+from mellea_api import ContextLengthError, RequestRefusedError, SessionRequest
+from mellea_api.plugin import ErrorRequest
+from mellea_api_hf.failures import translate_error
 from mellea_api_hf.options import TEMPLATE
 from mellea_api_hf.stopping import StopTexts, when_set
 from mellea_api_hf.weights import Weights, randomness
-
-logger = logging.getLogger("mellea_api.hf")
-
-Translate = Callable[[BaseException], MelleaAPIError | None]
 
 SEED: Final = "@@@seed@@@"
 _MAX_TOKENS: Final = "@@@max_new_tokens@@@"
@@ -69,9 +60,7 @@ class Generation:
     Args:
         options: The call's options as the rules rendered them.
         weights: The model's weights.
-        model_id: The model's name, for messages.
-        policy: What to do about a variable that the chat template does not have.
-        translate: Returns our error for an exception, or None.
+        request: The session's request.
 
     Attributes:
         weights: The model's weights.
@@ -87,9 +76,7 @@ class Generation:
         self,
         options: Mapping[str, Any],
         weights: Weights,
-        model_id: str,
-        policy: str = "warn",
-        translate: Translate = lambda error: None,
+        request: SessionRequest,
     ) -> None:
         self.cancelled = threading.Event()
         self.raw = False
@@ -97,9 +84,7 @@ class Generation:
         self._seed: int | None = options.get(SEED)
         self._options = options
         self.weights = weights
-        self._model_id = model_id
-        self._policy = policy
-        self._translate = translate
+        self._request = request
         self._arguments = {
             name: value
             for name, value in options.items()
@@ -136,12 +121,10 @@ class Generation:
             if not places and (thinking not in (False, "none") or _EFFORT in declared):
                 missing.append("thinking")
         if missing:
-            unheard(
+            self._request.unsupported(
                 missing,
-                "is not a variable of its chat template",
-                "leave it out, or use a model whose template has it",
-                self._model_id,
-                self._policy,
+                "is not a variable of its chat template; leave it out, or use a model whose "
+                "template has it",
             )
         return given
 
@@ -168,8 +151,9 @@ class Generation:
             if streamer is not None:
                 streamer.end()
             # Translated here: further out, Mellea 0.3 takes the answer for complete.
-            typed = self._translate(error)
-            if typed is None or typed is error:
+            target = self._request.target
+            typed = translate_error(ErrorRequest(target=target, operation="call", error=error))
+            if typed is None:
                 raise
             raise typed from error
 
@@ -201,7 +185,7 @@ class Generation:
         """Check that the prompt fits, and let the answer be as long as the model can make it."""
         if prompt == 0:  # transformers would raise something obscure
             raise RequestRefusedError(
-                f"The prompt for {self._model_id!r} is empty: it has no token.",
+                "The prompt is empty: it has no token.",
                 next_step="Give one; if you did, the model's chat template writes nothing: use a "
                 "model that was made for conversations.",
             )
@@ -209,39 +193,12 @@ class Generation:
         if context is None:
             return
         if prompt >= context:
-            raise ContextLengthError(
-                f"The prompt is too long for {self._model_id!r}: it has {prompt} tokens, and the "
-                f"model sees {context}.",
-                next_step="Shorten it, or use a model with a larger context.",
-            )
+            raise ContextLengthError(f"it has {prompt} tokens, and the model sees {context}")
         own = self.weights.model.generation_config
         # Without any limit, transformers stops after 20 tokens.
         unlimited = own.max_new_tokens is None and own.max_length in (None, 20)
         if "max_new_tokens" not in arguments and unlimited:
             arguments["max_new_tokens"] = context - prompt
-
-
-_warned: Final[set[tuple[str, ...]]] = set()
-
-
-def unheard(names: list[str], why: str, instead: str, model_id: str, policy: str) -> None:
-    """Report options that this model, or this kind of call, does not take.
-
-    Args:
-        names: Their names.
-        why: The reason: the end of a sentence about each.
-        instead: What to do instead.
-        model_id: The model.
-        policy: Whether this is an error, or a warning, given once.
-
-    Raises:
-        OptionError: Under the policy `error`.
-    """
-    if policy == "error":
-        raise OptionError(problems=[OptionProblem(name, f"{why}; {instead}") for name in names])
-    if policy == "warn" and (model_id, why, *names) not in _warned:
-        _warned.add((model_id, why, *names))
-        logger.warning("%s: %s %s; %s.", model_id, ", ".join(names), why, instead)
 
 
 def _readable(result: Any) -> Any:

@@ -41,11 +41,6 @@ def switch(value: bool | str) -> Converted:
     return Converted(value, value not in (False, "none"))
 
 
-def sampled(value: float) -> Converted:
-    """Switch sampling on, without which the value has no effect."""
-    return Converted(value, options={"do_sample": True}, wires={"do_sample": True})
-
-
 # ---------------------------------------------------------------------------------- helpers
 
 
@@ -64,7 +59,7 @@ def _sampling(names: str, also: str = "", **facts: Any) -> tuple[OptionRule, ...
     reason = f"{also}with do_sample=True, without which it has no effect"
     return (
         *_arguments(names, **unsaid, **facts),
-        *_arguments(names, convert=sampled, reason=reason, **facts),
+        *_arguments(names, convert=Converted.along({"do_sample": True}), reason=reason, **facts),
     )
 
 

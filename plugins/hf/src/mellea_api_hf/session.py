@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from huggingface_hub.utils import validate_repo_id
 
-from mellea_api import CredentialReport, MelleaAPIError, ModelInfo, PluginError, SessionRequest
-from mellea_api.plugin import CredentialRequest, ErrorRequest, ModelsRequest, hookimpl
+from mellea_api import CredentialReport, ModelInfo, PluginError, SessionRequest
+from mellea_api.plugin import CredentialRequest, ModelsRequest, hookimpl
 from mellea_api_hf import failures, hub
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def create_session(request: SessionRequest) -> MelleaSession:
     from mellea_api_hf.weights import PATIENCE, Recipe, load
 
     if "custom_config" in target.settings:
-        return request.build(LocalHFBackend)
+        return request.build(LocalHFBackend, also=LocalHFBackend.__bases__, request=request)
     recipe = Recipe(
         model_id=target.model_id,
         revision=request.setting("revision"),
@@ -83,15 +83,11 @@ def create_session(request: SessionRequest) -> MelleaSession:
         patience=request.timeout or PATIENCE,
     )
 
-    def translate(error: BaseException) -> MelleaAPIError | None:
-        return failures.translate_error(ErrorRequest(target=target, operation="call", error=error))
-
     return request.build(
         LocalHFBackend,
         also=LocalHFBackend.__bases__,
         load=functools.partial(load, recipe, share=request.setting("share")),
-        policy=request.policy,
-        translate=translate,
+        request=request,
     )
 
 

@@ -23,7 +23,8 @@ _PROJECT = CredentialField(
     name="project_id",
     variables="WATSONX_PROJECT_ID",
     secret=False,
-    help="It is on the Manage tab of the project, under General.",
+    help="It is on the Manage tab of the project, under General; the project must be in the "
+    "region of WATSONX_URL.",
 )
 _USER = CredentialField(
     name="username",
@@ -59,6 +60,15 @@ WATSONX = BackendDescriptor(
             help="How often the SDK asks again if the server is busy.",
         ),
     ),
+    codes={
+        "BXNIM0415E": 401,  # the key is not there; answered with 400
+        "authentication_token_expired": 401,
+        "authentication_token_not_valid": 401,
+        "model_no_support_for_function": 400,  # the model is there; answered with 404
+        "model_not_supported": 404,
+        "no_associated_service_instance_error": 403,  # of the project
+        "token_quota_reached": 429,  # the plan's tokens are used up; answered with 403
+    },
     listing_needs="compatible",  # IBM Cloud lists its models for everybody
     base_url_variables="WATSONX_URL",
     base_url="https://us-south.ml.cloud.ibm.com",

@@ -7,9 +7,10 @@ TextChatParameters without a word; this plugin's subclass of it (see `session`) 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
-from mellea_api.plugin import MELLEA_RULES, Converted, OptionRule, with_logprobs
+from mellea_api.plugin import MELLEA_RULES, Converted, OptionRule
 
 _SDK: Final = "ibm-watsonx-ai 1.8.1, foundation_models/schema/_api.py"
 _CHAT: Final = f"{_SDK}, TextChatParameters"
@@ -40,14 +41,11 @@ def _greedy(value: float) -> Converted:
     return Converted("greedy", reason="a temperature of 0 is greedy decoding")
 
 
-def _sampled(value: float) -> Converted:
-    """Switch sampling on, without which the text generation endpoint ignores the value."""
-    return Converted(
-        value,
-        options={"decoding_method": "sample"},
-        wires={"parameters.decoding_method": "sample"},
-        reason="with decoding_method='sample', without which it has no effect",
-    )
+_SAMPLED: Final[Mapping[str, Any]] = {
+    "convert": Converted.along({"decoding_method": "sample"}, "parameters.{}"),
+    "reason": "with decoding_method='sample', without which it has no effect",
+}
+"""Of what the text generation endpoint ignores unless sampling is on."""
 
 
 def _stop_left_out(value: list[str]) -> Converted:
@@ -174,7 +172,7 @@ def _sampling(name: str, **facts: Any) -> tuple[OptionRule, ...]:
             **facts,
         ),
         *OptionRule.refused(name, _GREEDY, requires={"decoding_method": ("greedy",)}, source=_RAW),
-        *_raw(name, convert=_sampled, **facts),
+        *_raw(name, **_SAMPLED, **facts),
     )
 
 
@@ -189,7 +187,7 @@ _COMMON: Final = (
     *OptionRule.refused(
         "temperature", _GREEDY, requires={"decoding_method": ("greedy",)}, source=_RAW
     ),
-    *_raw("temperature", convert=_sampled, source=f"{_RAW}; 0 to 2: {_RAW_RANGES}"),
+    *_raw("temperature", **_SAMPLED, source=f"{_RAW}; 0 to 2: {_RAW_RANGES}"),
     *_chat(
         "max_tokens=max_completion_tokens",
         special=(0,),
@@ -245,7 +243,7 @@ _COMMON: Final = (
     *OptionRule.refused("tool_choice", "the text generation endpoint calls no tools", source=_RAW),
     *_chat(
         "top_logprobs",
-        convert=with_logprobs,
+        convert=Converted.along({"logprobs": True}),
         requires={"logprobs": (None, True)},
         reason="with logprobs, which it needs",
         source=f"{_CHAT}; {_RANGES}",

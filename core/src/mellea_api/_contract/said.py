@@ -1,11 +1,15 @@
-"""Read from an answer when to try again."""
+"""Read what a refusal says: its words, its codes, and when to try again."""
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
+
+_WORDS: Final = ("message", "errorMessage", "detail", "reason", "error")
+_CODES: Final = ("code", "type", "errorCode", "status_code", "statusCode", "_statusCode_")
 
 _UNITS: Final = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
 _PART: Final = (
@@ -21,6 +25,43 @@ _SINCE_1970: Final = 1e9
 _LONGEST: Final = 31 * 24 * 3600.0
 """A longer wait is none that a program could mean to sleep."""
 _LIMITS: Final = ("requests", "tokens")
+
+
+def words_and_codes(said: object) -> tuple[str, list[str]]:
+    """Return the words of a refusal, and its codes: those beside the words come first.
+
+    Args:
+        said: What a provider said: text, JSON as text, or what that JSON holds.
+
+    >>> words_and_codes('{"error": {"message": "Slow down", "code": "busy"}, "status_code": 429}')
+    ('Slow down', ['busy', '429'])
+    >>> words_and_codes("Slow down")
+    ('Slow down', [])
+    """
+    found: Any = said
+    if isinstance(said, str) and said.lstrip()[:1] in ("{", "["):
+        try:
+            found = json.loads(said)
+        except (ValueError, RecursionError):
+            return said, []
+    codes: list[str] = []
+    while isinstance(found, Mapping | list):
+        if isinstance(found, list):  # Google's, and the errors of watsonx.ai
+            found = found[0] if found else ""
+            continue
+        codes[:0] = [str(found[name]) for name in _CODES if found.get(name)]
+        parts = [found[name] for name in ("errors", *_WORDS) if found.get(name)]
+        held = next((part for part in parts if isinstance(part, Mapping | list)), None)
+        texts = [*map(str, parts), ""]
+        code = f" ({found['errorCode']})" if found.get("errorCode") else ""  # IBM's
+        found = f"{texts[0]}{code}" if held is None else held
+    return (found if found and isinstance(found, str) else str(said)), codes
+
+
+def status_among(codes: list[str]) -> int | None:
+    """Return the HTTP status that vLLM and others put into an error of a stream, or None."""
+    numbers = (int(code) for code in codes if code.isdecimal() and len(code) == 3)
+    return next((number for number in numbers if 400 <= number <= 599), None)
 
 
 def retry_after(headers: Mapping[str, str] | None, text: str = "") -> float | None:

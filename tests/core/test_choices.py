@@ -179,3 +179,22 @@ def test_an_answer_that_failed_in_the_middle_is_an_error(
 ) -> None:
     with pytest.raises(kind, match=words):
         read(form, piece)
+
+
+@FORMS
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        [{"choices": [{"message": {"content": "4"}}] * 1001}],
+        [whole(content=["4"] * 1001)],
+        [whole(tool_calls=[call("{}")] * 1001)],
+        [delta(tool_calls=[call("{}", index=number)]) for number in range(1001)],
+        [{"message": {"role": "assistant", "tool_calls": [call("{}")] * 1001}}],
+    ],
+    ids=["choices", "parts", "calls", "calls in pieces", "calls without choices"],
+)
+def test_more_parts_than_a_model_writes_are_an_error(
+    form: Form, pieces: list[dict[str, Any]]
+) -> None:
+    with pytest.raises(AnswerError, match="1001"):
+        read(form, *pieces)

@@ -16,8 +16,19 @@ from mellea_api import AnswerError, ConfigurationError, Secret
 from mellea_api._api.arguments import policy_of
 from mellea_api._api.environment import RuntimeEnvironment
 from mellea_api._contract.address import find_address
+from mellea_api._contract.refusals import ErrorRequest
+from mellea_api._contract.requests import Target
+from mellea_api._provider.exceptions import by_kind, caused
 from mellea_api._secrecy.secrets import redact, shown_address
-from mellea_api._secrecy.veil import chain, hidden, hide, plain, veiled
+from mellea_api._secrecy.veil import (
+    chain,
+    hidden,
+    hide,
+    plain,
+    shows_secret,
+    veiled,
+    words_of,
+)
 
 
 def raised(function: Any, *arguments: Any) -> BaseException:
@@ -305,3 +316,36 @@ def test_an_exception_whose_text_cannot_be_written_is_a_cause_all_the_same() -> 
     error.__cause__ = DeepError()
     cause = veiled(error).__cause__
     assert str(cause) == "DeepError: its text cannot be written"
+
+
+def test_the_input_that_pydantic_keeps_is_never_written() -> None:
+    pydantic = pytest.importorskip("pydantic")
+
+    class Loud:
+        def __repr__(self) -> str:
+            raise AssertionError("it was written, and may be megabytes long")
+
+    with pytest.raises(pydantic.ValidationError) as caught:
+        pydantic.TypeAdapter(str).validate_python(Loud())
+    target = Target(descriptor=described("fake"), model_id="small")
+    request = ErrorRequest(target=target, operation="call", error=caught.value)
+    error = by_kind(request)
+    assert error is not None
+    caused(error, caught.value)
+    assert "string" in str(error)
+    assert isinstance(error.__cause__, RuntimeError)
+
+
+def test_an_error_about_many_parts_counts_them() -> None:
+    pydantic = pytest.importorskip("pydantic")
+    with pytest.raises(pydantic.ValidationError) as caught:
+        pydantic.TypeAdapter(list[int]).validate_python(["x"] * 1000)
+    assert words_of(caught.value) == "1000 parts are malformed"
+
+
+@pytest.mark.parametrize(
+    "held", [[[]] * 70_000, dict.fromkeys(range(70_000))], ids=["lists", "keys"]
+)
+def test_an_error_that_holds_more_than_is_looked_at_may_show_a_secret(held: Any) -> None:
+    assert shows_secret(ValueError("no", held))
+    assert not shows_secret(ValueError("no", held[:10] if isinstance(held, list) else {}))

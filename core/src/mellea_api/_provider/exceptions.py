@@ -57,7 +57,7 @@ def by_kind(request: ErrorRequest) -> errors.MelleaAPIError | None:
             return request.timed_out()
         if isinstance(error, RecursionError):
             return request.unreadable("it is nested too deeply")
-        if kinds & _UNREADABLE or _TOO_MUCH_JSON in str(error):
+        if kinds & _UNREADABLE or _TOO_MUCH_JSON in words_of(error):
             return request.unreadable(f"{type(error).__name__}: {words_of(error)}")
         if kinds & {"ConnectionError", "TransportError", "RequestException", "gaierror"}:
             return _not_fetched(request, error) or request.unreachable(_words(error))
@@ -117,7 +117,7 @@ def _is_about_certificates(error: BaseException) -> bool:
 
 
 def _is_about_proxies(error: BaseException) -> bool:
-    if isinstance(error, ValueError | ImportError) and "proxy" in str(error).lower():
+    if isinstance(error, ValueError | ImportError) and "proxy" in words_of(error).lower():
         return True
     return type(error).__name__ in ("InvalidURL", "InvalidProxyURL")
 

@@ -20,6 +20,8 @@ Error = TypeVar("Error", bound=BaseException)
 _STACK: Final = "Stack, most recent call last:"
 _MOST_FRAMES: Final = 60
 """In one note; an endless recursion has a thousand."""
+_MOST_ERRORS: Final = 20
+"""Of pydantic's in one text."""
 _PACKAGE: Final = __name__.partition(".")[0]
 
 
@@ -53,13 +55,14 @@ def shows_secret(error: BaseException) -> bool:
     One that holds more than is looked at may: what it costs does not grow with an answer.
     """
     for found in _reachable(error):
+        if hasattr(found, "errors"):  # pydantic's: see words_of
+            return True
         # SDKs keep the body of an answer in an attribute, which error trackers show.
         try:
-            said = str(found)
-            held = _texts_in(said, found.args, vars(found))
+            held = _texts_in(str(found), found.args, vars(found))
         except Exception:  # as of JSON that is nested too deeply to be written
             return True
-        if held is None or redact(held) != held or words_of(found) != said:
+        if held is None or redact(held) != held:
             return True
     return False
 
@@ -69,14 +72,14 @@ def _texts_in(*values: Any) -> str | None:
     pending, texts, size = list(values), [], 0
     while pending:
         one = pending.pop()
-        if isinstance(one, Mapping):
-            pending += (*one.keys(), *one.values())
-        elif isinstance(one, list | tuple | set | frozenset):
-            pending += one
+        if isinstance(one, Mapping | list | tuple | set | frozenset):
+            size += 1 + len(one)
+            if size <= MOST_READ:
+                pending += (*one.keys(), *one.values()) if isinstance(one, Mapping) else one
         else:
             texts.append(one if isinstance(one, str) else repr(one))
             size += len(texts[-1])
-        if size + len(pending) > MOST_READ:
+        if size > MOST_READ:
             return None
     return "\n".join(texts)
 
@@ -84,9 +87,11 @@ def _texts_in(*values: Any) -> str | None:
 def words_of(error: BaseException) -> str:
     """Return an exception's text without the input of pydantic's, which is cut in its middle.
 
-    Half a key is not recognized as one.
+    Half a key is not recognized as one, and to write a large input takes seconds.
     """
     try:
+        if (count := error.error_count()) > _MOST_ERRORS:  # type: ignore[attr-defined]
+            return f"{count} parts are malformed"
         wrong: Any = error.errors(include_input=False, include_url=False)  # type: ignore[attr-defined]
         return "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in wrong)
     except Exception:  # it is another one

@@ -21,6 +21,7 @@ from mellea_api._contract.option_rule import Endpoint
 from mellea_api._options.pipeline import Rendered
 from mellea_api._secrecy.logs import run_id_var
 from mellea_api._secrecy.secrets import one_line
+from mellea_api._secrecy.veil import words_of
 from mellea_api._sessions._mellea.seams import (
     abort,
     lost_error,
@@ -223,7 +224,7 @@ class Following:
     def _failure(self, error: Exception) -> Exception:
         if isinstance(error, AssertionError) and not self._pieces:
             error = AnswerError(_NOTHING)
-        elif "Invalid role None" in str(error):
+        elif "Invalid role None" in words_of(error):
             # Mellea's words for an answer that LiteLLM made of a page without an event.
             error = AnswerError("nobody says whose words it has")
         elif self._thunk.is_computed() and not isinstance(error, MelleaAPIError):

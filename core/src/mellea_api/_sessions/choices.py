@@ -19,6 +19,8 @@ _SAID: Final = (
     *("content", "tool_calls", "function_call"),
     *("thinking", "reasoning_content", "reasoning"),
 )
+_MOST: Final = 1000
+"""Of one kind of part in an answer: what is done with each holds the event loop."""
 
 
 def check_ends(answer: Any, filters: tuple[str, ...]) -> list[Any] | None:
@@ -83,6 +85,7 @@ class Choices:
             if (message := _get(piece, "message")) is not None:  # Ollama's
                 self._note(message)
             return True
+        _check_number(choices, "choices")
         left: list[Any] = []
         first, whole = None, False
         for choice in choices:
@@ -127,7 +130,9 @@ class Choices:
             _set(message, "role", "assistant")
         self._shaped = True
         for name in _SAID:
-            self._said = self._said or get(message, name, None) not in (None, [])
+            said = get(message, name, None)
+            _check_number(said, name)
+            self._said = self._said or said not in (None, [])
 
     def _complete(self, message: Any, *, whole: bool) -> None:
         get = dict.get if isinstance(message, dict) else getattr
@@ -144,6 +149,7 @@ class Choices:
                 known = _Call(_get(call, "id"), name or "")
                 self._latest[None if whole else _get(call, "index")] = len(self._calls)
                 self._calls.append(known)
+                _check_number(self._calls, "tool_calls")
             elif name == known.name:
                 name = None  # again: Mellea would join the two
             else:
@@ -165,8 +171,9 @@ class Choices:
             known = self._calls[-1]
         else:
             return None
-        other = own_id != known.id if own_id else _is_object(known.arguments)
-        return None if other and name else known
+        if name and (own_id != known.id if own_id else _is_object(known.arguments)):
+            return None
+        return known
 
 
 @define(eq=False)
@@ -176,6 +183,11 @@ class _Call:
     id: str | None
     name: str
     arguments: str = ""
+
+
+def _check_number(parts: Any, name: str) -> None:
+    if isinstance(parts, list) and len(parts) > _MOST:
+        raise AnswerError(f"it has {len(parts)} {name}")
 
 
 def _is_object(text: str) -> bool:

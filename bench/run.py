@@ -44,8 +44,9 @@ def table(section: dict[str, Any]) -> str:
     lines = [f"## {section['title']}", ""]
     if section["note"]:
         lines += [section["note"], ""]
-    lines += ["| what | against | ratio | least to greatest |", "|---|---|---|---|"]
-    lines += [Ratio(**found).row() for found in section["ratios"]]
+    head = section.get("head", ("what", "against", "ratio", "least to greatest"))
+    lines += [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+    lines += section.get("rows") or [Ratio(**found).row() for found in section["ratios"]]
     return "\n".join(lines)
 
 
@@ -74,6 +75,7 @@ def main() -> None:
     arguments = parser.parse_args()
     load = os.getloadavg()[0]
     sections = measured("commands.py") + measured("options.py") + measured("sessions.py")
+    sections += measured("loop.py")
     if arguments.older:
         sections += measured("sessions.py", arguments.older)
     arguments.out.write_text(page(sections, load) + "\n", encoding="utf-8")

@@ -1,7 +1,8 @@
 """A loopback provider with instant answers, in a process of its own.
 
 `python server.py ollama` or `openai`: the strict server of the tests; `failing` answers each call
-with status 500. It prints its address and serves until its input ends.
+with status 500, and `large` with what `loop.py` measures. It prints its address and serves until
+its input ends.
 """
 
 from __future__ import annotations
@@ -14,6 +15,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
 def main(provider: str) -> None:
     """Serves."""
+    if provider == "large":
+        import loop
+
+        from mellea_api.testing import LoopbackServer
+
+        with LoopbackServer(loop.answer) as large:
+            print(large.address, flush=True)
+            sys.stdin.read()
+        return
     if provider == "failing":
         from support import faults
 

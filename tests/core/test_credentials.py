@@ -94,6 +94,12 @@ def test_the_report_shows_where_each_came_from_and_no_secret() -> None:
     key, project = report.fields
     assert (key.status, key.source, key.hint) == ("present", "argument", "…ghij")
     assert (project.source, project.hint) == ("environment variable PROJECT", "blue")
+    assert report.message == "All that is needed is there; it was not tried."
+
+
+def test_the_report_of_a_probe_that_no_hook_can_make_blames_the_plugin() -> None:
+    report = report_from_fields(evolve(request({"api_key": KEY}), probe=True))
+    assert report.message == "All that is needed is there; the fake plugin cannot try it."
 
 
 def test_the_report_of_a_missing_one_says_what_to_do() -> None:

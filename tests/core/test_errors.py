@@ -11,7 +11,7 @@ import pytest
 
 from mellea_api import OptionProblem, Secret
 from mellea_api._contract import errors
-from mellea_api._contract.errors import MelleaAPIError, OptionError
+from mellea_api._contract.errors import MelleaAPIError, OptionError, cannot_use
 
 CLASSES = [
     found
@@ -139,6 +139,11 @@ def test_option_errors_can_be_told_problem_by_problem() -> None:
     assert [(problem.path, problem.message) for problem in error.problems or ()] == [
         ("stop[1]", "must be text")
     ]
+
+
+def test_an_error_about_a_variable_names_it_and_one_about_an_argument_does_not() -> None:
+    assert cannot_use("MELLEA_SOMETHING", "x", "Do that.").variable == "MELLEA_SOMETHING"
+    assert cannot_use("something", "x", "Do that.").variable is None
 
 
 def test_the_tree_in_the_documentation_is_the_tree_of_the_classes() -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import pydantic
 import pytest
+from attrs import evolve
 from support.fake_plugins import described
 
 from mellea_api import (
@@ -416,3 +417,13 @@ def test_a_key_is_found_wherever_an_exception_holds_it(held: Any) -> None:
         original.body = hidden  # type: ignore[attr-defined]
         cause = caused(completed(AnswerError("no"), TARGET), original).__cause__
         assert (cause is original) is kept
+
+
+@pytest.mark.parametrize("address", ["http://far.invalid:11434", "far.invalid:11434"])
+def test_a_server_that_cannot_be_reached_through_a_proxy_names_its_variable(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("all_proxy", "http://127.0.0.1:1")
+    target = evolve(TARGET, base_url=address)
+    request = ErrorRequest(target=target, operation="call", error=OSError())
+    assert "(through the proxy that all_proxy names)" in request.unreachable("refused").reason

@@ -60,9 +60,12 @@ def translated(use: Callable[[str], None], reply: Reply) -> Any:
         (401, CredentialError),
         (403, PermissionDeniedError),
         (404, ProviderError),
+        (408, RequestTimeoutError),
+        (413, ContextLengthError),  # Content Too Large (RFC 9110)
         (429, RateLimitError),
         (500, BackendUnavailableError),
         (503, BackendUnavailableError),
+        (504, RequestTimeoutError),
     ],
 )
 def test_a_status_decides(

@@ -42,6 +42,7 @@ NOW = datetime(2026, 2, 3, 4, 5, 6, tzinfo=UTC)
         ({"retry-after": "999999999"}, None),
         ({"retry-after": "Fri, 31 Dec 9999 23:59:59 GMT"}, None),
         ({"retry-after": "Fri, 31 Dec 0001 23:59:59 +2359"}, 0.0),
+        ({"retry-after": "Fri, 31 Dec 99999999999 23:59:59 GMT"}, None),
         ({"retry-after": "2678400"}, 2678400.0),
         ({"retry-after": ""}, None),
         ({"x-ratelimit-reset-requests": "1 fortnight"}, None),

@@ -23,7 +23,7 @@ from mellea_api import NormalizedOptions, OptionError, PluginError
 from mellea_api._contract.requests import OptionsRequest
 from mellea_api._options.pipeline import OptionPipeline
 from mellea_api._options.spelling import overlay
-from mellea_api.plugin import MELLEA_RULES, Converted, OptionRule
+from mellea_api.plugin import MELLEA_RULES, TEXT_RULES, Converted, OptionRule
 
 # --- policies ----------------------------------------------------------------------------------
 
@@ -320,3 +320,17 @@ def test_a_report_that_is_read_late_shows_what_was_sent(name: str) -> None:
     decision = rendered.report.decision(name)
     assert decision is not None
     assert decision.sent == decision.value == kept == rendered.options[name]
+
+
+def test_a_raw_prompt_is_never_streamed_and_says_so_only_if_asked_to_be() -> None:
+    """Mellea's `generate_from_raw` asks for the whole answer, whatever its options say."""
+    pipeline = OptionPipeline(described(*MELLEA_RULES))
+    (said,) = pipeline.render({"stream": False}, "completion").report.decisions
+    assert (said.outcome, said.sent) == ("converted", None)
+    (said,) = pipeline.render({"stream": True}, "completion").report.decisions
+    assert (said.outcome, said.reason) == ("dropped", "Mellea cannot stream from the raw endpoint")
+
+
+@pytest.mark.parametrize("rules", [MELLEA_RULES, TEXT_RULES])
+def test_each_shared_rule_says_where_it_was_read(rules: tuple[OptionRule, ...]) -> None:
+    assert [rule.name for rule in rules if not rule.source] == []

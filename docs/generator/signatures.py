@@ -100,7 +100,7 @@ def _parameters(parameters: Iterable[inspect.Parameter]) -> Iterator[str]:
 def _fields(cls: type) -> Iterator[str]:
     named = False
     for found in attrs.fields(cls):
-        if found.name.startswith("_"):
+        if found.name.startswith("_") or not found.init:
             continue  # the core's own business
         if found.kw_only and not named:
             named = True

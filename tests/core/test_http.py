@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
@@ -136,6 +137,29 @@ def test_a_redirect_is_handed_over_and_not_followed(server: Server) -> None:
 
 END = re.compile(rb"\[DONE\]")
 EVENTS = {"content-type": "text/event-stream"}
+
+
+@pytest.mark.parametrize(
+    ("piece", "words"),
+    [
+        ({"error": "put away"}, "put away"),
+        ({"choices": [{"error": {"message": "it broke"}}]}, "it broke"),
+        ({"choices": [{"finish_reason": "error"}], "error": {"message": "it broke"}}, "it broke"),
+        ({"choices": [{"finish_reason": "error"}]}, "ended with an error"),
+    ],
+)
+@pytest.mark.parametrize("cut", [1, 20, 10_000])
+def test_a_piece_of_a_stream_that_is_an_error_is_one(
+    server: Server, piece: Any, words: str, cut: int
+) -> None:
+    """However the pieces are cut on their way."""
+    body = (
+        f'data: {{"choices": [{{"error": null}}]}}\n\ndata: {json.dumps(piece)}\n\ndata: [DONE]\n'
+    )
+    chunks = [body[start : start + cut] for start in range(0, len(body), cut)]
+    for further in ({"json": {"stream": True}, "end": END}, {}):
+        with pytest.raises(RefusedWithSuccessError, match=words):
+            ask(server, Reply(chunks=chunks, headers=EVENTS), **further)
 
 
 def test_a_stream_that_was_asked_for_comes_to_its_end(server: Server) -> None:

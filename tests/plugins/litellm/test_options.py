@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.table import a_tool
 
 pytest.importorskip("mellea_api_litellm")
 pytest.importorskip("litellm")
@@ -176,6 +177,16 @@ def test_a_reasoning_model_keeps_the_one_temperature_that_it_has() -> None:
     assert decide("o3", "temperature", 1).outcome == "kept"
     assert decide("openai/o3", "temperature", 0.5).outcome == "dropped"
     assert decide("gpt-4o", "temperature", 0.5).outcome == "kept"
+
+
+@pytest.mark.parametrize("route", ["gpt-4o", "anthropic/claude-sonnet-4-5", "hosted_vllm/x"])
+def test_how_tools_are_chosen_is_sent_along_with_tools_alone(route: str) -> None:
+    """Without them LiteLLM drops it, or the provider refuses it."""
+    assert decide(route, "tool_choice", "required").outcome == "dropped"
+    options = {"tool_choice": "required", "tools": [a_tool()]}
+    found = mellea_api.explain_options("litellm", options, route).decision("tool_choice")
+    assert found is not None
+    assert found.outcome != "dropped"
 
 
 def test_what_only_compatible_servers_have_goes_into_the_extra_body() -> None:

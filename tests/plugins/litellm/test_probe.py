@@ -113,15 +113,6 @@ def test_the_key_of_another_route_is_not_sent_to_a_server_that_is_listed(
     assert "authorization" not in openai_server.last.headers
 
 
-def test_what_litellm_reads_for_itself_cannot_be_in_a_file(
-    sdk: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    (tmp_path / "token").write_text(KEY)
-    monkeypatch.setenv("ANTHROPIC_AUTH_TOKEN_FILE", str(tmp_path / "token"))
-    with pytest.raises(mellea_api.ConfigurationError, match="ANTHROPIC_AUTH_TOKEN_FILE"):
-        mellea_api.start_session("litellm", "anthropic/claude-sonnet-4-5")
-
-
 def test_each_route_has_a_place_of_its_own_in_the_keyring(monkeypatch: pytest.MonkeyPatch) -> None:
     keyring = pytest.importorskip("keyring")
     from support.keyrings import MemoryKeyring

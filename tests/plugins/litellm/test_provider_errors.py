@@ -215,14 +215,34 @@ def test_a_choice_that_ended_with_an_error_is_no_answer(error: Any) -> None:
             session.chat("Hello!")
 
 
-def test_the_word_for_an_error_inside_a_stream_is_kept() -> None:
-    events = b'data: {"error": "the model was put away"}\n\n'
-    reply = Reply(body=events, headers={"content-type": "text/event-stream"})
+BROKE = {"code": 502, "message": "the provider broke"}
+
+
+@pytest.mark.parametrize(
+    ("last", "words"),
+    [
+        ({"error": "the model was put away"}, "the model was put away"),
+        ({"object": "error", "message": "the model was put away"}, "the model was put away"),
+        ({"choices": [{"delta": {}, "finish_reason": "error", "error": BROKE}]}, "provider broke"),
+        ({"choices": [{"delta": {}, "finish_reason": "error"}], "error": BROKE}, "provider broke"),
+        ({"choices": [{"delta": {}, "finish_reason": "error"}]}, "ended with an error"),
+    ],
+)
+@pytest.mark.parametrize("route", ["openai/tiny", "hosted_vllm/tiny", "openrouter/tiny"])
+def test_an_error_inside_a_stream_is_an_error_with_its_words(
+    route: str, last: dict[str, Any], words: str
+) -> None:
+    """LiteLLM takes most of them for a good end, and what came before for the whole answer."""
+    piece = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "x"}
+    half = {"index": 0, "delta": {"role": "assistant", "content": "Half of"}}
+    events = [piece | {"choices": [half]}, (piece if "choices" in last else {}) | last]
+    body = "".join(f"data: {json.dumps(event)}\n\n" for event in events) + "data: [DONE]\n\n"
+    reply = Reply(body=body.encode(), headers={"content-type": "text/event-stream"})
     with faults.FaultServer(lambda request: reply) as server:
         session = mellea_api.start_session(
-            "litellm", "openai/tiny", base_url=server.base_url, api_key=table.SECRET, check=False
+            "litellm", route, base_url=server.base_url, api_key=table.SECRET, check=False
         )
-        with pytest.raises(mellea_api.BackendUnavailableError, match="the model was put away"):
+        with pytest.raises(mellea_api.BackendUnavailableError, match=words):
             list(stream_chat(session, "Hello!"))
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import pickle
 import threading
 from typing import Any
 
 import pytest
-from support import faults
+from support import faults, messages
 from support.ollama_server import OllamaServer
 from support.openai_server import OpenAIServer
+from support.table import a_tool
 
 pytest.importorskip("mellea_api_litellm")
 
@@ -203,6 +205,31 @@ def test_an_answer_that_does_not_come_is_late() -> None:
             session.chat("Hello!")
         with pytest.raises(mellea_api.RequestTimeoutError):
             start("openai/x", base_url=nobody.url, timeout=0.3)
+
+
+@pytest.mark.parametrize("route", ["openai/tiny", "hosted_vllm/tiny"])
+def test_a_streamed_call_of_a_tool_without_an_index_is_read(route: str) -> None:
+    """As Gemini's endpoint for OpenAI's protocol sends them."""
+
+    def call(name: str) -> dict[str, Any]:
+        function = {"name": "get_weather", "arguments": json.dumps({"city": name})}
+        return {"id": f"call-{name}", "type": "function", "function": function}
+
+    def piece(finish: str | None = None, **delta: Any) -> str:
+        choice = {"index": 0, "delta": delta, "finish_reason": finish}
+        event = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "tiny"}
+        return f"data: {json.dumps(event | {'choices': [choice]})}\n\n"
+
+    calls = [piece(role="assistant", tool_calls=[call(name)]) for name in ("Rome", "Oslo")]
+    body = "".join([*calls, piece("tool_calls"), "data: [DONE]\n\n"])
+    reply = messages.Reply(body=body.encode(), headers={"content-type": "text/event-stream"})
+    options = {"tools": [a_tool()], "stream": True}
+    with faults.FaultServer(lambda request: reply) as server:
+        session = start(route, base_url=server.base_url, check=False)
+        answer = session.instruct("?", tool_calls=True, strategy=None, model_options=options)
+    called = answer.tool_calls
+    found = called if isinstance(called, list) else list(called.values())
+    assert "Oslo" in [call.args["city"] for call in found]
 
 
 @pytest.mark.parametrize("route", ["openai/tiny", "ollama_chat/tiny"])

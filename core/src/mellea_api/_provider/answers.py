@@ -10,6 +10,7 @@ from mellea_api._contract.errors import AnswerError, BackendUnavailableError
 from mellea_api._contract.said import words_and_codes
 
 _END: Final = object()
+_ENDED: Final = "the answer ended with an error"
 
 
 class RefusedWithSuccessError(Exception):
@@ -28,18 +29,24 @@ class RefusedWithSuccessError(Exception):
 
 
 def refuse_error(answer: object) -> None:
-    """Raise if an answer with a good status is an error, as LM Studio and OpenRouter send them.
+    """Raise if an answer with a good status, or a piece of one, is an error.
 
     Args:
-        answer: What the JSON of the answer says.
+        answer: What its JSON says.
 
     Raises:
-        RefusedWithSuccessError: If it is `{"error": ...}` or `{"object": "error", ...}`.
+        RefusedWithSuccessError: If it is `{"error": ...}` or `{"object": "error", ...}`, as LM
+            Studio sends them, or a choice ended with an error, as OpenRouter's do.
     """
-    if not isinstance(answer, Mapping) or answer.get("choices"):
+    if not isinstance(answer, Mapping):
         return
-    if answer.get("error") or answer.get("object") == "error":
+    choices, error = answer.get("choices"), answer.get("error")
+    if not choices and (error or answer.get("object") == "error"):
         raise RefusedWithSuccessError(answer)
+    for choice in choices if isinstance(choices, list) else ():
+        own = isinstance(choice, Mapping) and choice.get("error")
+        if own or (isinstance(choice, Mapping) and choice.get("finish_reason") == "error"):
+            raise RefusedWithSuccessError({"error": own or error or _ENDED})
 
 
 @contextlib.contextmanager

@@ -102,7 +102,7 @@ class _Limited:
         self._line = 0 if asked or self._streamed else None
         self._last = b""
         self._read = 0
-        self._may_refuse = response.is_success and not self._streamed and self._end is None
+        self._good = response.is_success
 
     def checked(self, data: bytes) -> bytes:
         """Return a piece of the answer, if the answer is not too long by now."""
@@ -112,29 +112,33 @@ class _Limited:
         if self._read > LARGEST_ANSWER:
             size = LARGEST_ANSWER // 2**20
             raise AnswerError(f"it is larger than {size} MiB, and the rest was not read")
+        self._last = (self._last + data[-_TAIL:])[-_TAIL:]
         if self._line is not None:
             # SDKs join the parts of a line, and copy all of it each time.
-            newline = data.rfind(b"\n")
-            self._line = self._line + len(data) if newline < 0 else len(data) - newline - 1
+            newline, begun = data.rfind(b"\n"), self._line + len(data)
+            self._line = begun if newline < 0 else len(data) - newline - 1
             if self._line > _LONGEST_LINE:
                 raise AnswerError("a line of it does not end")
-        if self._end is not None:
-            self._last = (self._last + data[-_TAIL:])[-_TAIL:]
-        elif self._may_refuse and self._read <= _TAIL:
-            self._last += data
+            if newline >= 0:
+                self._refuse_error(self._last[-begun:])
         return data
 
     def finish(self) -> None:
         """Check that an answer is no error, and that a stream came to its end."""
-        if self._may_refuse and self._read <= _TAIL and b'"error"' in self._last:
-            with contextlib.suppress(ValueError, RecursionError):  # the SDK says so itself
-                refuse_error(json.loads(self._last))
+        if self._read <= _TAIL:
+            self._refuse_error(self._last)
         if self._end is None or self._end.search(self._last):
             return
         if self._streamed and self._last.strip():
             raise BackendUnavailableError("the answer broke off before its end")
         said = one_line(self._last.decode(errors="replace"), 60) if self._read <= _TAIL else "text"
         raise AnswerError(f"instead of a stream, it is {said!r}")
+
+    def _refuse_error(self, text: bytes) -> None:
+        if self._good and b'"error"' in text:
+            for part in (text, *text.split(b"\n")):
+                with contextlib.suppress(ValueError, RecursionError):  # the SDK says so itself
+                    refuse_error(json.loads(part.removeprefix(b"data:")))
 
 
 def _asks_for_stream(request: Any) -> bool:

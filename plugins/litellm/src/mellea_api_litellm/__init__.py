@@ -70,6 +70,7 @@ LITELLM = BackendDescriptor(
     listing_needs="never",
     list_variables=("*_API_KEY", "*_API_KEY_FILE", "*_API_BASE", "*_BASE_URL"),
     base_url="",  # the route's own
+    codes={"token_quota_reached": 429, "model_no_support_for_function": 400},  # watsonx.ai's
     full_base_url=True,
     official_hosts=("api.openai.com", "*.api.openai.com"),
     start_hint="Check the address (base_url=), and that a server is there.",

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from attrs import evolve
 
-from mellea_api import ConfigurationError, CredentialReport
+from mellea_api import CredentialReport
 from mellea_api.plugin import (
     CredentialField,
     CredentialRequest,
@@ -33,11 +33,11 @@ _TABLE: Final = """
 ai21_chat: api_key=AI21_API_KEY
 anthropic anthropic_text: api_key=ANTHROPIC_API_KEY,ANTHROPIC_AUTH_TOKEN
 apertis: api_key=STIMA_API_KEY
-azure: api_key=AZURE_API_KEY,AZURE_OPENAI_API_KEY,AZURE_AD_TOKEN,AZURE_CLIENT_SECRET
-azure: base_url=AZURE_API_BASE
+azure: api_key=AZURE_API_KEY,AZURE_OPENAI_API_KEY,AZURE_AD_TOKEN,AZURE_CLIENT_SECRET \
+  base_url=AZURE_API_BASE
 azure_ai: api_key=AZURE_AI_API_KEY base_url=AZURE_AI_API_BASE
-bedrock bedrock_converse bedrock_mantle: api_key?=AWS_BEARER_TOKEN_BEDROCK
-bedrock bedrock_converse bedrock_mantle: aws_access_key_id?=AWS_ACCESS_KEY_ID,AWS_PROFILE
+bedrock bedrock_converse bedrock_mantle: api_key?=AWS_BEARER_TOKEN_BEDROCK \
+  aws_access_key_id?=AWS_ACCESS_KEY_ID,AWS_PROFILE
 cloudflare: api_key=CLOUDFLARE_API_KEY base_url=CLOUDFLARE_API_BASE,CLOUDFLARE_ACCOUNT_ID
 codestral: api_key=CODESTRAL_API_KEY,MISTRAL_AZURE_API_KEY,MISTRAL_API_KEY
 cohere cohere_chat: api_key=COHERE_API_KEY,CO_API_KEY
@@ -62,8 +62,8 @@ mistral: api_key=MISTRAL_AZURE_API_KEY,MISTRAL_API_KEY
 nano-gpt: api_key=NANOGPT_API_KEY
 oci: api_key=OCI_KEY
 ollama ollama_chat: api_key?=OLLAMA_API_KEY base_url?=OLLAMA_API_BASE
-openai text-completion-openai custom_openai: api_key=OPENAI_API_KEY
-openai text-completion-openai custom_openai: base_url?=OPENAI_BASE_URL,OPENAI_API_BASE
+openai text-completion-openai custom_openai: api_key=OPENAI_API_KEY \
+  base_url?=OPENAI_BASE_URL,OPENAI_API_BASE
 openrouter: api_key=OPENROUTER_API_KEY,OR_API_KEY
 perplexity: api_key=PERPLEXITYAI_API_KEY,PERPLEXITY_API_KEY
 qwen_ai_platform: api_key=QWEN_AI_PLATFORM_API_KEY,DASHSCOPE_API_KEY
@@ -78,14 +78,14 @@ text-completion-codestral: api_key=CODESTRAL_API_KEY
 text-completion-inception: api_key=INCEPTION_API_KEY
 together_ai: api_key=TOGETHER_API_KEY,TOGETHER_AI_API_KEY,TOGETHERAI_API_KEY,TOGETHER_AI_TOKEN
 vercel_ai_gateway: api_key=VERCEL_AI_GATEWAY_API_KEY,VERCEL_OIDC_TOKEN
-vertex_ai vertex_ai_beta: vertex_project?=VERTEXAI_PROJECT vertex_location?=VERTEXAI_LOCATION
-vertex_ai vertex_ai_beta: vertex_credentials?=VERTEXAI_CREDENTIALS,GOOGLE_APPLICATION_CREDENTIALS
-watsonx watsonx_text: api_key=WATSONX_APIKEY,WATSONX_API_KEY,WX_API_KEY
-watsonx watsonx_text: api_key=WATSONX_TOKEN,WATSONX_ZENAPIKEY
-watsonx watsonx_text: base_url=WATSONX_API_BASE,WATSONX_URL,WX_URL,WML_URL
-watsonx watsonx_text: project_id=WATSONX_PROJECT_ID,WX_PROJECT_ID,PROJECT_ID
-watsonx watsonx_text: project_id=WATSONX_DEPLOYMENT_SPACE_ID,WATSONX_SPACE_ID,WX_SPACE_ID,SPACE_ID
-a2a aiohttp_openai azure_text chatgpt custom github_copilot oobabooga openai_like petals:
+vertex_ai vertex_ai_beta: vertex_project?=VERTEXAI_PROJECT vertex_location?=VERTEXAI_LOCATION \
+  vertex_credentials?=VERTEXAI_CREDENTIALS,GOOGLE_APPLICATION_CREDENTIALS
+watsonx watsonx_text: \
+  api_key=WATSONX_APIKEY,WATSONX_API_KEY,WX_API_KEY,WATSONX_TOKEN,WATSONX_ZENAPIKEY \
+  base_url=WATSONX_API_BASE,WATSONX_URL,WX_URL,WML_URL \
+  project_id=WATSONX_PROJECT_ID,WX_PROJECT_ID,PROJECT_ID,\
+WATSONX_DEPLOYMENT_SPACE_ID,WATSONX_SPACE_ID,WX_SPACE_ID,SPACE_ID
+a2a azure_text chatgpt custom github_copilot oobabooga openai_like petals:
 predibase ragflow snowflake triton vllm xinference:
 """
 _AWS: Final = "boto3 also looks in ~/.aws and asks the machine that it runs on"
@@ -99,17 +99,6 @@ ELSEWHERE: Final[Mapping[str, str]] = {
     **dict.fromkeys(("github_copilot", "chatgpt"), _LOGIN),
     "databricks": "the databricks SDK also looks in ~/.databrickscfg",
 }
-_HELP: Final[Mapping[str, str]] = {
-    "openai": "Keys are made at https://platform.openai.com/api-keys.",
-    "anthropic": "Keys are made at https://console.anthropic.com/settings/keys.",
-    "gemini": "Keys are made at https://aistudio.google.com/apikey.",
-    "watsonx": "Keys are made at https://cloud.ibm.com/iam/apikeys.",
-}
-# What takes the place of a key, and cannot be handed over as one.
-_READ_BY_LITELLM: Final = (
-    *("ANTHROPIC_AUTH_TOKEN", "AZURE_AD_TOKEN", "AZURE_CLIENT_SECRET", "DATABRICKS_CLIENT_SECRET"),
-    *("WATSONX_TOKEN", "WATSONX_ZENAPIKEY", "OCI_KEY", "AICORE_SERVICE_KEY"),
-)
 
 
 def fields_of(target: Target, route: Route) -> tuple[CredentialField, ...]:
@@ -130,22 +119,20 @@ def fields_of(target: Target, route: Route) -> tuple[CredentialField, ...]:
 @functools.cache
 def provider_fields(provider: str) -> tuple[CredentialField, ...]:
     """Return the credential fields of a provider, the key first."""
-    usual = {"api_key": [f"{provider.upper()}_API_KEY"]}
-    variables = _table().get(provider, usual)
-    if "api_key" not in variables:
-        variables = {"api_key?": [], **variables}
+    needs = _table().get(provider, {"api_key": f"{provider.upper()}_API_KEY"})
+    if "api_key" not in needs and "api_key?" not in needs:
+        needs = {"api_key?": "", **needs}
     fields = []
-    for name, found in variables.items():
+    for name, variables in needs.items():
         key = name.startswith("api_key")
         # Another server than the provider's own may need no key.
         needed: Any = "never" if name.endswith("?") else "official" if key else "always"
         fields.append(
             CredentialField(
                 name=name.removesuffix("?"),
-                variables=found,
+                variables=tuple(filter(None, variables.split(","))),
                 secret=key,
                 required=needed,
-                help=_HELP.get(provider.removesuffix("_text"), "") if key else "",
                 entry=f"litellm.{provider}.{name.removesuffix('?')}",
             )
         )
@@ -153,29 +140,24 @@ def provider_fields(provider: str) -> tuple[CredentialField, ...]:
 
 
 @functools.cache
-def _table() -> dict[str, dict[str, list[str]]]:
-    table: dict[str, dict[str, list[str]]] = {}
-    for line in _TABLE.split("\n"):
+def _table() -> dict[str, dict[str, str]]:
+    table: dict[str, dict[str, str]] = {}
+    for line in _TABLE.strip().splitlines():
         providers, _, fields = line.partition(":")
-        for provider in providers.split():
-            for field in [*fields.split(), ""]:
-                name, _, variables = field.partition("=")
-                known = table.setdefault(provider, {})
-                if name:
-                    known.setdefault(name, []).extend(variables.split(","))
+        needs = dict(field.split("=") for field in fields.split())
+        table |= dict.fromkeys(providers.split(), needs)
     return table
 
 
 def is_usable(provider: str) -> bool:
     """Return whether the environment has all that a provider needs, and anything at all."""
-    fields = provider_fields(provider)
-    there = [
-        any(os.environ.get(name) or os.environ.get(f"{name}_FILE") for name in field.variables)
-        for field in fields
-    ]
-    return any(there) and all(
-        found or field.required == "never" for found, field in zip(there, fields, strict=True)
-    )
+    read = os.environ.get
+    there = {
+        field: any(read(name) or read(f"{name}_FILE") for name in field.variables)
+        for field in provider_fields(provider)
+    }
+    needed = [found for field, found in there.items() if field.required != "never"]
+    return any(there.values()) and all(needed)
 
 
 @hookimpl
@@ -201,20 +183,10 @@ async def validate_credentials(request: CredentialRequest) -> CredentialReport |
 
 
 def handed(request: SessionRequest) -> dict[str, str]:
-    """Return the credentials that LiteLLM is given with each call; it reads others by itself.
-
-    Raises:
-        ConfigurationError: If one is in a file, where LiteLLM does not look for it.
-    """
+    """Return the credentials that LiteLLM is given with each call; it reads others by itself."""
     given = {}
     for name, secret in request.credentials.items():
-        variable = next((one for one in _READ_BY_LITELLM if one in secret.source), "")
-        if variable and f"{variable}_FILE" in secret.source:
-            raise ConfigurationError(
-                f"Cannot use {variable}_FILE: LiteLLM reads {variable} from the environment alone.",
-                next_step=f"Set {variable}, or give a key of the provider's.",
-                variable=f"{variable}_FILE",
-            )
+        # Some variables hold a token in the place of a key, which LiteLLM sends in another way.
         from_environment = secret.source.startswith("environment")
         if not from_environment or secret.source.endswith(("API_KEY", "APIKEY")):
             given["api_base" if name == "base_url" else name] = secret.reveal()

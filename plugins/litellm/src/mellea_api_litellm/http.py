@@ -2,8 +2,9 @@
 
 LiteLLM's clients follow redirects, with keys in headers of the provider's own; they read answers
 without limit, and call a stream complete that broke off. Which client a provider uses, and where
-LiteLLM keeps it, differs from provider to provider. All but one send with httpx. So while a session
-has clients, four names are patched; they are restored when the last session closes its clients:
+LiteLLM keeps it, differs from provider to provider. All that there are routes for send with httpx.
+So while a session has clients, four names are patched; they are restored when the last session
+closes its clients:
 
 - `httpx.AsyncClient.send` and `httpx.Client.send` refuse redirects, limit answers, and check that
   streams end;
@@ -31,14 +32,9 @@ from typing import Any, Final
 
 import httpx
 import litellm
-import openai
 from litellm.caching.llm_caching_handler import LLMClientCache
 
-from mellea_api import AnswerError
 from mellea_api.plugin import careful
-
-# Providers that LiteLLM asks without httpx.
-OUT_OF_REACH: Final = frozenset({"aiohttp_openai"})
 
 _END: Final = re.compile(
     rb'"finish_reason"\s*:\s*"|"done"\s*:\s*true|data:\s*\[DONE\]|"type"\s*:\s*"message_stop"'
@@ -79,9 +75,6 @@ class Clients:
     async def check(self, client: httpx.AsyncClient, answer: httpx.Response) -> None:
         """Check an answer before its body is read, and see to it that it is closed."""
         self._used.add(client)
-        if answer.is_success and answer.headers.get("content-type", "").startswith("text/html"):
-            # Of a page in the place of a stream, LiteLLM makes an empty answer.
-            raise AnswerError("it is a web page")
         for hook in self._hooks:
             await hook(answer)
         if (task := asyncio.current_task()) is not None:
@@ -107,23 +100,17 @@ def offline() -> Iterator[None]:
     """
     clients = Clients("", offline=True)
     logger = logging.getLogger("LiteLLM")
-    logger.addFilter(_is_online)
+    logger.addFilter(heard := lambda record: _in_use.get() is not clients)
     try:
         with in_use(clients):
             yield
     finally:
-        logger.removeFilter(_is_online)
+        logger.removeFilter(heard)
         clients.restore()
-
-
-def _is_online(record: logging.LogRecord) -> bool:
-    clients = _in_use.get()
-    return clients is None or not clients.offline
 
 
 _in_use: Final[ContextVar[Clients | None]] = ContextVar("mellea_api_litellm", default=None)
 _numbers: Final = itertools.count()
-_LONGEST_ERROR: Final = 2**20
 _closing: Final[set[asyncio.Task[None]]] = set()
 _lock: Final = threading.Lock()
 _undo: Final = contextlib.ExitStack()
@@ -171,7 +158,6 @@ def _careful_send(own: Any) -> Any:
             await clients.check(self, answer)
             if not how.get("stream"):
                 await answer.aread()
-                _raise_error_in(answer)
         except BaseException:
             await answer.aclose()
             raise
@@ -215,22 +201,6 @@ def _key_of_session(own: Any) -> Any:
         return own(self, key if clients is None else f"{key}-{clients.name}")
 
     return key
-
-
-def _raise_error_in(answer: httpx.Response) -> None:
-    """Raise the error of a choice that ended with one: LiteLLM takes it for a whole answer."""
-    body: Any = None
-    if answer.is_success and len(answer.content) <= _LONGEST_ERROR:
-        with contextlib.suppress(ValueError, RecursionError):
-            body = answer.json()
-    choices = body.get("choices") if isinstance(body, dict) else None
-    for choice in choices if isinstance(choices, list) else ():
-        error = choice.get("error") if isinstance(choice, dict) else None
-        if error or (isinstance(choice, dict) and choice.get("finish_reason") == "error"):
-            words = error.get("message") if isinstance(error, dict) else error
-            words = str(words or "the answer ended with an error")
-            request: Any = answer.request  # openai 3 has its types from httpx2
-            raise openai.APIError(words, request, body=words)
 
 
 def _close(answer: httpx.Response, task: asyncio.Task[Any]) -> None:

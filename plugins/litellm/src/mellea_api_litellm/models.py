@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import Final
 
 from mellea_api import ConfigurationError
@@ -44,14 +43,10 @@ async def list_models(request: ModelsRequest) -> list[ModelInfo]:
     wanted = request.setting("provider")
     known = listed()
     if wanted is not None and wanted not in known:
-        near = difflib.get_close_matches(wanted, known, n=3)
         raise ConfigurationError(
             f"Cannot list the models of provider={wanted!r}: LiteLLM lists none of such a "
             "provider.",
-            next_step=f"Did you mean {' or '.join(near)}?"
-            if near
-            else "Use the part of a route before the slash, such as 'anthropic'.",
-            backend=request.target.backend,
+            next_step="Use the part of a route before the slash, such as 'anthropic'.",
         )
     shown = [wanted] if wanted is not None else [name for name in known if is_usable(name)]
     default = CATALOGUE[0]

@@ -41,8 +41,7 @@ _RESERVED: Final = {
     "happens to such options",
     "additional_drop_params": "leave out what is not to be sent",
     "api_key": "give api_key= of start_session: options are shown in reports",
-    "api_base": "give base_url= of start_session",
-    "base_url": "give base_url= of start_session",
+    "api_base base_url": "give base_url= of start_session",
     "api_version": "give api_version= of start_session",
     "function_call": "OpenAI replaced it: Mellea sends tools, so give tool_choice",
     "extra_headers": "they may hold credentials, and options are shown in reports",
@@ -57,14 +56,10 @@ OWN: Final = (
 
 # Its types, where it is not a common option.
 _TYPES: Final = {
-    "parallel_tool_calls": "boolean",
-    "user": "text",
+    **dict.fromkeys(("parallel_tool_calls", "store"), "boolean"),
+    **dict.fromkeys(("user", "service_tier", "prompt_cache_key"), "text"),
+    **dict.fromkeys(("safety_identifier", "verbosity"), "text"),
     "logit_bias": "object",
-    "service_tier": "text",
-    "store": "boolean",
-    "prompt_cache_key": "text",
-    "safety_identifier": "text",
-    "verbosity": "text",
 }
 _PLAIN: Final = (
     *("temperature", "top_p", "stop", "seed", "presence_penalty", "frequency_penalty"),
@@ -135,8 +130,8 @@ class _Rules:
 
     def all(self) -> Iterator[OptionRule]:
         """Yield all rules, the particular before the general."""
-        for name, reason in _RESERVED.items():
-            yield OptionRule(name=name, reserved=True, reason=reason, source=_MELLEA)
+        for names, reason in _RESERVED.items():
+            yield from OptionRule.refused(names, reason, reserved=True, source=_MELLEA)
         why = "an argument of LiteLLM's own, which is no option of a model"
         yield from self._refused(OWN, why, reserved=True)
         yield from self._max_tokens()
@@ -166,9 +161,13 @@ class _Rules:
         yield from self._refused("max_tokens", f"LiteLLM drops it on {self.on}")
 
     def _plain(self, name: str) -> Iterator[OptionRule]:
-        if name == "stop" and (why := self._why_no_stop()):
+        if name == "stop" and self._has_two_apis():
+            why = "with it LiteLLM asks another API of Bedrock's, which refuses it for this model"
             yield from self._refused(name, why)
             return
+        if name in ("tool_choice", "parallel_tool_calls"):
+            why = "it is sent along with tools alone: give tools too"
+            yield from self._refused(name, why, requires={"tools": (None,)})
         facts: dict[str, Any] = {"name": name, "type": _TYPES.get(name), "source": self.source}
         if name == "top_logprobs":
             facts["requires"] = {"logprobs": (True,)}
@@ -177,15 +176,6 @@ class _Rules:
             raw = self.places if self.route.raw_places is None else self.route.raw_places
             yield from self._seen(raw.get(name), "completion", facts)
         yield from self._refused(name, self._why_not(name))
-
-    def _why_no_stop(self) -> str:
-        named = self.route.model.startswith(("o3", "o4-mini"))
-        here = self.route.provider in ("openai", "azure") and not self.compatible
-        if here and named and not self.route.model.startswith("o3-mini"):
-            return "OpenAI refuses it for this model, whatever LiteLLM says"
-        if self._has_two_apis():
-            return "with it LiteLLM asks another API of Bedrock's, which refuses it for this model"
-        return ""
 
     def _has_two_apis(self) -> bool:
         """Return whether LiteLLM chooses between Bedrock's Chat Completions and its Converse.
@@ -284,7 +274,7 @@ class _Rules:
 
     def _mellea(self) -> Iterator[OptionRule]:
         facts: dict[str, Any] = {"source": _MELLEA}
-        if self.places.get("system_prompt") != "messages":
+        if not self.route.merges and self.route.provider not in _OLLAMAS:
             place = ("@@@system_prompt@@@", "")
             yield OptionRule(
                 name="system_prompt", chat=place, convert=Converted, reason=_TERMS, **facts
@@ -325,14 +315,10 @@ class _Rules:
 
     def _rest(self) -> Iterator[OptionRule]:
         place = self.places.get("zz_unknown")
-        facts: dict[str, Any] = {"name": "*", "source": self.source}
-        if self.route.merges:
-            # Inside extra_body not even a name that LiteLLM knows is dropped.
-            both = ("extra_body", "")
-            yield OptionRule(**facts, chat=both, completion=both)
-        elif place:
-            both = ("", str(place).rpartition(".")[0])
-            yield OptionRule(**facts, chat=both, completion=both)
+        # Inside extra_body not even a name that LiteLLM knows is dropped.
+        both = ("extra_body", "") if self.route.merges else ("", str(place).rpartition(".")[0])
+        if self.route.merges or place:
+            yield OptionRule(name="*", chat=both, completion=both, source=self.source)
         else:
             yield from self._refused("*", "LiteLLM has no place for further names")
 

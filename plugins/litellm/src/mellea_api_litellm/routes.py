@@ -19,9 +19,6 @@ from mellea_api import ModelNotFoundError, PluginError
 from mellea_api.plugin import ask_apart
 from mellea_api_litellm.probe import answer
 
-# Seconds for a process that imports LiteLLM: far more than it takes.
-_PATIENCE: Final = 120.0
-
 
 @frozen(kw_only=True, eq=False)
 class Route:
@@ -72,11 +69,9 @@ def no_route(model_id: str) -> ModelNotFoundError:
     said = _answer(model_id)
     near, why = " or ".join(said["near"]), said.get("why", "").rstrip(".")
     return ModelNotFoundError(
-        f"LiteLLM has no route for the model {model_id!r}{f': {why}' if why else ''}.",
+        f"There is no route for the model {model_id!r}{f': {why}' if why else ''}.",
         next_step="Write it as provider/model, such as ollama_chat/granite4:micro."
         + (f" Did you mean {near}?" if near else ""),
-        backend="litellm",
-        model_id=model_id,
     )
 
 
@@ -103,15 +98,14 @@ def _answer(question: str) -> dict[str, Any]:
             answer,
             question,
             folder=f"litellm/{versions}",
-            timeout=_PATIENCE,
+            timeout=120.0,  # far more than the import of LiteLLM takes
             here="litellm" in sys.modules,
         )
     except RuntimeError as error:
         lines = str(getattr(error, "stderr", "") or error).strip().splitlines()
         raise PluginError(
             f"LiteLLM could not be asked about {question or 'its models'}: {lines[-1]}.",
-            next_step="See whether `python -c 'import litellm'` works; if not, run "
-            "`pip install --upgrade 'mellea[litellm]'`.",
+            next_step="If it cannot be imported, run `pip install --upgrade 'mellea[litellm]'`.",
             backend="litellm",
         ) from None
     return said

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from attrs import evolve
 
-from mellea_api import AnswerError, CredentialReport, ModelInfo, ModelNotFoundError
+from mellea_api import CredentialReport, ModelInfo, ModelNotFoundError
 from mellea_api.plugin import CredentialRequest, ModelsRequest, SessionRequest
 from mellea_api_litellm.routes import Route
 
@@ -32,16 +32,14 @@ async def model_names(request: Any, provider: str) -> list[str] | None:
 
     import httpx
 
-    from mellea_api.plugin import careful
+    from mellea_api.plugin import careful, reading_answer
 
     headers = {"authorization": f"Bearer {key}"} if key else {}
     async with careful(httpx.AsyncClient()) as client:
         answer = await client.get(f"{address.rstrip('/')}/{path}", headers=headers)
     answer.raise_for_status()
-    try:
+    with reading_answer():
         return [str(model[name]) for model in answer.json()[names]]
-    except (ValueError, LookupError, TypeError) as error:
-        raise AnswerError(f"it is no list of models: {answer.text}") from error
 
 
 async def server_models(request: ModelsRequest) -> list[ModelInfo] | None:
@@ -74,10 +72,7 @@ async def probe(request: CredentialRequest, route: Route) -> CredentialReport:
             raise
         return request.unchecked("The key is known, and it is not allowed to list models.")
     if names is None:
-        return request.unchecked(
-            f"All that can be seen of what {provider} needs is there; it was not tried, since no "
-            f"question to {provider} is known that costs nothing."
-        )
+        return request.unchecked(f"No question to {provider} is known that costs nothing.")
     takes = "takes the key" if "api_key" in request.credentials else "needs no key to list models"
     return request.accepted(f"The server of the {provider} route {takes}.")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import logging
 import os
 import types
 from typing import TYPE_CHECKING, Any, Final
@@ -15,17 +14,15 @@ os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
 import litellm
 from litellm.types.utils import ModelResponseStream, StreamingChoices
 
-from mellea_api import PluginError
 from mellea_api.plugin import SessionRequest, hookimpl
 from mellea_api_litellm.credentials import handed, provider_fields
-from mellea_api_litellm.http import OUT_OF_REACH, Clients, in_use
+from mellea_api_litellm.http import Clients, in_use
 from mellea_api_litellm.routes import Route, find, no_route
 from mellea_api_litellm.servers import check_model
 
 if TYPE_CHECKING:
     from mellea import MelleaSession
 
-logger = logging.getLogger("mellea_api.litellm")
 litellm.suppress_debug_info = True  # it prints advice to the standard output
 
 # What a server without keys is sent: else LiteLLM sends it OPENAI_API_KEY, or insists on one.
@@ -50,12 +47,6 @@ async def create_session(request: SessionRequest) -> MelleaSession:
         request.unchecked("check=False")
     elif not request.setting("mock_response"):
         await check_model(request, route)
-    if route.provider in OUT_OF_REACH:
-        logger.warning(
-            "On %s LiteLLM uses an HTTP client that cannot be changed: it follows redirects with "
-            "the prompt, and reads answers however large they get.",
-            target.model_id,
-        )
     session = request.build(_backend_class())
     backend: Any = session.backend
     backend._batches = route.raw_places is not None
@@ -87,15 +78,9 @@ def _arguments(request: SessionRequest, route: Route) -> dict[str, Any]:
 def _backend_class() -> Any:
     from mellea.backends.litellm import LiteLLMBackend
 
-    for seam in ("_make_backend_specific_and_remove", "_generate_from_chat_context_standard"):
-        if not hasattr(LiteLLMBackend, seam):
-            raise PluginError(
-                f"This Mellea's LiteLLMBackend has no {seam}, through which address, key and "
-                "HTTP clients go.",
-                next_step="Upgrade mellea-api-litellm.",
-                backend="litellm",
-            )
-
+    # Address, key and HTTP clients go through these: a Mellea that lacks one fails here at once.
+    specific = LiteLLMBackend._make_backend_specific_and_remove
+    chat = LiteLLMBackend._generate_from_chat_context_standard
     # The private name where this Mellea has it; the public one then ends there.
     names = ("_generate_from_raw", "generate_from_raw")
     name = next(name for name in names if name in vars(LiteLLMBackend))
@@ -116,12 +101,11 @@ def _backend_class() -> Any:
         _client_cache: Any
 
         def _make_backend_specific_and_remove(self, model_options: dict[str, Any]) -> Any:
-            own = super()._make_backend_specific_and_remove(model_options)
-            return {**own, **self._handed}
+            return {**specific(self, model_options), **self._handed}
 
         async def _generate_from_chat_context_standard(self, *args: Any, **arguments: Any) -> Any:
             with in_use(self._client_cache.get_or_create(None, self._clients)):
-                return await super()._generate_from_chat_context_standard(*args, **arguments)
+                return await chat(self, *args, **arguments)
 
         async def processing(self, mot: Any, chunk: Any, **further: Any) -> None:
             """Read a piece of a stream; LiteLLM's last one may have usage and no choices."""

@@ -21,6 +21,7 @@ from mellea_api._credentials.find import (
     find_credentials,
     token_path,
 )
+from mellea_api._secrecy.secrets import redact
 from mellea_api.plugin import CredentialField, CredentialQuery, Target
 
 FIELD = CredentialField(
@@ -288,6 +289,20 @@ def test_a_token_file_need_not_be_there_and_one_that_cannot_be_read_is_noted(
     (tmp_path / "token").write_text(KEY)
     secret, _ = find_credential(target(), FIELD)
     assert secret is not None
+
+
+def test_what_is_no_secret_is_shown_wherever_it_came_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    field = CredentialField(
+        name="project", variables="PROJECT", token_file="$FAKE_HOME/project", secret=False
+    )
+    (tmp_path / "project").write_text("project-4711")
+    monkeypatch.setenv("FAKE_HOME", str(tmp_path))
+    found, _ = find_credential(target(), field)
+    assert found is not None
+    assert found.source == f"token file {tmp_path / 'project'}"
+    assert redact("no project-4711 here") == "no project-4711 here"
 
 
 def test_the_first_path_whose_variables_are_set_is_the_token_file(

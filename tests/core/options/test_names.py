@@ -9,7 +9,7 @@ from attrs import evolve
 from support.fake_options import described, problems, render, target
 
 from mellea_api import OptionError
-from mellea_api._options.canonical import INTERNAL
+from mellea_api._options.canonical import INTERNAL, SPELLINGS
 from mellea_api._options.pipeline import OptionPipeline
 from mellea_api.plugin import BackendDescriptor, OptionRule, Target
 
@@ -106,6 +106,31 @@ def test_a_key_of_mellea_wins_over_another_spelling_and_is_reported() -> None:
     assert decision is not None
     assert decision.spelling == "@@@max_new_tokens@@@"
     assert "wins over 'max_tokens' = 100" in decision.reason
+
+
+@pytest.mark.parametrize(
+    ("key", "name"),
+    [
+        ("MAX_NEW_TOKENS", "max_tokens"),
+        ("TEMPERATURE", "temperature"),
+        ("SEED", "seed"),
+        ("STOP_SEQUENCES", "stop"),
+        ("THINKING", "thinking"),
+        ("CONTEXT_WINDOW", "context_window"),
+        ("SYSTEM_PROMPT", "system_prompt"),
+        ("STREAM", "stream"),
+        ("STREAM_TIMEOUT", "stream_timeout"),
+        ("TOOLS", "tools"),
+        ("TOOL_CHOICE", "tool_choice"),
+    ],
+)
+def test_each_option_of_mellea_is_the_common_one(key: str, name: str) -> None:
+    """As the comments in `mellea/backends/model_options.py` describe them."""
+    backends = pytest.importorskip("mellea.backends")
+    spelling = getattr(backends.ModelOption, key, None)
+    if spelling is None:
+        pytest.skip(f"this Mellea has no {key}")
+    assert SPELLINGS.get(spelling, spelling) == name
 
 
 def test_a_key_that_only_mellea_acts_on_passes_and_is_not_sent() -> None:

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.fake_options import DESCRIPTOR, target
 
-from mellea_api import Secret, SessionRequest
+from mellea_api import OptionError, Secret, SessionRequest
 from mellea_api.plugin import Target
 from mellea_api.testing.strategies import json_values, option_dicts
 
@@ -128,3 +128,18 @@ def test_a_target_refuses_what_may_be_a_secret_as_a_request_does() -> None:
 def test_a_target_with_a_password_can_be_copied_in_this_process(copied: Any) -> None:
     made = Target(descriptor=DESCRIPTOR, model_id="m", base_url=f"http://me:{KEY}@h")
     assert copied(made) == made
+
+
+def test_an_option_that_a_call_does_not_take_is_told_by_the_sessions_policy(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    for policy, told in (("warn", 1), ("drop", 0)):
+        caplog.clear()
+        request = SessionRequest(target=target(), policy=policy)
+        for _ in range(2):
+            request.unsupported(["thinking", "documents"], "is not in its template; leave it out")
+        text = "thinking, documents is not in its template; leave it out."
+        assert caplog.text.count(text) == told
+    with pytest.raises(OptionError) as caught:
+        SessionRequest(target=target(), policy="error").unsupported(["thinking"], "is not there")
+    assert caught.value.problems == (("thinking", "is not there"),)

@@ -201,3 +201,36 @@ class TestModels:
         session = mellea_api.start_session("hf", str(folder))
         with pytest.raises(mellea_api.RequestRefusedError, match="Instruct"):
             session.chat("Hi", model_options={"max_tokens": 2})
+
+
+BY_HAND = """
+import sys
+from mellea import MelleaSession
+from mellea.backends.huggingface import LocalHFBackend
+
+def ask(backend):
+    assert isinstance(backend, LocalHFBackend)
+    options = {"max_tokens": 3, "temperature": 0}
+    return MelleaSession(backend).chat("Hi", model_options=options).content
+
+one = LocalHFBackend(sys.argv[1])
+held = (one._tokenizer, one._model, one._device)
+print(ask(one) == ask(LocalHFBackend(sys.argv[1], custom_config=held)) != "")
+"""
+
+
+@pytest.mark.slow
+def test_a_backend_that_a_program_builds_by_hand_is_the_registrys(
+    tiny: Path, tmp_path: Path
+) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(BY_HAND)
+    done = subprocess.run(
+        [sys.executable, "-m", "mellea_api", "run", str(program), str(tiny)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=480,
+    )
+    assert done.stdout == "True\n", done.stderr
+    assert done.stderr.count("LocalHFBackend is built on the huggingface backend") == 1

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from support.left_over import nothing_left
@@ -330,3 +334,34 @@ def test_the_sdks_own_retries_are_left_to_a_program_alone(watsonx: WatsonxServer
     told = start_session("watsonx", **given, max_retries=1)
     assert told.backend._retries["max_retries"] == 1
     assert start().backend._retries["max_retries"] == 0
+
+
+BY_HAND = """
+from mellea import MelleaSession
+from mellea.backends.watsonx import WatsonxAIBackend
+
+for _ in range(2):
+    backend = WatsonxAIBackend("ibm/granite-3-3-8b-instruct", model_options={"max_tokens": 3})
+    assert isinstance(backend, WatsonxAIBackend)
+    print(MelleaSession(backend).chat("?").content)
+"""
+
+
+def test_a_backend_that_a_program_builds_by_hand_is_the_registrys(
+    watsonx: WatsonxServer, tmp_path: Path
+) -> None:
+    """Its key and its project come from the variables that Mellea reads, too; its option means the same."""
+    program = tmp_path / "program.py"
+    program.write_text(BY_HAND)
+    variables = {"WATSONX_API_KEY": API_KEY, "WATSONX_PROJECT_ID": PROJECT}
+    done = subprocess.run(
+        [sys.executable, "-m", "mellea_api", "run", str(program)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, **variables},
+        timeout=120,
+    )
+    assert done.stdout == "The answer is\n" * 2, done.stderr
+    assert done.stderr.count("WatsonxAIBackend is built on the watsonx backend") == 1
+    assert [call.json["max_completion_tokens"] for call in watsonx.calls(CHAT_PATH)] == [3, 3]

@@ -48,6 +48,12 @@ def test_drop_says_it_in_the_report_alone(caplog: pytest.LogCaptureFixture) -> N
     assert not caplog.records
 
 
+def test_the_report_says_where_the_rule_was_read() -> None:
+    decision = render({"top_k": 40}).report.decision("top_k")
+    assert decision is not None
+    assert decision.source == "the fake's page"
+
+
 def test_error_lists_all_that_is_not_supported() -> None:
     found = problems({"min_p": 0.1, "presence_penalty": 1, "seed": 1}, "error")
     assert set(found) == {"min_p", "presence_penalty"}
@@ -249,6 +255,19 @@ def test_what_is_returned_may_be_changed() -> None:
 def test_a_rule_that_cannot_be_applied_is_a_plugin_error(rule: OptionRule, words: str) -> None:
     with pytest.raises(PluginError, match=words):
         OptionPipeline(described(rule)).render({"seed": 1}, "chat")
+
+
+@pytest.mark.parametrize(("said", "shown"), [("no", "raised KeyError: 'no'"), ("x" * 9999, "…")])
+def test_what_a_conversion_raises_is_shown_whole_unless_it_is_long(said: str, shown: str) -> None:
+    def convert(value: Any) -> Converted:
+        raise KeyError(said)
+
+    rule = OptionRule(name="seed", chat="seed", convert=convert)
+    with pytest.raises(PluginError) as caught:
+        OptionPipeline(described(rule)).render({"seed": 1}, "chat")
+    assert shown in str(caught.value)
+    assert ("…" in str(caught.value)) is (shown == "…")
+    assert len(str(caught.value)) < 500
 
 
 def test_a_conversion_that_overflows_is_refused() -> None:

@@ -214,6 +214,8 @@ def test_reserved_names_are_refused_with_the_reason() -> None:
         ("openai/gpt-oss-120b", False, {}),
         ("some/new-model", "high", {"reasoning_effort": "high"}),
         ("some/new-model", False, {"chat_template_kwargs": {"thinking": False}}),
+        ("some/new-model", True, {"chat_template_kwargs": {"thinking": True}}),
+        ("ibm/granite-3-2b-instruct", False, {}),
         ("some/new-model", "max", {}),
     ],
 )

@@ -216,7 +216,7 @@ FIELD = "credentials=(CredentialField(name='key', {}),)"
         ("credentials='key'", "'key' among its credentials is not of the type CredentialField"),
         (
             FIELD.format("required='yes'"),
-            "'key': it is required 'yes', and not always, official or never",
+            "'key': required is 'yes', not always, official or never",
         ),
         (
             FIELD.replace("'key'", "'timeout'").format(""),

@@ -68,7 +68,7 @@ def find_address(descriptor: BackendDescriptor, given: Any) -> tuple[str | None,
 
 
 def _perhaps(address: Any) -> str:
-    """Return an unusable address without anything that may be a user and a password."""
+    """Return an unusable address without what may be a user and a password."""
     return redact(_PERHAPS_USER.sub(r"\1[secret]@", str(plain(address)).strip()))
 
 
@@ -79,13 +79,13 @@ def _problem(address: str, *, full: bool) -> str | None:
     if "://" not in address and _NO_SCHEME.match(address):
         return "there is no :// behind http or https"
     user = "@" in address
-    # urlsplit() takes such characters out without a word.
+    # urlsplit() silently removes such characters.
     if not address.isprintable() or " " in address:
         return f"it has white space in it{f'; {_ENCODE}' if user else ''}"
     try:
         parts = urlsplit(address if "://" in address else f"//{address}")
         _, host = parts.port, parts.hostname
-    except ValueError as error:  # its words have a piece of the address
+    except ValueError as error:  # its text has a piece of the address
         return _ENCODE if user else f"{error}".rstrip(".")
     # Such as http://to/ken@host, whose host is "to". Some have names with an @ in their paths.
     behind = f"{parts.path}?{parts.query}#{parts.fragment}"

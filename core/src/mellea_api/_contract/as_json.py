@@ -1,7 +1,7 @@
 """Write values of `mellea_api._contract` as JSON, without their secrets.
 
-An error becomes its facts, and what JSON does not have is described in words. It goes one way: no
-value is made from JSON.
+An error becomes its facts; a value that JSON does not have is described in words. Nothing is read
+back from JSON.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """What a backend says about itself: plain frozen values, no behaviour and no network.
 
 A plugin's `describe_backend` returns a `BackendDescriptor`. Everything that must work without
-the backend's SDK (listing, explaining, checking credentials offline) reads only this. A value that
-cannot be meant is a `ValueError` where it is written: later, it would fail far from its cause, or
-be ignored.
+the backend's SDK (listing, explaining, checking credentials offline) reads only this. A wrong value
+is a `ValueError` where it is written: later, it would fail far from its cause, or be ignored.
 """
 
 from __future__ import annotations
@@ -53,7 +52,7 @@ def _problems_of_argument(name: Any) -> Iterator[str]:
 
 @frozen(kw_only=True)
 class CredentialField(Checked):
-    """One thing that a backend needs to know to be let in.
+    """One credential of a backend: a key, or what goes with it.
 
     Args:
         name: The name of the argument of `start_session`, such as `api_key`.
@@ -65,17 +64,17 @@ class CredentialField(Checked):
         token_file: Where the provider's SDK keeps one in a file: paths in which `$NAME` stands
             for an environment variable. The first whose variables are all set is the one.
         entry: Its user name in the system's keyring; empty for `<backend>.<name>`.
-        pattern: A regular expression for the whole value, if the provider says what its own
-            credentials look like: what it does not match cannot be used. It holds only if the
-            provider's own server is called (`official_hosts`): a gateway has keys of its own.
-        pattern_words: What is said of a value that it does not match, after "cannot be used:".
+        pattern: A regular expression that the whole value must match, if the provider documents
+            one. It holds only on the provider's own server (`official_hosts`): a gateway has its
+            own keys.
+        pattern_words: What an error says of a value that does not match, after "cannot be used:".
         pattern_source: Where that was read: the provider's page or SDK, with version or date.
-        unless: Environment variables that each name another server than the provider's own: if
-            one is set, the pattern does not hold.
-        header: Whether the value goes into an HTTP header although it is no secret, and so can
-            hold nothing but visible ASCII; of a secret that is taken for granted.
-        verbatim: Whether the value may be any text, such as a JSON document, so that its
-            characters are not looked at.
+        unless: Environment variables that name another server than the provider's own: if one is
+            set, the pattern does not hold.
+        header: Whether a value that is not secret goes into an HTTP header, and so must be
+            visible ASCII. Secrets must be that anyway.
+        verbatim: Whether the value may be any text, such as a JSON document: its characters are
+            not checked.
     """
 
     name: str
@@ -95,7 +94,7 @@ class CredentialField(Checked):
     def _problems(self) -> Iterator[str]:
         yield from _problems_of_argument(self.name)
         if self.required not in ("always", "official", "never"):
-            yield f"it is required {self.required!r}, and not always, official or never"
+            yield f"required is {self.required!r}, not always, official or never"
         try:
             re.compile(self.pattern)
         except (re.error, TypeError) as error:
@@ -111,7 +110,7 @@ class Setting(Checked):
     Args:
         name: The name of the argument.
         type: `text`, `boolean`, `integer`, `number` or `any`; several with spaces between them.
-        default: The value where none is given. Only where this is None may None be given.
+        default: The value if none is given. None may be given only if this is None.
         choices: The only values allowed; empty for any value of the type.
         help: What it does: a sentence.
         scope: `session`: a session takes it, and a list of models ignores it; `models`: only a
@@ -156,8 +155,8 @@ class ModelInfo:
         source: `live` (the provider said so now), `cached` or `catalogue` (shipped with the
             plugin; whether the provider has it is not known).
         age: Seconds since the provider said so, for a cached entry.
-        shutdown: The day on which the provider shuts it down, as YYYY-MM-DD; None for one that
-            stays, or if that is not known. Anything else that is given counts as not known.
+        shutdown: The day on which the provider shuts it down, as YYYY-MM-DD; None if it stays, or
+            if that is not known. Any other value counts as not known.
     """
 
     id: str
@@ -172,7 +171,7 @@ class ModelInfo:
 
 @frozen(kw_only=True)
 class Retirement:
-    """Models that their provider shuts down, or has shut down. It holds on its own servers only.
+    """Models that their provider shuts down, or has shut down, on its own servers.
 
     Args:
         models: Their ids, as globs that are matched without regard to case.
@@ -210,7 +209,7 @@ class BackendDescriptor(Checked):
             their loggers, and the entry point's module must not import them.
         tested: The newest version of each distribution of the SDK that was tested, by name. The
             oldest is the lower bound in the requirements of the plugin's distribution.
-        contract_version: The oldest contract that will do.
+        contract_version: The oldest version of the contract that the plugin works with.
         credentials: The credential fields, in the order in which they are asked for.
         settings: The arguments of `start_session` and `list_models` that only this backend has.
             `list_models` then takes no others.
@@ -221,22 +220,22 @@ class BackendDescriptor(Checked):
         models: The catalogue, the default model first.
         closed: Whether the catalogue has all models there are: the core then refuses other ids.
         retirements: Which models the provider shuts down, and when.
-        drops_unknown: Servers, by kind or dialect, that names of options which nobody knows are
-            not sent to under `unknown="pass"`, since Mellea's own class does not send them.
+        drops_unknown: Servers, by kind or dialect, to which Mellea's own class sends no unknown
+            options: `unknown="pass"` drops them there.
         codes: What the provider's own error codes mean, if the status beside them says something
             else: the HTTP status that fits. 400: the request; 401: the key; 402: the account;
             403: a permission; 404: the model; 408: the time; 413: the prompt's length; 429: the
             rate; 500: the server.
         filtered: Finish reasons and error codes of a content filter.
-        listing_needs: Where a provider's models are listed for those with credentials alone:
-            `always`; `compatible`, where the server is not the provider's own; or `never`.
-        list_variables: Further environment variables, as globs, that a list of the provider's
-            models depends on, beside those of the address and the credentials.
+        listing_needs: Where listing models needs credentials: `always`; `compatible`, if the
+            server is not the provider's own; or `never`.
+        list_variables: Further environment variables, as globs, on which a list of models depends,
+            beside those of the address and the credentials.
         base_url_variables: Environment variables that name the server, in order.
         base_url: The server that is called when none is named. A backend with neither
             this nor variables calls no server, and `base_url=` is an error.
         full_base_url: Whether an address must begin with `http://` or `https://` and name a host;
-            else the plugin makes of `localhost:8000` what it likes.
+            otherwise the plugin completes `localhost:8000`.
         official_hosts: Host names, as globs, of the provider's own servers. Empty: there is no
             difference between servers.
         model_identifier: The attribute of Mellea's `ModelIdentifier` that holds this backend's

@@ -1,7 +1,7 @@
 """Rules of options: what becomes of one option on one backend, as data.
 
-A value that cannot be meant is a `ValueError` where it is written: later, it would fail far from
-its cause, or be ignored.
+A wrong value is a `ValueError` where it is written: later, it would fail far from its cause, or be
+ignored.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ OptionType = Literal[
 
 
 class Checked:
-    """A value with a name, which refuses at once what cannot be meant."""
+    """A value with a name that refuses wrong fields at once."""
 
     __slots__ = ()
     name: Any
@@ -113,7 +113,7 @@ class Converted:
         """Return a conversion for `convert=` that sends further options with the value.
 
         Args:
-            further: The options, by name: what the value has no effect without.
+            further: The options, by name, without which the value has no effect.
             wire: Where they go in the JSON that the provider is sent.
 
         >>> Converted.along({"logprobs": True})(2).options
@@ -147,9 +147,8 @@ def as_tuple(value: Any) -> tuple[Any, ...]:
 class OptionRule(Checked):
     """What one backend does with one option, under the conditions that the rule names.
 
-    For each option and endpoint, the first rule in the descriptor whose conditions hold is the
-    one that counts. A rule without a native name says that the option is known and not
-    supported there, and why.
+    For each option and endpoint, the first rule in the descriptor whose conditions hold counts.
+    A rule without a native name says that the option is not supported there, and why.
 
     Args:
         name: The option's canonical name, or, for an option that only this backend has, its
@@ -161,8 +160,8 @@ class OptionRule(Checked):
             its place in the JSON that the provider is sent (`top_k`), which the report shows.
             Plain text means both. None: the rule does not speak of the chat endpoint.
         completion: The same for the raw endpoint.
-        type: What the value must be; None takes the canonical option's own type, and `any`
-            (the default of a native option) checks nothing but that it can be sent as JSON.
+        type: What the value must be; None for the canonical option's own type. `any`, the default
+            of a native option, checks only that it can be sent as JSON.
         minimum: Least allowed value, narrowing the canonical range. Inclusive unless
             `exclusive_minimum`.
         maximum: Greatest allowed value, inclusive.

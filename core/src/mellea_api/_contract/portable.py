@@ -1,7 +1,7 @@
 """What a `SessionRequest` and its `Target` put into a pickle, for another process.
 
-They refuse rather than leave something out. A refusal shows no secret, also not in a traceback
-with the values of variables: what is wrong is found in one function and raised in another.
+They refuse rather than leave something out. A refusal shows no secret, not even in a traceback with
+the values of variables: one function finds what is wrong, and another raises it.
 """
 
 from __future__ import annotations

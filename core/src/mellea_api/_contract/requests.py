@@ -50,7 +50,7 @@ def _shown(address: str | None) -> str:
 
 
 def _names(settings: Mapping[str, Any]) -> str:
-    """Name what is set: a header or a token may be among it."""
+    """Name the settings that are given, without values: one may be a header or a token."""
     return f"<{', '.join(settings) or 'none'}>"
 
 
@@ -127,7 +127,7 @@ class Target:
         raise KeyError(name)
 
     def retirement(self, model_id: str = "") -> Retirement | None:
-        """Return when the server shuts a model down; None for one that stays, or is not known.
+        """Return when the server shuts a model down; None if it stays, or if that is not known.
 
         Args:
             model_id: The model; empty for the target's own.
@@ -205,7 +205,7 @@ class OptionsRequest:
 
 
 class Asking:
-    """One call of a hook that asks a provider: what the hook says beside its answer.
+    """One call of a hook that asks a provider, and what the hook reports beside its answer.
 
     Args:
         timeout: Seconds allowed for it; None for the core's own limit.
@@ -228,7 +228,7 @@ asking: Final[ContextVar[Asking | None]] = ContextVar("mellea_api_asking", defau
 
 @frozen(kw_only=True)
 class ProviderRequest:
-    """What the three hooks have in common that may ask a provider.
+    """What the requests of the three hooks that may ask a provider have in common.
 
     Args:
         target: Backend, model and server.
@@ -257,12 +257,12 @@ class ProviderRequest:
 
 
 for_program: Final[ContextVar[bool]] = ContextVar("mellea_api_for_program", default=False)
-"""Whether a program asks that was written for Mellea alone, under `mellea-api run`."""
+"""Whether the program was written for Mellea alone, and runs under `mellea-api run`."""
 
 
 @frozen(kw_only=True)
 class SessionRequest(ProviderRequest):
-    """A session to be created. It pickles, and is built where it is sent to.
+    """A session to be created. It pickles: send it to the process that builds the session.
 
     Args:
         target: Backend, model and server.
@@ -273,8 +273,8 @@ class SessionRequest(ProviderRequest):
         timeout: Seconds allowed for each whole call; None for no limit.
         run_id: Names the run in log records and telemetry.
         session_arguments: Arguments for Mellea's session that not every version has.
-        for_program: Whether a program asks that was written for Mellea alone. It keeps what it
-            had there: the SDK's own retries and limits of time, and the SDK's exceptions.
+        for_program: Whether the program was written for Mellea alone. It keeps the SDK's own
+            retries, limits of time and exceptions.
         credentials: Filled in by the core where the session is built, from the arguments, the
             environment and the extensions; it is never part of a pickle.
     """
@@ -384,8 +384,8 @@ class CredentialRequest(ProviderRequest):
         target: Backend, model and server.
         credentials: What was found and can be used, by field name.
         findings: What a report says of each field.
-        probe: Whether the provider may be asked, by one call that costs nothing. It is then
-            known that nothing that is needed is missing or malformed.
+        probe: Whether the provider may be asked, by one call that costs nothing. Everything needed
+            is then present and well-formed.
         timeout: Seconds allowed for that call.
     """
 

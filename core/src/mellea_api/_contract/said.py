@@ -23,7 +23,7 @@ _IN_WORDS: Final = re.compile(
 _SINCE_1970: Final = 1e9
 """Nobody asks to wait 30 years: a greater number is a time in seconds since 1970."""
 _LONGEST: Final = 31 * 24 * 3600.0
-"""A longer wait is none that a program could mean to sleep."""
+"""No program means to sleep longer."""
 _LIMITS: Final = ("requests", "tokens")
 
 
@@ -133,7 +133,7 @@ def _reset(given: Mapping[str, str]) -> float | None:
 
 
 def _duration(text: str | None) -> float | None:
-    """Return the seconds of `6m0s`, `1 minute 2 seconds` or a bare number; None if it is none."""
+    """Return the seconds of `6m0s`, `1 minute 2 seconds` or a bare number; None for other text."""
     if text is None or not _DURATION.fullmatch(text):
         return _number(text)
     total = 0.0

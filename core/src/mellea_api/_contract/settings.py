@@ -55,8 +55,8 @@ def check_listing(descriptor: BackendDescriptor, names: Iterable[str]) -> None:
 def check_arguments(descriptor: BackendDescriptor, names: Collection[str]) -> None:
     """Refuse arguments of a session that neither the descriptor nor `arguments_of` knows.
 
-    It imports Mellea's backend class, and so is done only where a session is created. It gets no
-    values, which a traceback could show.
+    It imports Mellea's backend class, so it is called only when a session is created. It gets no
+    values: a traceback could show them.
 
     Raises:
         ConfigurationError: If there is one.

@@ -9,7 +9,7 @@ The first place that has a value wins:
 5. the file in which the provider's SDK keeps its token,
 6. the system's keyring.
 
-A file that a variable names and that cannot be used is an error: the later places do not count.
+If a variable names a file that cannot be used, that is an error: the later places do not count.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from mellea_api._secrecy.veil import plain
 Vault = Callable[[CredentialQuery], Secret | None]
 
 MOST_BYTES: Final = 64 * 1024
-"""Of a file with a credential; a wrong path may name anything."""
+"""The largest file read for a credential; a wrong path may name anything."""
 _TOKEN_FILE: Final = "token file "
 _SHORTEST_SECRET: Final = 16
 # It begins as a path does. A slash alone is in many secrets in base64.
@@ -87,8 +87,8 @@ def find_credential(
         field: The field.
         given: The argument: text, a `Secret`, or None.
         vault: Asks the extensions.
-        keyring: Whether the system's keyring may be asked. False notes that it was not asked;
-            None leaves it out.
+        keyring: Whether to ask the system's keyring. False notes that it was not asked; None does
+            not mention it.
 
     Returns:
         The value, None if there is none that can be used; and what a report says of it.
@@ -140,7 +140,7 @@ def _first_value(
     keyring: bool | None,
     notes: list[str],
 ) -> Secret | None:
-    """Return what the first place holds that has a value; no variable has it in the open."""
+    """Return the value of the first place that has one; no variable here holds it as text."""
     secret: Secret | None
     for name, source, is_file in _set_variables(field):
         value = os.environ[name]

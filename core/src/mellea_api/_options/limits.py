@@ -135,7 +135,7 @@ def shown(value: Any) -> str:
 
 
 def same(one: Any, other: Any) -> bool:
-    """Compare without taking True for 1; what cannot be compared is the same only as itself.
+    """Compare without taking True for 1; values that cannot be compared equal only themselves.
 
     >>> same(1, 1.0), same(1, True)
     (True, False)
@@ -245,7 +245,7 @@ def _json(value: Any) -> Any:
 
 
 def shown_error(error: Exception) -> str:
-    """Return what an exception says as an error message can hold it.
+    """Return an exception as an error message can hold it.
 
     >>> shown_error(ValueError("no"))
     'ValueError: no'

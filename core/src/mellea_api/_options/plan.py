@@ -36,7 +36,7 @@ class Recipe(NamedTuple):
 
 
 _GIVEN: Final = Origin("", "call")
-# For a backend that says nothing of them: other names go where all others go.
+# For a backend without rules for these.
 _DEFAULTS: Final = (OptionRule(name="*", chat="", completion=""), ONE_ANSWER)
 _MELLEA: Final = Entry(
     OptionRule(name="*", reason="an option of Mellea's own, which acts on it and does not send it"),

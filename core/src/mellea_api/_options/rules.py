@@ -200,7 +200,7 @@ class Step:
 
 
 def why_not(rule: OptionRule, target: Target, endpoint: Endpoint) -> str | None:
-    """Return None if a rule holds; else why not, where a user would want to know, or nothing."""
+    """Return None if a rule holds; else why not, or empty text if no user would want to know."""
     if rule.supported and rule.native(endpoint) is None:
         return ""
     model = target.model_id.lower()

@@ -1,6 +1,6 @@
-"""Rules and conversions that several plugins have in common, to be put among their own.
+"""Rules and conversions that several plugins share.
 
-A plugin lets its own rule stand before a shared one where the two differ: the first counts.
+A plugin puts its own rule before a shared one that differs: the first counts.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ def system_message(value: str) -> Converted:
 
 
 def mellea_tools(value: Any) -> Converted:
-    """Take tools of Mellea's, which from Mellea 0.4 on takes no plain functions.
+    """Accept Mellea's tools; from Mellea 0.4 on it takes no plain functions.
 
     Raises:
         ValueError: If one is a plain function.

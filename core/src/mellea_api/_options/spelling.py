@@ -111,7 +111,7 @@ def canonicalise(
 
 
 def _items(path: str, given: Any, problems: list[OptionProblem]) -> list[tuple[Any, Any]]:
-    """Return the names and values of a dict of a user, and add what is wrong to the problems."""
+    """Return the names and values of a user's dict, and add what is wrong to the problems."""
     try:
         items = list(given.items()) if isinstance(given, Mapping) else None
     except Exception as error:  # a mapping of any make
@@ -163,7 +163,7 @@ def _nearest(key: str, plan: Plan) -> str:
 def merge(defaults: Given, call: Given) -> Given:
     """Merge a session's defaults with a call's options: the call wins, and None unsets.
 
-    What holds options of its own, such as `extra_body`, is merged key by key, as Mellea does.
+    Options that hold others, such as `extra_body`, are merged key by key, as Mellea does.
 
     Args:
         defaults: The session's options.

@@ -161,8 +161,7 @@ class _Rules:
         yield from self._refused("max_tokens", f"LiteLLM drops it on {self.on}")
 
     def _plain(self, name: str) -> Iterator[OptionRule]:
-        if name == "stop" and self._has_two_apis():
-            why = "with it LiteLLM asks another API of Bedrock's, which refuses it for this model"
+        if name == "stop" and (why := self._why_no_stop()):
             yield from self._refused(name, why)
             return
         if name in ("tool_choice", "parallel_tool_calls"):
@@ -176,6 +175,15 @@ class _Rules:
             raw = self.places if self.route.raw_places is None else self.route.raw_places
             yield from self._seen(raw.get(name), "completion", facts)
         yield from self._refused(name, self._why_not(name))
+
+    def _why_no_stop(self) -> str:
+        named = self.route.model.startswith(("o3", "o4-mini"))
+        here = self.route.provider in ("openai", "azure") and not self.compatible
+        if here and named and not self.route.model.startswith("o3-mini"):
+            return "OpenAI refuses it for this model, whatever LiteLLM says"
+        if self._has_two_apis():
+            return "with it LiteLLM asks another API of Bedrock's, which refuses it for this model"
+        return ""
 
     def _has_two_apis(self) -> bool:
         """Return whether LiteLLM chooses between Bedrock's Chat Completions and its Converse.

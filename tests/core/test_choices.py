@@ -198,3 +198,15 @@ def test_more_parts_than_a_model_writes_are_an_error(
 ) -> None:
     with pytest.raises(AnswerError, match="1001"):
         read(form, *pieces)
+
+
+@FORMS
+def test_arguments_that_no_model_writes_are_an_error(form: Form) -> None:
+    with pytest.raises(AnswerError, match="5000000 letters"):
+        read(form, delta(tool_calls=[call('"' + "x" * 4_999_999)]))
+
+
+def test_more_fields_than_an_answer_has_are_an_error() -> None:
+    piece = SimpleNamespace(**whole(content="4"), model_extra=dict.fromkeys(map(str, range(1001))))
+    with pytest.raises(AnswerError, match="1001 fields"):
+        Choices(FILTERS).read(piece)

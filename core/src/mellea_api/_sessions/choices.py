@@ -21,6 +21,8 @@ _SAID: Final = (
 )
 _MOST: Final = 1000
 """Of one kind of part in an answer: what is done with each holds the event loop."""
+_LONGEST: Final = 4 * 2**20
+"""Letters of the arguments of a call, which are JSON."""
 
 
 def check_ends(answer: Any, filters: tuple[str, ...]) -> list[Any] | None:
@@ -81,6 +83,9 @@ class Choices:
             BackendUnavailableError: If the provider failed in the middle.
         """
         choices = check_ends(piece, self._filters)
+        _check_number(
+            getattr(piece, "model_extra", None) or (), "fields"
+        )  # an SDK's, beside its own
         if choices is None:
             if (message := _get(piece, "message")) is not None:  # Ollama's
                 self._note(message)
@@ -119,6 +124,8 @@ class Choices:
         if self._shaped and not self._said and not text:
             raise AnswerError("it has no text")
         for call in self._calls:
+            if len(call.arguments) > _LONGEST:
+                raise AnswerError(f"it calls {call.name!r} with {len(call.arguments)} letters")
             if call.arguments and not _is_object(call.arguments):
                 raise AnswerError(
                     f"it calls {call.name!r} with {call.arguments[:60]!r}, which is not JSON"
@@ -131,7 +138,8 @@ class Choices:
         self._shaped = True
         for name in _SAID:
             said = get(message, name, None)
-            _check_number(said, name)
+            if isinstance(said, list):
+                _check_number(said, name)
             self._said = self._said or said not in (None, [])
 
     def _complete(self, message: Any, *, whole: bool) -> None:
@@ -186,7 +194,7 @@ class _Call:
 
 
 def _check_number(parts: Any, name: str) -> None:
-    if isinstance(parts, list) and len(parts) > _MOST:
+    if len(parts) > _MOST:
         raise AnswerError(f"it has {len(parts)} {name}")
 
 

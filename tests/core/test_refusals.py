@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import pickle
 import time
 import traceback
@@ -32,6 +33,7 @@ from mellea_api import (
 )
 from mellea_api._contract import errors
 from mellea_api._contract.refusals import completed
+from mellea_api._contract.said import words_and_codes
 from mellea_api._provider.exceptions import by_kind, caused
 from mellea_api.plugin import CredentialField, ErrorRequest, Target
 
@@ -168,6 +170,28 @@ def test_a_request_makes_the_errors_of_a_provider() -> None:
     assert (late.timeout, late.reason) == (4, f"{SERVER} did not answer within 4 s.")
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"unexpected": [[]] * 10_000},
+        {"error": {"code": {"deep": [[]] * 10_000}}},
+        [[{}] * 10_000],
+        {"unexpected": dict.fromkeys(map(str, range(10_000)))},
+    ],
+    ids=["list", "code", "lists", "keys"],
+)
+def test_of_a_refusal_without_words_the_beginning_is_written(said: Any) -> None:
+    written, codes = words_and_codes(said)
+    assert written
+    assert len(written) < 2_000
+    assert not codes
+
+
+def test_a_refusal_in_megabytes_of_json_is_not_read_twice() -> None:
+    said = json.dumps({"error": {"message": "no"}, "trace": "x" * 2**18})
+    assert words_and_codes(said) == (said, [])
+
+
 SAID = [
     ('{"error": {"message": "It is slow", "code": "busy"}, "status_code": 503}', "It is slow"),
     ([{"error": {"code": 400, "message": "Google's"}}], "Google's"),
@@ -175,7 +199,7 @@ SAID = [
     ('{"errorCode": "BX1", "errorMessage": "No such key"}', "No such key (BX1)"),
     ({"error": "short", "message": "long"}, "long"),
     ('{"detail": "of FastAPI"}', "of FastAPI"),
-    ({"detail": [{"loc": ["body", "n"], "msg": "bad"}]}, "'loc': ['body', 'n']"),
+    ({"detail": [{"loc": ["body", "n"], "msg": "bad"}]}, '"loc": ["body", "n"]'),
     ({"unexpected": []}, "unexpected"),
     ("{not json", "{not json"),
     ("[" * 100_000, "[[["),

@@ -18,7 +18,7 @@ from attrs import field, frozen
 
 from mellea_api._contract import errors
 from mellea_api._contract.requests import Target
-from mellea_api._contract.said import retry_after, status_among, words_and_codes
+from mellea_api._contract.said import retry_after, status_among, words_and_codes, written
 from mellea_api._secrecy.secrets import beginning, one_line, redact, shown_address
 from mellea_api._secrecy.veil import chain
 
@@ -232,7 +232,7 @@ class ErrorRequest:
         if isinstance(failure, errors.CredentialError):
             failure.field = field
         elif isinstance(failure, errors.RateLimitError):
-            failure.retry_after = retry_after(headers, beginning(str(said)))
+            failure.retry_after = retry_after(headers, beginning(written(said)))
         completed(failure, self.target, self.timeout)
         if not next_step and not known:
             if status == 402:

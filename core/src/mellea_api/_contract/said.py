@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import time
@@ -10,6 +11,10 @@ from typing import Any, Final
 
 _WORDS: Final = ("message", "errorMessage", "detail", "reason", "error")
 _CODES: Final = ("code", "type", "errorCode", "status_code", "statusCode", "_statusCode_")
+_MOST_JSON: Final = 2**18
+"""Letters of JSON that is read once more for its words."""
+_MOST_PIECES: Final = 200
+"""Tokens of JSON that are written."""
 
 _UNITS: Final = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
 _PART: Final = (
@@ -39,7 +44,7 @@ def words_and_codes(said: object) -> tuple[str, list[str]]:
     ('Slow down', [])
     """
     found: Any = said
-    if isinstance(said, str) and said.lstrip()[:1] in ("{", "["):
+    if isinstance(said, str) and len(said) < _MOST_JSON and said.lstrip()[:1] in ("{", "["):
         try:
             found = json.loads(said)
         except (ValueError, RecursionError):
@@ -49,13 +54,21 @@ def words_and_codes(said: object) -> tuple[str, list[str]]:
         if isinstance(found, list):  # Google's, and the errors of watsonx.ai
             found = found[0] if found else ""
             continue
-        codes[:0] = [str(found[name]) for name in _CODES if found.get(name)]
+        values = [found.get(name) for name in _CODES]
+        codes[:0] = [str(one) for one in values if one and isinstance(one, str | int)]
         parts = [found[name] for name in ("errors", *_WORDS) if found.get(name)]
         held = next((part for part in parts if isinstance(part, Mapping | list)), None)
-        texts = [*map(str, parts), ""]
         code = f" ({found['errorCode']})" if found.get("errorCode") else ""  # IBM's
-        found = f"{texts[0]}{code}" if held is None else held
-    return (found if found and isinstance(found, str) else str(said)), codes
+        found = f"{next(map(str, parts), '')}{code}" if held is None else held
+    return (found if found and isinstance(found, str) else written(said)), codes
+
+
+def written(said: object) -> str:
+    """Return what a provider said as text; of JSON that was read, the beginning."""
+    if not isinstance(said, Mapping | list):
+        return str(said)
+    pieces = json.JSONEncoder(default=str).iterencode(said)
+    return "".join(itertools.islice(pieces, _MOST_PIECES))
 
 
 def status_among(codes: list[str]) -> int | None:

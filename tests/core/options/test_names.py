@@ -11,7 +11,7 @@ from support.fake_options import described, problems, render, target
 from mellea_api import OptionError
 from mellea_api._options.canonical import INTERNAL, SPELLINGS
 from mellea_api._options.pipeline import OptionPipeline
-from mellea_api.plugin import BackendDescriptor, OptionRule, Target
+from mellea_api.plugin import BackendDescriptor, CredentialField, OptionRule, Target
 
 # --- names -------------------------------------------------------------------------------------
 
@@ -131,6 +131,15 @@ def test_each_option_of_mellea_is_the_common_one(key: str, name: str) -> None:
     if spelling is None:
         pytest.skip(f"this Mellea has no {key}")
     assert SPELLINGS.get(spelling, spelling) == name
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_a_credential_is_no_option_and_its_value_is_not_shown(inside: bool) -> None:
+    about = described(credentials=CredentialField(name="api_key"))
+    given = {"api_key": "sk-0123456789abcdefghij"}
+    with pytest.raises(OptionError, match="give api_key= to start_session") as caught:
+        OptionPipeline(about).render({"extra": given} if inside else given, "chat")
+    assert "sk-0123" not in str(caught.value)
 
 
 def test_a_key_that_only_mellea_acts_on_passes_and_is_not_sent() -> None:

@@ -21,6 +21,7 @@ from support.fake_options import (
 
 from mellea_api import NormalizedOptions, OptionError, PluginError
 from mellea_api._contract.requests import OptionsRequest
+from mellea_api._options.listing import list_options
 from mellea_api._options.pipeline import OptionPipeline
 from mellea_api._options.spelling import overlay
 from mellea_api.plugin import MELLEA_RULES, TEXT_RULES, Converted, OptionRule
@@ -353,3 +354,9 @@ def test_a_raw_prompt_is_never_streamed_and_says_so_only_if_asked_to_be() -> Non
 @pytest.mark.parametrize("rules", [MELLEA_RULES, TEXT_RULES])
 def test_each_shared_rule_says_where_it_was_read(rules: tuple[OptionRule, ...]) -> None:
     assert [rule.name for rule in rules if not rule.source] == []
+
+
+def test_the_list_of_options_says_what_a_common_one_does() -> None:
+    listed = {one.rule.name: one for one in list_options(target(), "chat")}
+    assert "likeliest token" in listed["temperature"].help
+    assert listed["mirostat"].help == ""

@@ -326,3 +326,14 @@ def test_every_parameter_of_litellms_call_is_an_option_or_named() -> None:
     parameters = set(inspect.signature(litellm.acompletion).parameters)
     left = {spelled.get(name, name) for name in parameters} - named - unsent
     assert not left, json.dumps(sorted(left))
+
+
+@pytest.mark.parametrize(
+    ("route", "name", "words"),
+    [
+        ("anthropic/claude-sonnet-4-5", "presence_penalty", "on an anthropic route"),
+        ("gemini/x", "min_p", "on a gemini route"),
+    ],
+)
+def test_a_reason_names_the_route_in_english(route: str, name: str, words: str) -> None:
+    assert words in decide(route, name, 0.5).reason

@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.fault_suite import ANSWER, SECRET, FaultSuite, Subject
 from support.fault_table import Faulty
 from support.ollama_server import OllamaServer
 from support.secure import Secure, listening
+
+import mellea_api
+from mellea_api import ModelNotFoundError
+from mellea_api.testing import Asked, LoopbackServer, Reply
 
 pytest.importorskip("mellea_api_ollama")
 
@@ -42,3 +47,19 @@ class TestFaults(FaultSuite):
         subject = Subject("ollama", "tiny", server, {"base_url": server.base_url})
         subject.environment = {"OLLAMA_API_KEY": SECRET, **environment}
         return subject
+
+
+def test_an_error_that_is_an_object_is_read_whatever_its_status(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def answer(asked: Asked) -> Any:
+        if asked.path.endswith("show"):
+            return {"details": {}}
+        return Reply(status=404, body={"error": {"message": "model 'tiny' not found"}})
+
+    with LoopbackServer(answer) as server:
+        session = mellea_api.start_session("ollama", "tiny", base_url=server.address)
+        with pytest.raises(ModelNotFoundError, match="model 'tiny' not found"):
+            session.chat("hi")
+        session.cleanup()
+    assert "TypeError" not in caplog.text

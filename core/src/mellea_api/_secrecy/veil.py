@@ -59,7 +59,9 @@ def shows_secret(error: BaseException) -> bool:
             return True
         # SDKs keep the body of an answer in an attribute, which error trackers show.
         try:
-            held = _texts_in(str(found), found.args, vars(found))
+            held = _texts_in(found.args, vars(found))
+            if held is not None:  # else its text may take long to write
+                held = _texts_in(held, str(found))
         except Exception:  # as of JSON that is nested too deeply to be written
             return True
         if held is None or redact(held) != held:

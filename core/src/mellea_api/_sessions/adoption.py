@@ -172,10 +172,10 @@ class Adoption:
         if isinstance(error, MelleaAPIError):
             # It may be bare, and may have come through frames of Mellea.
             return veiled(completed(error, target, self.timeout))
-        what = f"{type(error).__name__}: {words_of(error)}".rstrip(": ")
         if self.torn_down:
             return caused(self._closed_error(), error)
         known = self._translate(self._about(error)) if isinstance(error, Exception) else None
+        what = "" if known else f"{type(error).__name__}: {words_of(error)}".rstrip(": ")
         if known is not None:
             typed = known
         elif reading:

@@ -107,10 +107,10 @@ def translate_error(request: ErrorRequest) -> MelleaAPIError | None:
     for error in request.chain:
         if isinstance(error, ollama.ResponseError):
             status = error.status_code if error.status_code >= 300 else None
-            gone = status in (None, 404) and _NOT_FOUND.search(error.error, 0, 1000)
-            return request.answered(
-                status, error.error, headers, kind=ModelNotFoundError if gone else None
-            )
+            said: Any = error.error  # of other servers than Ollama, an object
+            gone = isinstance(said, str) and _NOT_FOUND.search(said, 0, 1000)
+            kind = ModelNotFoundError if gone and status in (None, 404) else None
+            return request.answered(status, said, headers, kind=kind)
         if isinstance(error, ollama.RequestError):
             return request.answered(400, error.error)
         if isinstance(error, httpx.ConnectError):

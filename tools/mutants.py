@@ -46,7 +46,7 @@ def _of(plugin: str, kinds: str) -> str:
 
 OPENAI_CALLS = _of("openai", "servers session server_contract credentials")
 OPENAI_RULES = f"{BY_HAND} {_of('openai', 'options_signature table')}"
-OLLAMA_CALLS = _of("ollama", "servers session credentials server_contract")
+OLLAMA_CALLS = _of("ollama", "servers session credentials table server_contract")
 OLLAMA_RULES = f"{BY_HAND} {_of('ollama', 'options_signature table')}"
 WATSONX_RULES = f"{BY_HAND} {_of('watsonx', 'options_signature table wire')}"
 HF_RULES = f"{BY_HAND} {_of('hf', 'options_signature table effects')}"

@@ -223,9 +223,9 @@ def test_a_stream_is_closed_by_who_stops_to_read_it() -> None:
         stream = whole(pieces(1, 2, closed=closed), bool)
         await anext(stream)
         await stream.aclose()
+        assert closed == [True]  # and not only where the loop ends
 
     asyncio.run(stop_early())
-    assert closed == [True]
 
 
 def test_a_piece_over_which_an_sdk_stumbles_is_no_answer() -> None:

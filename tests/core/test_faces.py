@@ -37,6 +37,7 @@ AUTHORS = """
     SessionRequest ModelsRequest CredentialRequest OptionsRequest ErrorRequest
     CredentialQuery OptionPatch
     careful whole reading_answer ask_apart
+    engine_error engine_session
 """
 
 

@@ -25,6 +25,7 @@ class HubServer(LoopbackServer):
         models: Folders by id.
         gated: Ids of the models that only the token `GOOD` opens.
         renamed: New ids by old one: the Hub redirects callers to the new one.
+        commit: The only commit of each model.
     """
 
     def __init__(
@@ -32,8 +33,10 @@ class HubServer(LoopbackServer):
         models: dict[str, Path],
         gated: frozenset[str] = frozenset(),
         renamed: dict[str, str] | None = None,
+        commit: str = COMMIT,
     ) -> None:
         super().__init__()
+        self.commit = commit
         self.models = models
         self.gated = gated
         self.renamed = renamed or {}
@@ -80,7 +83,7 @@ class HubServer(LoopbackServer):
             "_id": "1",
             "id": model,
             "modelId": model,
-            "sha": COMMIT,
+            "sha": self.commit,
             "private": False,
             "gated": "auto" if model in self.gated else False,
             "downloads": 1234,
@@ -111,19 +114,19 @@ class HubServer(LoopbackServer):
                     for file in self._files(model)
                 ]
             )
-        if not rest or (rest[0] == "revision" and rest[1] in ("main", COMMIT)):
+        if not rest or (rest[0] == "revision" and rest[1] in ("main", self.commit)):
             return Reply(json=self._info(model))
         return self._error(404, "RevisionNotFound", f"Invalid rev id: {'/'.join(rest[1:])}")
 
     def _file(self, model: str, rest: list[str], method: str) -> Reply:
         if rest[:1] != ["resolve"] or len(rest) < 3:
             return self._error(404, "EntryNotFound", "Entry not found")
-        if rest[1] not in ("main", COMMIT):
+        if rest[1] not in ("main", self.commit):
             return self._error(404, "RevisionNotFound", f"Invalid rev id: {rest[1]}")
         file = self.models[model] / "/".join(rest[2:])
         if not file.is_file():
             return self._error(404, "EntryNotFound", "Entry not found")
-        headers = {"X-Repo-Commit": COMMIT, "ETag": f'"{_etag(file)}"', "Accept-Ranges": "bytes"}
+        headers = {"X-Repo-Commit": self.commit, "ETag": f'"{_etag(file)}"', "Accept-Ranges": "bytes"}
         if method == "HEAD":
             return Reply(body=b"", headers={**headers, "Content-Length": str(file.stat().st_size)})
         return Reply(body=file.read_bytes(), headers=headers)

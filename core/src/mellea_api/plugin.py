@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from mellea_api._contract.requests import SessionRequest as SessionRequest
     from mellea_api._contract.requests import Target as Target
     from mellea_api._openai_protocol.declaration import OpenAICompatible as OpenAICompatible
+    from mellea_api._openai_protocol.errors import engine_error as engine_error
+    from mellea_api._openai_protocol.session import engine_session as engine_session
     from mellea_api._options.shared_rules import MELLEA_RULES as MELLEA_RULES
     from mellea_api._options.shared_rules import TEXT_RULES as TEXT_RULES
     from mellea_api._options.shared_rules import system_message as system_message
@@ -46,6 +48,8 @@ _HOMES = {
     "_contract.refusals": "ErrorRequest",
     "_contract.reports": "OptionPatch",
     "_openai_protocol.declaration": "OpenAICompatible",
+    "_openai_protocol.errors": "engine_error",
+    "_openai_protocol.session": "engine_session",
     "_contract.requests": (
         "CredentialQuery CredentialRequest ModelsRequest OptionsRequest SessionRequest Target"
     ),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import functools
 import json
-from collections.abc import AsyncGenerator, Mapping
-from typing import Any, Final
+import weakref
+from collections.abc import AsyncGenerator, Callable, Mapping
+from typing import Any, Final, Protocol
 
 import openai
 from openai.resources.chat.completions import AsyncCompletions
@@ -18,6 +20,22 @@ from mellea_api._provider.http import careful
 
 NO_KEY: Final = "no-key-needed"
 """The key that a server without keys is sent, since the SDK insists on one."""
+
+
+class Engine(Protocol):
+    """What answers inside this process, at an address and with a key of its own."""
+
+    address: str
+    key: str
+
+    def check(self) -> None:
+        """Raise one of our errors if the engine cannot be used from here any more."""
+
+    def hold(self) -> None:
+        """Count a backend in."""
+
+    def leave(self) -> None:
+        """Count a backend out; the last one ends the engine, which may take a while."""
 
 
 def arguments(request: ProviderRequest) -> dict[str, Any]:
@@ -56,12 +74,40 @@ def backend_class() -> Any:
     class OpenAIBackend(Original):  # type: ignore[misc, unused-ignore]
         """Mellea's backend with careful clients; it makes one for each event loop."""
 
+        _leave: Callable[[], object] = staticmethod(lambda: None)
+
+        def __init__(self, *args: Any, engine: Engine | None = None, **kwargs: Any) -> None:
+            self._engine = engine  # the constructor makes a client
+            super().__init__(*args, **kwargs)
+            if engine is not None:
+                engine.hold()
+                self._leave = weakref.finalize(self, engine.leave)  # nobody may close it
+
+        if hasattr(Original, "close"):
+
+            def close(self) -> None:
+                super().close()
+                self._leave()
+
+            async def aclose(self) -> None:
+                await super().aclose()
+                await asyncio.to_thread(self._leave)
+
+        else:  # Mellea up to 0.6, whose sessions would call a `close`
+
+            def release(self) -> None:
+                self._client_cache.clear()
+                self._leave()
+
         @property
         def _async_client(self) -> openai.AsyncOpenAI:
             made: openai.AsyncOpenAI = super()._async_client
             completions = made.chat.completions
             if type(completions) is AsyncCompletions:
                 completions.__class__ = _Completions
+                if self._engine is not None:
+                    self._engine.check()
+                    made._client = openai.DefaultAsyncHttpxClient(trust_env=False)  # no proxy
                 careful(_without_blanks(made)._client)
             return made
 

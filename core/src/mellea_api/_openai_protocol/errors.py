@@ -19,8 +19,11 @@ from mellea_api._openai_protocol.clients import NO_KEY
 from mellea_api._secrecy.secrets import beginning
 
 
-def translate(request: ErrorRequest) -> MelleaAPIError | None:
-    """Return the error for an exception of the SDK; None if it is not the SDK's."""
+def engine_error(request: ErrorRequest) -> MelleaAPIError | None:
+    """Return our error for an exception of the OpenAI SDK; None if it is not the SDK's.
+
+    For the `translate_error` of a plugin whose sessions `engine_session` builds.
+    """
     for error in request.chain:
         if isinstance(error, openai.APIStatusError):
             return _refused(request, error)

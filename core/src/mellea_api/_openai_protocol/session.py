@@ -52,6 +52,23 @@ async def create_session(request: SessionRequest) -> MelleaSession:
         await _check_model(request, arguments)
     else:
         request.unchecked("check=False")
+    return await _built(request, arguments)
+
+
+async def engine_session(request: SessionRequest, engine: clients.Engine) -> MelleaSession:
+    """Build Mellea's session on an engine in this process that speaks OpenAI's protocol.
+
+    For the `create_session` of an `OpenAICompatible` that starts what it asks. No proxy is used.
+
+    Args:
+        request: The request of the hook.
+        engine: Where it answers. The session's backend holds it until it is closed.
+    """
+    arguments = {"api_key": engine.key, "base_url": engine.address, "engine": engine}
+    return await _built(request, arguments)
+
+
+async def _built(request: SessionRequest, arguments: dict[str, Any]) -> MelleaSession:
     if not request.for_program or "max_retries" in request.target.settings:
         # Without this the SDK tries again twice, and waits for up to a minute.
         arguments["max_retries"] = request.setting("max_retries")
@@ -95,7 +112,7 @@ async def validate_credentials(request: CredentialRequest) -> CredentialReport:
 @hookimpl
 def translate_error(request: ErrorRequest) -> MelleaAPIError | None:
     """Read the SDK's errors."""
-    return errors.translate(request)
+    return errors.engine_error(request)
 
 
 def _is_the_providers(target: Target) -> bool:

@@ -30,6 +30,7 @@ KNOWN_DISTRIBUTIONS: Final[Mapping[str, str]] = {
     "hf": "mellea-api-hf",
     "huggingface": "mellea-api-hf",
     "litellm": "mellea-api-litellm",
+    "llamacpp": "mellea-api-llamacpp",
     "llama-server": "mellea-api-llama-server",
     "ngram": "mellea-api-ngram",
     "ollama": "mellea-api-ollama",

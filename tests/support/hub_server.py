@@ -126,7 +126,11 @@ class HubServer(LoopbackServer):
         file = self.models[model] / "/".join(rest[2:])
         if not file.is_file():
             return self._error(404, "EntryNotFound", "Entry not found")
-        headers = {"X-Repo-Commit": self.commit, "ETag": f'"{_etag(file)}"', "Accept-Ranges": "bytes"}
+        headers = {
+            "X-Repo-Commit": self.commit,
+            "ETag": f'"{_etag(file)}"',
+            "Accept-Ranges": "bytes",
+        }
         if method == "HEAD":
             return Reply(body=b"", headers={**headers, "Content-Length": str(file.stat().st_size)})
         return Reply(body=file.read_bytes(), headers=headers)

@@ -110,7 +110,9 @@ print(json.dumps(said))
 def run(home: Path, endpoint: str, *names: str, **variables: str) -> list[list[str] | str]:
     environment = {**os.environ, "HF_HOME": str(home), "HF_ENDPOINT": endpoint, **variables}
     command = [sys.executable, "-c", PROGRAM, *names]
-    done = subprocess.run(command, check=False, env=environment, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(
+        command, check=False, env=environment, capture_output=True, text=True, timeout=300
+    )
     assert done.returncode == 0, done.stderr
     said: list[list[str] | str] = json.loads(done.stdout)
     return said

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, Any, Final
@@ -169,7 +168,7 @@ _NUMBERS: Final = dict(enumerate("BbHhIif?")) | {10: "Q", 11: "q", 12: "d"}
 _TEXT: Final = 8
 _ARRAY: Final = 9
 _MOST: Final = 1_000_000
-"""Of values, and of the bytes of a name; a tokenizer has some 100,000 words."""
+"""Of values in a list and bytes in a text; a tokenizer has some 100,000 words."""
 
 
 def read_header(path: Path) -> Header:
@@ -210,42 +209,37 @@ def _read(file: IO[bytes]) -> tuple[dict[str, Any], int]:
     def unpack(form: str) -> Any:
         return struct.unpack(f"<{form}", file.read(struct.calcsize(f"<{form}")))[0]
 
-    def text() -> str:
-        length = unpack("Q")
-        if length > _MOST:
+    def count(form: str = "Q") -> int:
+        number: int = unpack(form)
+        if number > _MOST:
             raise OverflowError
-        return file.read(length).decode()
+        return number
 
-    def skipped(kind: int, count: int) -> None:
-        if count > _MOST:
-            raise OverflowError
+    def text() -> str:
+        return file.read(count()).decode()
+
+    def skip(kind: int, items: int) -> None:
         if kind == _TEXT:
-            for _ in range(count):
-                file.seek(unpack("Q"), os.SEEK_CUR)
+            for _ in range(items):
+                file.seek(count(), os.SEEK_CUR)
         else:
-            file.seek(count * struct.calcsize(f"<{_NUMBERS[kind]}"), os.SEEK_CUR)
+            file.seek(items * struct.calcsize(f"<{_NUMBERS[kind]}"), os.SEEK_CUR)
 
     if file.read(4) != b"GGUF":
         raise ValueError("it is no GGUF file")
-    version, tensors, values = unpack("I"), unpack("Q"), unpack("Q")
+    version, tensors, values = unpack("I"), count(), count()
     if version not in (2, 3):
         raise ValueError(f"it is a GGUF file of version {version}; 2 and 3 are known")
     facts: dict[str, Any] = {}
-    for _ in _counted(values):
+    for _ in range(values):
         name, kind = text(), unpack("I")
         if kind == _ARRAY:
-            skipped(unpack("I"), unpack("Q"))
+            skip(unpack("I"), count())
         else:
             facts[name] = text() if kind == _TEXT else unpack(_NUMBERS[kind])
     last = 0
-    for _ in _counted(tensors):
+    for _ in range(tensors):
         text()
-        file.seek(8 * unpack("I") + 4, os.SEEK_CUR)
+        file.seek(8 * count("I") + 4, os.SEEK_CUR)  # its dimensions, and its type
         last = max(last, unpack("Q"))
     return facts, file.tell() + last
-
-
-def _counted(count: int) -> Iterator[int]:
-    if count > _MOST:
-        raise OverflowError
-    return iter(range(count))

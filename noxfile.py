@@ -364,8 +364,11 @@ def _is_large(wheel: Path) -> bool:
 @nox.parametrize("python,mellea", SLOW_MATRIX)
 def everything(session: nox.Session, mellea: str) -> None:
     """Test all distributions together: what takes several of them, or the whole tree."""
-    _install(session, mellea, *DISTRIBUTIONS, groups=_group("test", "engines"))
-    _expect_backends(session, *(found for name in PLUGINS for found in BACKENDS.get(name, (name,))))
+    # llamacpp is tested alone: it is no server, which these tests are about.
+    together = [name for name in DISTRIBUTIONS if name != "llamacpp"]
+    _install(session, mellea, *together, groups=_group("test", "engines"))
+    backends = [one for name in together[1:] for one in BACKENDS.get(name, (name,))]
+    _expect_backends(session, *backends)
     tree = ("tests/workspace", "tests/support_tests") if CELLS[0][1] == mellea else ()
     _pytest(session, *TOGETHER, *tree, mellea=mellea)
 

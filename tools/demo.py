@@ -75,6 +75,7 @@ def main():
     print(f"$ python {PROGRAM.relative_to(ROOT)}", flush=True)
     # Nothing that the environment says about Mellea is meant for this program.
     environment = {k: v for k, v in os.environ.items() if not k.startswith("MELLEA_")}
+    environment["MELLEA_LOGS_LEVEL"] = "WARNING"
     ended = subprocess.run([str(PYTHON), str(PROGRAM)], env=environment, check=False).returncode
     if not ended:
         command = PYTHON.with_name("mellea-api").relative_to(ROOT)

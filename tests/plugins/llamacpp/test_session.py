@@ -201,18 +201,20 @@ def test_a_call_that_is_late_ends_the_engines_work(start: Start) -> None:
     assert not engine._loaded
 
 
-def test_a_call_that_is_cancelled_while_the_prompt_is_read_ends(start: Start) -> None:
-    session = start()
+def test_a_call_that_is_cancelled_while_the_prompt_is_read_ends(
+    start: Start, smollm2: None
+) -> None:
+    session = start("smollm2")
 
     async def cancel() -> None:
-        task = asyncio.create_task(session.achat("word " * 1800))
-        await asyncio.sleep(0.05)
+        task = asyncio.create_task(session.achat("word " * 7000))  # which takes seconds
+        await asyncio.sleep(0.3)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
 
     asyncio.run(cancel())
-    assert session.chat("x").content
+    assert session.chat("What is 2+2?").content
 
 
 def test_loading_holds_no_event_loop(tiny_gguf: Path) -> None:

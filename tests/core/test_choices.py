@@ -208,5 +208,5 @@ def test_arguments_that_no_model_writes_are_an_error(form: Form) -> None:
 
 def test_more_fields_than_an_answer_has_are_an_error() -> None:
     piece = SimpleNamespace(**whole(content="4"), model_extra=dict.fromkeys(map(str, range(1001))))
-    with pytest.raises(AnswerError, match="1001 fields"):
+    with pytest.raises(AnswerError, match="1001 parts"):
         Choices(FILTERS).read(piece)

@@ -83,7 +83,7 @@ def test_an_answer_is_read_up_to_a_size(server: Server) -> None:
         ({"error": "the model was put away"}, "the model was put away", None),
         ({"error": {"message": "too many", "code": 429}}, "too many", 429),
         ({"error": {"message": "no", "code": "42"}, "choices": None}, "no", None),
-        ({"error": {"type": "odd"}}, "{'type': 'odd'}", None),
+        ({"error": {"type": "odd"}}, '{"type": "odd"}', None),
         ({"object": "error", "message": "gone", "code": 40303}, "gone", None),
     ],
 )

@@ -125,7 +125,7 @@ class _Limited:
 
     def finish(self) -> None:
         """Check that an answer is no error, and that a stream came to its end."""
-        if self._read <= _TAIL:
+        if b'"error"' in self._last and self._read <= _TAIL:
             self._refuse_error(self._last)
         if self._end is None or self._end.search(self._last):
             return

@@ -83,14 +83,12 @@ class Choices:
             BackendUnavailableError: If the provider failed in the middle.
         """
         choices = check_ends(piece, self._filters)
-        _check_number(
-            getattr(piece, "model_extra", None) or (), "fields"
-        )  # an SDK's, beside its own
+        unknown = getattr(piece, "model_extra", None) or ()  # an SDK keeps them too
+        _check_number(max(unknown, choices or (), key=len), "parts")
         if choices is None:
             if (message := _get(piece, "message")) is not None:  # Ollama's
                 self._note(message)
             return True
-        _check_number(choices, "choices")
         left: list[Any] = []
         first, whole = None, False
         for choice in choices:

@@ -64,7 +64,7 @@ def values(hint: Any) -> st.SearchStrategy[Any]:
         return st.none() | json_values()
     if attrs.has(hint):
         hints = typing.get_type_hints(hint)
-        names = [field.name for field in attrs.fields(hint) if not field.name.startswith("_")]
+        names = [field.name for field in attrs.fields(hint) if field.init and field.name[0] != "_"]
         fields = {name: values(hints[name]) for name in names}
         if hint is SessionRequest:
             fields["context"] = st.sampled_from(["simple", "chat"])

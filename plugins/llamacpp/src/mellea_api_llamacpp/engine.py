@@ -1,7 +1,8 @@
 """Engines: loaded models, each shared by all sessions that want the same.
 
 llama.cpp listens on a port of its own even inside a process. So that nobody else can use it, it
-takes a key that only this process knows.
+takes a key that only this process knows. Calls go there, and not through the functions of
+`xllamacpp.Server`: a call of those cannot be cancelled before the first piece of its answer.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from mellea_api._contract.errors import (
 )
 from mellea_api._contract.refusals import ErrorRequest
 from mellea_api._contract.requests import Target
-from mellea_api._contract.said import written
+from mellea_api._contract.said import words_and_codes
 from mellea_api._openai_protocol.clients import NO_KEY
 from mellea_api._secrecy.secrets import beginning
 
@@ -41,7 +41,7 @@ def _refused(request: ErrorRequest, error: openai.APIStatusError) -> MelleaAPIEr
     if status == 401 and error.request.headers.get("authorization", "").endswith(NO_KEY):
         return _keyless(request.target)
     said = error.body or answer.text  # no JSON, but a web page, for example
-    lowered, code = beginning(written(said)).lower(), error.code or ""
+    lowered, code = beginning(words_and_codes(said)[0]).lower(), error.code or ""
     for field in ("organization", "project"):
         if code.endswith(f"_{field}") or f"openai-{field}" in lowered:
             return request.answered(status, said, answer.headers, field=field)

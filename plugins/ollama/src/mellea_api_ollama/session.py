@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger("mellea_api.ollama")
 
 _DESCRIBING = {"capabilities", "details", "model_info", "modelfile", "remote_model", "template"}
+_LONGEST = 2**18
+"""Letters of a refusal that are read."""
 _NOT_FOUND = re.compile(r"model.* not found")
 
 
@@ -199,7 +201,8 @@ def _raise_refusal(response: httpx.Response) -> None:
     try:
         response.raise_for_status()
     except httpx.HTTPStatusError as error:
-        raise ollama.ResponseError(response.text, response.status_code) from error
+        # The SDK parses it, and writes it anew each time that somebody reads the error.
+        raise ollama.ResponseError(response.text[:_LONGEST], response.status_code) from error
 
 
 def _lift(options: Any) -> tuple[Any, dict[str, Any]]:

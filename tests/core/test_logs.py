@@ -85,3 +85,11 @@ def test_another_thread_is_not_in_the_run(run_id: str) -> None:
     thread.start()
     thread.join()
     assert seen == [None]
+
+
+@pytest.mark.parametrize("wrong", [("%d", "text"), ("%y", 1)])
+def test_a_mistake_in_a_records_format_is_left_to_logging(wrong: tuple[str, object]) -> None:
+    record = logging.LogRecord("mellea_api", logging.INFO, "", 1, wrong[0], wrong[1:], None)
+    assert logger.filter(record)
+    with pytest.raises((TypeError, ValueError)):
+        record.getMessage()

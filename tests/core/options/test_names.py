@@ -249,3 +249,18 @@ def test_unknown_pass_drops_and_reports_what_a_server_would_not_be_sent_by_melle
         # Asked for by name, it is sent.
         given = {"extra": {"whatever": 1}}
         assert OptionPipeline(where).render(given, "chat").report.wire == {"whatever": 1}
+
+
+def test_both_of_a_providers_own_names_are_spellings_of_the_option() -> None:
+    about = described(OptionRule(name="seed", chat=("body.start_value", "parameters.random_start")))
+    for spelling in ("start_value", "random_start"):
+        report = OptionPipeline(about).render({spelling: 1}, "chat").report
+        assert report.wire == {"parameters": {"random_start": 1}}
+
+
+def test_what_has_no_place_says_at_which_endpoint() -> None:
+    about = described(OptionRule(name="seed", chat="seed", completion="seed"))
+    for endpoint, words in (("chat", "'small-1' has"), ("completion", "at the raw endpoint has")):
+        with pytest.raises(OptionError) as caught:
+            OptionPipeline(about, policy="error").render({"top_k": 1}, endpoint)  # type: ignore[arg-type]
+        assert words in str(caught.value)

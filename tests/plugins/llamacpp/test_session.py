@@ -35,7 +35,7 @@ class TestContract(BackendContract):
 
 
 def test_sessions_share_one_loaded_model_until_the_last_is_closed(start: Start) -> None:
-    one, other, more = start(), start(), start(parallel=2)
+    one, other, more = start(), start(context_window=2048), start(parallel=2)
     assert len(engine._loaded) == 2
     said = one.chat("x").content
     close(one.backend)

@@ -18,7 +18,7 @@ from typing import Any, Final
 from attrs import frozen
 
 from mellea_api import BackendUnavailableError, ConfigurationError
-from mellea_api_llamacpp.models import read_header
+from mellea_api_llamacpp.models import Header, read_header
 
 _LONGEST_CONTEXT: Final = 8192
 """Tokens of context where nobody asked for more: memory is taken for all of them at once."""
@@ -35,14 +35,14 @@ class Load:
 
     Args:
         path: The file.
-        context: Tokens that each call can see; None for the model's own, at most 8,192.
+        context: Tokens that each call can see.
         parallel: Calls that generate at once.
         threads: Threads of the engine.
         gpu_layers: Layers on the GPU; -1 for all.
     """
 
     path: Path
-    context: int | None
+    context: int
     parallel: int
     threads: int
     gpu_layers: int
@@ -60,39 +60,21 @@ class Engine:
         process: The process in which it is.
 
     Raises:
-        ConfigurationError: If the file cannot be used, or does not fit into memory.
+        ConfigurationError: If llama.cpp cannot load it.
     """
 
     def __init__(self, load: Load) -> None:
         import xllamacpp
 
-        try:
-            header = read_header(load.path)
-        except ValueError as error:
-            raise _unusable(load, f"{error}") from error
-        context = load.context or min(header.context or _LONGEST_CONTEXT, _LONGEST_CONTEXT)
-        if header.context and context > header.context:
-            raise ConfigurationError(
-                f"Cannot use context_window={context}: the model sees {header.context} tokens.",
-                next_step=f"Give {header.context} at most.",
-            )
-        needed = header.bytes + context * load.parallel * header.bytes_of_token + _REST
-        free = free_memory()
-        if free is not None and needed > free:
-            raise ConfigurationError(
-                f"Cannot load {load.path}: it needs about {needed / 2**20:,.0f} MiB, and "
-                f"{free / 2**20:,.0f} MiB are free.",
-                next_step="Use a smaller model, or lower context_window= or parallel=.",
-            )
         self._load, self._backends, self.process = load, 0, os.getpid()
         self.key = secrets.token_urlsafe()
         settings = xllamacpp.CommonParams()
         settings.model.path = str(load.path)
         settings.hostnames, settings.port = ["127.0.0.1"], 0
         settings.api_keys = [self.key]
-        settings.n_ctx, settings.n_parallel = context * load.parallel, load.parallel
+        settings.n_ctx, settings.n_parallel = load.context * load.parallel, load.parallel
         settings.n_gpu_layers = load.gpu_layers
-        settings.n_batch = settings.n_ubatch = min(_BATCH, context)
+        settings.n_batch = settings.n_ubatch = min(_BATCH, load.context)
         for threads in (settings.cpuparams, settings.cpuparams_batch):
             threads.n_threads, threads.poll = load.threads, 0  # polling would keep each core busy
         settings.cache_ram_mib = 0  # 8 GiB of old prompts otherwise
@@ -102,7 +84,7 @@ class Engine:
         try:
             self._server: Any = xllamacpp.Server(settings)
         except RuntimeError as error:
-            raise _unusable(load, f"llama.cpp cannot load it ({error})") from error
+            raise _unusable(load.path, f"llama.cpp cannot load it ({error})") from error
         self.address = f"{self._server.listening_address}/v1"
 
     def check(self) -> None:
@@ -132,9 +114,9 @@ class Engine:
             self._server = None
 
 
-def _unusable(load: Load, why: str) -> ConfigurationError:
+def _unusable(path: Path, why: str) -> ConfigurationError:
     return ConfigurationError(
-        f"Cannot use the file {load.path}: {why}.",
+        f"Cannot use the file {path}: {why}.",
         next_step="Give a GGUF file of a model that llama.cpp knows, or get this one again.",
     )
 
@@ -153,14 +135,46 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_keep_engines)
 
 
-def held(load: Load) -> Engine:
-    """Return the engine of a model, which is loaded if it was not; the caller holds it."""
+def held(path: Path, context: int | None, **further: int) -> Engine:
+    """Return the engine of a model, which is loaded if it was not; the caller holds it.
+
+    Args:
+        path: The model's file.
+        context: Tokens that each call can see; None for the model's own, at most 8,192.
+        further: What else there is to a `Load`.
+
+    Raises:
+        ConfigurationError: If the file cannot be used, or the model does not fit into memory.
+    """
+    try:
+        header = read_header(path)
+    except ValueError as error:
+        raise _unusable(path, f"{error}") from error
+    most = header.context or _LONGEST_CONTEXT
+    if header.context and context and context > most:
+        raise ConfigurationError(
+            f"Cannot use context_window={context}: the model sees {most} tokens.",
+            next_step=f"Give {most} at most.",
+        )
+    load = Load(path, context or min(most, _LONGEST_CONTEXT), **further)
     with _lock:
         found = _loaded.get(load)
         if found is None or found.process != os.getpid():
+            _check_memory(load, header)
             found = _loaded[load] = Engine(load)
         found.hold()
         return found
+
+
+def _check_memory(load: Load, header: Header) -> None:
+    needed = header.bytes + load.context * load.parallel * header.bytes_of_token + _REST
+    free = free_memory()
+    if free is not None and needed > free:
+        raise ConfigurationError(
+            f"Cannot load {load.path}: it needs about {needed / 2**20:,.0f} MiB, and "
+            f"{free / 2**20:,.0f} MiB are free.",
+            next_step="Use a smaller model, or lower context_window= or parallel=.",
+        )
 
 
 def cores() -> int:

@@ -36,14 +36,14 @@ async def create_session(request: SessionRequest) -> MelleaSession:
             raise ConfigurationError(f"Cannot use {name}={value}.", next_step="Give 1 or more.")
     request.no_limit()  # a model may have to be downloaded
     path = await asyncio.to_thread(models.find, request.target.model_id)
-    load = engine.Load(
-        path=path,
-        context=request.setting("context_window"),
+    found = await asyncio.to_thread(
+        engine.held,
+        path,
+        request.setting("context_window"),
         parallel=request.setting("parallel"),
         threads=request.setting("threads") or engine.cores(),
         gpu_layers=request.setting("gpu_layers"),
     )
-    found = await asyncio.to_thread(engine.held, load)
     try:
         return await engine_session(request, found)
     finally:

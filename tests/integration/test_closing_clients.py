@@ -173,3 +173,14 @@ def test_it_is_given_up_after_a_time(server: Server, way: Callable[[Server], Non
     assert server.heard == [b"bye"]
     if way is not cleanup_elsewhere:
         assert not clients._closing
+
+
+def test_a_block_has_closed_its_backend_when_it_ends(server: Server) -> None:
+    """Although the call in it returned a moment ago, and was not counted out yet."""
+
+    async def main() -> list[bytes]:
+        async with runtime(server) as used:
+            await used.achat("x")
+        return list(server.heard)
+
+    assert asyncio.run(main()) == [b"bye"]

@@ -290,7 +290,13 @@ class MelleaRuntime:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self.cleanup()
+        import asyncio
+
+        try:
+            # A call that has just returned counts itself out when its task is done.
+            await asyncio.sleep(0)
+        finally:
+            self.cleanup()
         await closed()
 
     def __repr__(self) -> str:

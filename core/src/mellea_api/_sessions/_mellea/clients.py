@@ -52,6 +52,7 @@ def close(backend: Any) -> None:
 
 async def closed() -> None:
     """Wait until the clients of this loop are closed, where `close` was called on it."""
+    await asyncio.sleep(0)  # what another thread has asked this loop to close begins now
     here = [task for task in _closing if task.get_loop() is _running_loop()]
     if here:
         await asyncio.wait(here, timeout=_CLOSING)

@@ -32,6 +32,8 @@ _TAIL: Final = 2**16
 """Last bytes of a stream, in which its end is looked for."""
 _STREAMED: Final = ("text/event-stream", "application/x-ndjson")
 _CAREFUL: Final = "_mellea_api_careful"
+_BLANKS: Final = re.compile(rb"\n{3,}")
+"""Of which one says as much; to pass on thousands holds the event loop."""
 _ASKED: Final = re.compile(rb'"stream"\s*:\s*true')
 
 
@@ -75,7 +77,7 @@ def careful(client: Client, *, end: re.Pattern[bytes] | None = None) -> Client:
 async def _lines(response: Any) -> AsyncIterator[str]:
     begun: list[bytes] = []
     async for data in response.aiter_bytes():
-        first, *lines = data.split(b"\n")
+        first, *lines = _BLANKS.sub(b"\n\n", data).split(b"\n")
         begun.append(first)
         if lines:
             for line in (b"".join(begun), *lines[:-1]):

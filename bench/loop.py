@@ -21,7 +21,6 @@ from typing import Any
 from sessions import server
 
 import mellea_api
-from mellea_api.testing import Reply
 
 MEGABYTES = (1, 15)
 TITLE = "How long a call on {} holds the event loop"
@@ -133,20 +132,19 @@ def body(shape: str, megabytes: int, openai: bool) -> bytes:
     return SHAPES[shape](openai, megabytes * 2**20 - 2**12).encode()
 
 
-def answer(asked: Any) -> Any:
+def answer(path: str) -> dict[str, Any]:
     """Answer as the address says: `/SHAPE'S NUMBER/MEGABYTES/...`."""
-    if asked.path.endswith("/api/show"):
-        return {"details": {}, "capabilities": ["completion"]}
-    _, number, megabytes, *_ = asked.path.split("/")
+    if path.endswith("/api/show"):
+        return {"json": {"details": {}, "capabilities": ["completion"]}}
+    _, number, megabytes, *_ = path.split("/")
     shape = list(SHAPES)[int(number)]
-    openai = asked.path.endswith("/completions")
+    openai = path.endswith("/completions")
     status = int(shape.split()[1][:3]) if shape.startswith("status") else 200
     kind = "application/json"
     if shape.startswith("streamed"):
         kind = "text/event-stream" if openai else "application/x-ndjson"
-    return Reply(
-        status=status, headers={"Content-Type": kind}, body=body(shape, int(megabytes), openai)
-    )
+    content = body(shape, int(megabytes), openai)
+    return {"status": status, "headers": {"Content-Type": kind}, "body": content}
 
 
 async def held(call: Callable[[], Any]) -> float:

@@ -17,11 +17,15 @@ def main(provider: str) -> None:
     """Serves."""
     if provider == "large":
         import loop
+        from support.http import LoopbackServer
+        from support.messages import Recorded, Reply
 
-        from mellea_api.testing import LoopbackServer
+        class Large(LoopbackServer):
+            def handle(self, request: Recorded) -> Reply:
+                return Reply(**loop.answer(request.path))
 
-        with LoopbackServer(loop.answer) as large:
-            print(large.address, flush=True)
+        with Large() as large:
+            print(large.url, flush=True)
             sys.stdin.read()
         return
     if provider == "failing":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 import os
 import signal
 import sys
@@ -194,19 +195,17 @@ def test_a_raw_prompt_is_completed(start: Start) -> None:
     assert str(asyncio.run(complete()))
 
 
-def test_a_call_that_is_late_ends_the_engines_work(start: Start) -> None:
-    session = start(timeout=0.3, model_options={"max_tokens": 1500, "repetition_penalty": 1.5})
-    began = time.monotonic()
+def test_a_call_that_is_late_ends_the_engines_work(start: Start, smollm2: None) -> None:
+    # Without an end the engine, which does one thing at a time, would write for minutes.
+    endless = {"max_tokens": 8000, "extra": {"ignore_eos": True}}
+    patient = start("smollm2", context_window=8192, timeout=20)
+    session = start("smollm2", context_window=8192, timeout=1)
     with pytest.raises(mellea_api.RequestTimeoutError):
-        session.chat("x")
-    close(session.backend)  # which waits until the engine is free
-    assert time.monotonic() - began < 60
-    assert not engine._loaded
+        session.chat("Count.", model_options=endless)
+    assert patient.chat("What is 2+2?", model_options={"max_tokens": 5}).content
 
 
-def test_a_call_that_is_cancelled_while_the_prompt_is_read_ends(
-    start: Start, smollm2: None
-) -> None:
+def test_a_call_may_be_cancelled_while_the_prompt_is_read(start: Start, smollm2: None) -> None:
     session = start("smollm2")
 
     async def cancel() -> None:
@@ -220,12 +219,19 @@ def test_a_call_that_is_cancelled_while_the_prompt_is_read_ends(
     assert session.chat("What is 2+2?").content
 
 
-def test_loading_holds_no_event_loop(tiny_gguf: Path) -> None:
+def test_a_session_that_was_not_used_leaves_nothing(tiny_gguf: Path) -> None:
     before = threading.active_count()
     session = mellea_api.start_session("llamacpp", str(tiny_gguf), threads=1)
     close(session.backend)
     assert not engine._loaded
     assert threading.active_count() <= before + 2  # Mellea's own loop
+
+
+def test_the_key_of_an_engine_is_in_no_log(start: Start, caplog: pytest.LogCaptureFixture) -> None:
+    start()
+    (found,) = engine._loaded.values()
+    logging.getLogger("openai._base_client").warning("it is %s", found.key)
+    assert found.key not in caplog.text + repr(found)
 
 
 # ---- what a real model says
@@ -241,10 +247,9 @@ def test_the_default_model_answers(start: Start, smollm2: None) -> None:
     assert "Paris" in session.chat("What's the capital of France? Answer in one sentence.").content
     asked = session.chat("What is 2+2?", format=Sum)
     assert isinstance(Sum.model_validate_json(asked.content).answer, int)
-    told = session.chat(
-        "Say hello.", model_options={"system_prompt": "You always answer in capital letters: HELLO"}
-    )
-    assert told.content.strip()
+    told = {"system_prompt": "You are a pirate, and answer as one."}
+    plain = session.chat("Who are you?").content
+    assert session.chat("Who are you?", model_options=told).content != plain
 
 
 def test_a_runtime_switches_models(start: Start, smollm2: None, tiny_gguf: Path) -> None:
@@ -254,7 +259,10 @@ def test_a_runtime_switches_models(start: Start, smollm2: None, tiny_gguf: Path)
     with MelleaRuntime(
         "llamacpp", "smollm2", model_options=options, threads=1, context_window=512
     ) as runtime:
-        assert "4" in runtime.session.chat("What is 2+2?").content
+        said = runtime.session.chat("What is 2+2?").content
+        assert "4" in said
         runtime.switch_model(str(tiny_gguf))
-        assert "4" not in runtime.session.chat("What is 2+2?").content.split()
+        assert runtime.session.chat("What is 2+2?").content != said
+        runtime.switch_model("smollm2")
+        assert runtime.session.chat("What is 2+2?").content == said
     assert not engine._loaded

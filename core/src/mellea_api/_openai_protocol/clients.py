@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
-import json
 import weakref
 from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import Any, Final, Protocol
@@ -15,7 +13,7 @@ from openai.resources.chat.completions import AsyncCompletions
 
 from mellea_api._contract.requests import ProviderRequest
 from mellea_api._openai_protocol.declaration import OpenAICompatible
-from mellea_api._provider.answers import refuse_error, whole
+from mellea_api._provider.answers import whole
 from mellea_api._provider.http import careful
 
 NO_KEY: Final = "no-key-needed"
@@ -153,9 +151,6 @@ class _Decoder:
     async def aiter_bytes(self, pieces: Any) -> AsyncGenerator[Any]:
         async for event in self._decoder.aiter_bytes(pieces):
             self.ended = self.ended or event.data.startswith("[DONE]")
-            if '"error"' in event.data:
-                with contextlib.suppress(ValueError, RecursionError):  # the SDK says so itself
-                    refuse_error(json.loads(event.data))
             yield event
 
 

@@ -62,7 +62,9 @@ async def engine_session(request: SessionRequest, engine: clients.Engine) -> Mel
 
     Args:
         request: The request of the hook.
-        engine: Where it answers. The session's backend holds it until it is closed.
+        engine: Has an `address`, a `key`, and three methods. `hold()` and `leave()` count the
+            backends that use it: `leave` is called when one is closed, or collected as garbage.
+            `check()` raises if the engine cannot be used any more.
     """
     arguments = {"api_key": engine.key, "base_url": engine.address, "engine": engine}
     return await _built(request, arguments)

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from attrs import frozen
 
-from mellea_api import BackendUnavailableError, ConfigurationError
+from mellea_api import BackendUnavailableError, ConfigurationError, Secret
 from mellea_api_llamacpp.models import Header, read_header
 
 _LONGEST_CONTEXT: Final = 8192
@@ -68,6 +68,7 @@ class Engine:
 
         self._load, self._backends, self.process = load, 0, os.getpid()
         self.key = secrets.token_urlsafe()
+        self._masked = Secret(self.key, source="engine")  # in all texts, as long as it lives
         settings = xllamacpp.CommonParams()
         settings.model.path = str(load.path)
         settings.hostnames, settings.port = ["127.0.0.1"], 0
@@ -111,7 +112,8 @@ class Engine:
             if self._backends or self.process != os.getpid():
                 return
             _loaded.pop(self._load, None)
-            self._server = None
+            last, self._server = [self._server], None
+        last.clear()  # not under the lock: it waits for the engine
 
 
 def _unusable(path: Path, why: str) -> ConfigurationError:
